@@ -1,0 +1,308 @@
+"""The configuration: frozen dataclasses, presets, typed dotted overrides.
+
+`Config.model` is the network of CPM and A-CTR alike; TPM, CPM and A-CTR are
+one model class under `tpm_config`, `cpm_config` and `ctr_config`.
+"""
+
+import dataclasses
+import json
+import pathlib
+import types
+import typing
+
+AGGREGATIONS = ("last", "mean", "decay", "concat", "attention")
+BATCH_NORMS = ("keep", "statistics", "full")
+MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
+
+
+def _check(owner, field: str, valid: bool, expected: str) -> None:
+    if not valid:
+        raise ValueError(
+            f"`{field}` should be {expected}. Received: {getattr(owner, field)!r}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network of a level."""
+
+    # Width D of every feature embedding.
+    embedding_dim: int = 16
+    # Units of each hidden layer of the MLP.
+    hidden_units: tuple[int, ...] = (64, 32)
+    # DCN-v2 cross layers beside the MLP; 0 for none.
+    cross_layers: int = 1
+    # Whether sequences are read by target attention (DIN).
+    attention: bool = True
+    # Elementwise products of user and item embeddings as further inputs.
+    products: bool = True
+    # Whether historical TPM embeddings are looked up.
+    history: bool = True
+    # Fraction of hidden units dropped while training, [0, 1).
+    dropout: float = 0.0
+    # Share of the old value in batch norm's moving statistics, [0, 1).
+    batch_norm_momentum: float = 0.9
+    # Features of the data that the model does not read.
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        """Check the fields."""
+        _check(self, "embedding_dim", self.embedding_dim >= 1, "at least 1")
+        units = all(u >= 1 for u in self.hidden_units)
+        _check(self, "hidden_units", units, "numbers of at least 1")
+        _check(self, "cross_layers", self.cross_layers >= 0, "at least 0")
+        _check(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
+        momentum = self.batch_norm_momentum
+        _check(self, "batch_norm_momentum", 0 <= momentum < 1, "in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a level is trained on a window."""
+
+    # Rows a step.
+    batch_size: int = 4096
+    # Times the window is gone through.
+    passes: int = 1
+    # Learning rate of the dense weights (Adam).
+    dense_learning_rate: float = 2e-3
+    # Learning rate of the embedding tables.
+    table_learning_rate: float = 3e-3
+    # Optimizer of the tables: "lazy_adam" or "row_wise_adagrad".
+    table_optimizer: str = "lazy_adam"
+    # L2 penalty on the dense kernels.
+    l2: float = 0.0
+    # Penalty on the squared embeddings of a batch, a row.
+    table_l2: float = 0.0
+    # Past days of ads gone through again each day (A-CTR only).
+    replay_days: int = 0
+    # Steps between two resumable states of a window.
+    checkpoint_steps: int = 1000
+
+    def __post_init__(self):
+        """Check the fields."""
+        for field in ("batch_size", "passes", "checkpoint_steps"):
+            _check(self, field, getattr(self, field) >= 1, "at least 1")
+        for field in ("dense_learning_rate", "table_learning_rate"):
+            _check(self, field, getattr(self, field) > 0, "above 0")
+        for field in ("l2", "table_l2", "replay_days"):
+            _check(self, field, getattr(self, field) >= 0, "at least 0")
+        known = ("lazy_adam", "row_wise_adagrad")
+        valid = self.table_optimizer in known
+        _check(self, "table_optimizer", valid, f"one of {', '.join(known)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryConfig:
+    """How dated TPM snapshots become historical embeddings."""
+
+    # "last", "mean", "decay" (one table), "concat" or "attention" (learned).
+    aggregation: str = "last"
+    # K, the newest snapshots used.
+    snapshots: int = 3
+    # Weight of a snapshot against the next newer one, for "decay", (0, 1].
+    decay: float = 0.5
+    # Whether the CPM's own tables start from the TPM's newest rows.
+    start_tables: bool = True
+
+    def __post_init__(self):
+        """Check the fields."""
+        valid = self.aggregation in AGGREGATIONS
+        choices = f"one of {', '.join(AGGREGATIONS)}"
+        _check(self, "aggregation", valid, choices)
+        _check(self, "snapshots", self.snapshots >= 1, "at least 1")
+        _check(self, "decay", 0 < self.decay <= 1, "in (0, 1]")
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmStartConfig:
+    """How the A-CTR starts from the CPM."""
+
+    # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
+    batch_norm: str = "keep"
+    # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
+    min_restored: float = 0.5
+
+    def __post_init__(self):
+        """Check the fields."""
+        valid = self.batch_norm in BATCH_NORMS
+        _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
+        _check(self, "min_restored", 0 <= self.min_restored <= 1, "in [0, 1]")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleConfig:
+    """Which windows the levels are trained on when no dates are given."""
+
+    # First and last day of the TPM's windows; empty: first natural day, and
+    # the day before the first scored day.
+    tpm_first: str = ""
+    tpm_last: str = ""
+    # Days of a TPM window.
+    tpm_days: int = 30
+    # Days of a CPM window, which ends the day before the CPM is used.
+    cpm_days: int = 7
+    # Days between two CPMs; 0: one, before the first scored day.
+    cpm_every: int = 0
+    # First and last scored day of ads; empty: the last ones there are.
+    ctr_first: str = ""
+    ctr_last: str = ""
+    # Days of ads before the first scored day that a new A-CTR starts with.
+    catch_up_days: int = 0
+    # First day that the report averages over; empty: the first scored day.
+    report_first: str = ""
+
+    def __post_init__(self):
+        """Check the fields."""
+        for field in ("tpm_days", "cpm_days"):
+            _check(self, field, getattr(self, field) >= 1, "at least 1")
+        for field in ("cpm_every", "catch_up_days"):
+            _check(self, field, getattr(self, field) >= 0, "at least 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything but where the files are and which stage is run."""
+
+    seed: int = 0
+    # The network of CPM and A-CTR.
+    model: ModelConfig = ModelConfig()
+    # The network of TPM: tiny and shallow, basic features only.
+    tpm_model: ModelConfig = ModelConfig(
+        hidden_units=(32,), cross_layers=0, attention=False, history=False
+    )
+    tpm: TrainingConfig = TrainingConfig()
+    cpm: TrainingConfig = TrainingConfig()
+    ctr: TrainingConfig = TrainingConfig(batch_size=512)
+    # Training of the model without transfer that A-CTR is compared with.
+    ads_only: TrainingConfig = TrainingConfig(batch_size=512)
+    history: HistoryConfig = HistoryConfig()
+    warm_start: WarmStartConfig = WarmStartConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+
+    def to_json(self) -> str:
+        """Return the config as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, path: str | pathlib.Path) -> "Config":
+        """Read a config; fields that the file lacks have their defaults.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: it is not JSON, or a field is unknown or of a wrong type.
+        """
+        path = pathlib.Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"The config {path} does not exist.")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        return _replace(cls(), values, "")
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+    """What one level is built and trained from."""
+
+    model: ModelConfig
+    training: TrainingConfig
+
+
+def tpm_config(config: Config) -> StageConfig:
+    """Return the level of the tiny pre-training model."""
+    return StageConfig(config.tpm_model, config.tpm)
+
+
+def cpm_config(config: Config) -> StageConfig:
+    """Return the level of the complete pre-training model."""
+    return StageConfig(config.model, config.cpm)
+
+
+def ctr_config(config: Config) -> StageConfig:
+    """Return the level of the advertisement model."""
+    return StageConfig(config.model, config.ctr)
+
+
+def override(config: Config, assignments: list[str]) -> Config:
+    """Return the config with `name.field=value` assignments carried out.
+
+    Values are typed by their field: numbers, `true` or `false`, text, and
+    comma-separated lists for tuples.
+
+    Raises:
+      ValueError: an assignment is not of that form, names no field, or its
+        value is not of the field's type or range.
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(
+                f"--set should be name.field=value. Received: {assignment!r}"
+            )
+        value: typing.Any = text
+        for part in reversed(name.strip().split(".")):
+            value = {part: value}
+        config = _replace(config, value, "")
+    return config
+
+
+def _replace(instance, values: dict, prefix: str):
+    """Return a dataclass with fields replaced, checked by name and type."""
+    hints = typing.get_type_hints(type(instance))
+    changes = {}
+    for name, value in values.items():
+        if name not in hints:
+            fields = ", ".join(f"{prefix}{field}" for field in hints)
+            raise ValueError(
+                f"There is no config field {prefix}{name}; there are: {fields}."
+            )
+        if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{prefix}{name} has fields of its own; set one of them, "
+                    f"as {prefix}{name}.field=value. Received: {value!r}"
+                )
+            old = getattr(instance, name)
+            changes[name] = _replace(old, value, f"{prefix}{name}.")
+        else:
+            changes[name] = _typed(hints[name], value, f"{prefix}{name}")
+    try:
+        return dataclasses.replace(instance, **changes)
+    except ValueError as error:
+        raise ValueError(f"In {prefix or 'the config'}: {error}") from error
+
+
+def _typed(hint, value, name: str):
+    """Return a value of the field's type, from text or JSON."""
+    error = ValueError(
+        f"{name} should be {getattr(hint, '__name__', hint)}. "
+        f"Received: {value!r}"
+    )
+    if isinstance(hint, types.GenericAlias):
+        kind = typing.get_args(hint)[0]
+        if isinstance(value, str):
+            value = [part for part in value.split(",") if part]
+        if not isinstance(value, (list, tuple)):
+            raise error
+        return tuple(_typed(kind, part, name) for part in value)
+    if hint is bool:
+        known = {"true": True, "false": False}
+        value = known.get(str(value).lower())
+        if value is None:
+            raise error
+        return value
+    if hint is str:
+        if not isinstance(value, str):
+            raise error
+        return value
+    if isinstance(value, bool):
+        raise error
+    try:
+        number = hint(value)
+    except (TypeError, ValueError):
+        raise error from None
+    if hint is int and float(value) != number:
+        raise error
+    return number

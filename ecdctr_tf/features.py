@@ -1,0 +1,223 @@
+"""The one description of the data: tables of embeddings and features of a row.
+
+Writer, parser, model inputs and serving signature are all made from a
+`DataSpec`. A table and a feature are different things: the item of an
+impression and the items of a behavior sequence are two features on one table.
+
+Besides its features every row holds `click` (0 or 1), `timestamp` (seconds
+since 1970-01-01 UTC) and the `day` of the partition it lies in.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+ID_SPACES = ("vocabulary", "hashing")
+DTYPES = ("int64", "string")
+KINDS = ("id", "sequence", "dense")
+SIDES = ("user", "item", "context")
+RESERVED = ("click", "timestamp", "day")
+DOMAINS = ("natural", "ads")
+# Value of the unused places of a padded sequence; never a row of a table.
+PADDING = -1
+
+
+def _check_choice(owner: str, field: str, value, choices) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"`{field}` of {owner} should be one of {', '.join(choices)}. "
+            f"Received: {value!r}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TableSpec:
+    """An embedding table and the id space that numbers its rows."""
+
+    name: str
+    # "vocabulary": exact, append-only; "hashing": no files, ids may collide.
+    ids: str = "vocabulary"
+    # Type of a raw id: "int64" or "string".
+    dtype: str = "int64"
+    # Rows shared by unknown ids (vocabulary) or by all ids (hashing).
+    buckets: int = 1
+
+    def __post_init__(self):
+        """Check the fields."""
+        owner = f"table {self.name!r}"
+        _check_choice(owner, "ids", self.ids, ID_SPACES)
+        _check_choice(owner, "dtype", self.dtype, DTYPES)
+        if not isinstance(self.buckets, int) or self.buckets < 1:
+            raise ValueError(
+                f"`buckets` of {owner} should be a whole number of at least 1. "
+                f"Received: {self.buckets!r}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSpec:
+    """A column of a row.
+
+    In a batch an "id" is int32 `[B]` (rows of its table), a "sequence" int32
+    `[B, T]` with the newest entry last and `PADDING` in unused places, and a
+    "dense" number float32 `[B]`.
+    """
+
+    name: str
+    kind: str = "id"
+    # Name of the table that an id or the entries of a sequence belong to.
+    table: str = ""
+    # Whose property it is; products of user and item ids are made from it.
+    side: str = "context"
+    # Whether the tiny pre-training model reads it.
+    basic: bool = False
+    # Longest sequence kept (T), in entries; 0 for other kinds.
+    max_length: int = 0
+
+    def __post_init__(self):
+        """Check the fields."""
+        owner = f"feature {self.name!r}"
+        _check_choice(owner, "kind", self.kind, KINDS)
+        _check_choice(owner, "side", self.side, SIDES)
+        if self.name in RESERVED or not self.name.isidentifier():
+            raise ValueError(
+                f"The name of {owner} should be an identifier other than "
+                f"{', '.join(RESERVED)}."
+            )
+        if (self.kind == "dense") != (self.table == ""):
+            raise ValueError(
+                f"`table` of {owner} should be set for ids and sequences and "
+                f"empty for dense numbers. Received: {self.table!r}"
+            )
+        if (self.kind == "sequence") != (self.max_length > 0):
+            raise ValueError(
+                f"`max_length` of {owner} should be positive for a sequence "
+                f"and 0 for other kinds. Received: {self.max_length}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """Tables and features of a data set, shared by both domains."""
+
+    tables: tuple[TableSpec, ...]
+    features: tuple[FeatureSpec, ...]
+    # Names of the id features that say who saw what.
+    user: str = "user_id"
+    item: str = "item_id"
+
+    def __post_init__(self):
+        """Check that names are unique and that every reference resolves."""
+        for what, specs in (("table", self.tables), ("feature", self.features)):
+            names = [spec.name for spec in specs]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"Each {what} needs its own name: {twice}")
+        tables = {table.name for table in self.tables}
+        for feature in self.features:
+            if feature.table and feature.table not in tables:
+                raise ValueError(
+                    f"Feature {feature.name!r} names the table "
+                    f"{feature.table!r}; there are {sorted(tables)}."
+                )
+        for role in (self.user, self.item):
+            if self.feature(role).kind != "id":
+                raise ValueError(f"{role!r} should be a feature of kind 'id'.")
+
+    def feature(self, name: str) -> FeatureSpec:
+        """Return the feature of that name.
+
+        Raises:
+          ValueError: there is none; the message lists those there are.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise ValueError(
+            f"There is no feature {name!r}; there are "
+            f"{', '.join(f.name for f in self.features)}."
+        )
+
+    def table(self, name: str) -> TableSpec:
+        """Return the table of that name.
+
+        Raises:
+          ValueError: there is none; the message lists those there are.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise ValueError(
+            f"There is no table {name!r}; there are "
+            f"{', '.join(t.name for t in self.tables)}."
+        )
+
+    def of_kind(self, kind: str) -> tuple[FeatureSpec, ...]:
+        """Return the features of one kind ("id", "sequence" or "dense")."""
+        return tuple(f for f in self.features if f.kind == kind)
+
+    def basic(self) -> "DataSpec":
+        """Return the part that the tiny pre-training model reads."""
+        return self.select([f.name for f in self.features if f.basic])
+
+    def without(self, names) -> "DataSpec":
+        """Return the spec less the named features.
+
+        Raises:
+          ValueError: a name is not that of a feature.
+        """
+        for name in names:
+            self.feature(name)
+        return self.select(
+            [f.name for f in self.features if f.name not in set(names)]
+        )
+
+    def select(self, names) -> "DataSpec":
+        """Return the spec of the named features and the tables they use."""
+        features = tuple(f for f in self.features if f.name in set(names))
+        used = {feature.table for feature in features}
+        return dataclasses.replace(
+            self,
+            features=features,
+            tables=tuple(t for t in self.tables if t.name in used),
+        )
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes when the meaning of a column does."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Write the spec as JSON."""
+        text = json.dumps(dataclasses.asdict(self), indent=2)
+        pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path) -> "DataSpec":
+        """Read a spec from JSON.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: the file is not a spec; the message names the fault.
+        """
+        path = pathlib.Path(path)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} does not exist. Make a data directory with "
+                "`python -m ecdctr_tf.input.convert`."
+            )
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a data spec: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "DataSpec":
+        """Return the spec that `dataclasses.asdict` turned into `values`."""
+        return cls(
+            tables=tuple(TableSpec(**v) for v in values["tables"]),
+            features=tuple(FeatureSpec(**v) for v in values["features"]),
+            user=values["user"],
+            item=values["item"],
+        )

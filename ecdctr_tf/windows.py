@@ -1,0 +1,76 @@
+"""Days and windows of days: the time axis that every artefact is dated by.
+
+A day is written `YYYY-MM-DD` for people and held as an int32 for tensors: the
+number of days since 1970-01-01.
+"""
+
+import dataclasses
+import datetime
+
+_EPOCH = datetime.date(1970, 1, 1)
+
+
+def day_number(day: str) -> int:
+    """Return the days since 1970-01-01 of a `YYYY-MM-DD` day.
+
+    Raises:
+      ValueError: `day` is not a date of the calendar in that form.
+    """
+    try:
+        return (datetime.date.fromisoformat(day) - _EPOCH).days
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"A day should be written YYYY-MM-DD. Received: {day!r}"
+        ) from error
+
+
+def day_name(number: int) -> str:
+    """Return the `YYYY-MM-DD` form of a number of days since 1970-01-01."""
+    return (_EPOCH + datetime.timedelta(days=int(number))).isoformat()
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Window:
+    """A run of whole days, both ends included, as `YYYY-MM-DD`."""
+
+    first: str
+    last: str
+
+    def __post_init__(self):
+        """Check the order of the ends."""
+        if day_number(self.first) > day_number(self.last):
+            raise ValueError(
+                "A window should not end before it starts. Received: "
+                f"first={self.first}, last={self.last}"
+            )
+
+    @classmethod
+    def ending(cls, last: str, days: int) -> "Window":
+        """Return the window of `days` days that ends with `last`."""
+        return cls(day_name(day_number(last) - days + 1), last)
+
+    @property
+    def days(self) -> list[str]:
+        """The days of the window, in order."""
+        return [
+            day_name(n)
+            for n in range(day_number(self.first), day_number(self.last) + 1)
+        ]
+
+    def split(self, days: int) -> list["Window"]:
+        """Return consecutive windows of `days` days; the last may be shorter.
+
+        Raises:
+          ValueError: `days` is not positive.
+        """
+        if days < 1:
+            raise ValueError(f"`days` should be at least 1. Received: {days}")
+        names = self.days
+        return [
+            Window(part[0], part[-1])
+            for part in (names[i : i + days] for i in range(0, len(names), days))
+        ]
+
+    def __str__(self) -> str:
+        """Return `first..last`."""
+        return f"{self.first}..{self.last}"

@@ -1,0 +1,1 @@
+"""Logs to TFRecord, and TFRecord to batches: the input of every stage."""

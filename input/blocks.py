@@ -1,0 +1,125 @@
+"""Columnar blocks: one TFRecord record holds the columns of some thousand rows.
+
+A record is a `tf.train.Example` with one bytes feature a column, the column's
+values as little-endian numbers, decoded by one `tf.io.decode_raw`. Against
+row-wise Examples it is a third of the size and an order of magnitude faster to
+read. A sequence takes two columns: the entries of all rows one after the
+other, and `<name>/length`, their number in each row.
+
+Shapes: N rows of a block, T entries of a sequence.
+"""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf import features
+
+BLOCK_ROWS = 4096
+_LENGTH = "/length"
+# dtype on disk of the columns that are not ids
+_CLICK, _TIME, _ID, _DENSE = np.uint8, np.int64, np.int32, np.float32
+
+
+def write(
+    path: str | pathlib.Path, rows: dict, spec: features.DataSpec
+) -> None:
+    """Write rows as a TFRecord file of columnar blocks.
+
+    Args:
+      path: the file; an existing one is overwritten.
+      rows: for each feature its column (int32 `[N]` rows of the table, int32
+        `[N, T]` padded with `PADDING`, or float32 `[N]`), and `click` `[N]`
+        (0 or 1) and `timestamp` int64 `[N]`, seconds.
+      spec: says which columns there are.
+    """
+    count = len(rows["click"])
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for start in range(0, count, BLOCK_ROWS):
+            block = {k: v[start : start + BLOCK_ROWS] for k, v in rows.items()}
+            writer.write(_serialize(block, spec))
+
+
+def read(filenames: tf.Tensor, spec: features.DataSpec) -> tf.data.Dataset:
+    """Return the undecoded records of block files; `parse` decodes one."""
+    del spec
+    return tf.data.TFRecordDataset(filenames)
+
+
+def parse(record: tf.Tensor, spec: features.DataSpec) -> dict:
+    """Return the columns of one record, as `write` got them, but in batch form.
+
+    Args:
+      record: string `[]`, a serialized block.
+      spec: says which columns to decode; others in the record are passed over.
+
+    Returns:
+      Feature name -> int32 `[N]`, int32 `[N, T]` or float32 `[N]`, and `click`
+      float32 `[N]` and `timestamp` int64 `[N]`.
+    """
+    names = ["click", "timestamp"]
+    for feature in spec.features:
+        names.append(feature.name)
+        if feature.kind == "sequence":
+            names.append(feature.name + _LENGTH)
+    raw = tf.io.parse_single_example(
+        record, {n: tf.io.FixedLenFeature([], tf.string) for n in names}
+    )
+    columns = {
+        "click": tf.cast(tf.io.decode_raw(raw["click"], tf.uint8), tf.float32),
+        "timestamp": tf.io.decode_raw(raw["timestamp"], tf.int64),
+    }
+    for feature in spec.features:
+        dtype = tf.float32 if feature.kind == "dense" else tf.int32
+        column = tf.io.decode_raw(raw[feature.name], dtype)
+        if feature.kind == "sequence":
+            lengths = tf.io.decode_raw(raw[feature.name + _LENGTH], tf.uint16)
+            column = pad(column, tf.cast(lengths, tf.int32), feature.max_length)
+        columns[feature.name] = column
+    return columns
+
+
+def pad(values: tf.Tensor, lengths: tf.Tensor, max_length: int) -> tf.Tensor:
+    """Return flat sequences as a padded matrix.
+
+    Args:
+      values: int32, the entries of all rows, newest last in each.
+      lengths: int32 `[N]`, entries of each row.
+      max_length: T; longer rows keep their newest entries.
+
+    Returns:
+      int32 `[N, T]` with `PADDING` behind the entries of a row.
+    """
+    ragged = tf.RaggedTensor.from_row_lengths(values, lengths)
+    ragged = ragged[:, -max_length:]
+    return ragged.to_tensor(features.PADDING, shape=[None, max_length])
+
+
+def _serialize(block: dict, spec: features.DataSpec) -> bytes:
+    columns = {
+        "click": _bytes(block["click"], _CLICK),
+        "timestamp": _bytes(block["timestamp"], _TIME),
+    }
+    for feature in spec.features:
+        column = block[feature.name]
+        if feature.kind == "dense":
+            columns[feature.name] = _bytes(column, _DENSE)
+        elif feature.kind == "id":
+            columns[feature.name] = _bytes(column, _ID)
+        else:
+            used = np.asarray(column) != features.PADDING
+            columns[feature.name] = _bytes(column[used], _ID)
+            columns[feature.name + _LENGTH] = _bytes(used.sum(1), np.uint16)
+    return tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v]))
+                for name, v in columns.items()
+            }
+        )
+    ).SerializeToString()
+
+
+def _bytes(column, dtype) -> bytes:
+    return np.ascontiguousarray(column, np.dtype(dtype).newbyteorder("<")).tobytes()

@@ -1,0 +1,148 @@
+"""A data directory: days of rows of both domains, their spec and id spaces.
+
+```
+spec.json                        the DataSpec
+ids/<table>.txt                  append-only vocabularies
+natural/<day>/manifest.json      rows, hashes, sizes of the id spaces that day
+natural/<day>/part-00000.tfrecord
+ads/<day>/...
+```
+"""
+
+import functools
+import pathlib
+from collections.abc import Iterable
+
+from ecdctr_tf import features, store, windows
+from ecdctr_tf.input import blocks, examples, id_space
+
+SPEC = "spec.json"
+FORMATS = {"blocks": blocks, "examples": examples}
+
+
+class DataDirectory:
+    """The days, rows and id spaces of a data directory.
+
+    Args:
+      path: the directory that `convert` or a builder wrote.
+
+    Raises:
+      FileNotFoundError: there is no data directory at `path`.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.spec = features.DataSpec.load(self.path / SPEC)
+        self._verified: set = set()
+
+    @functools.cached_property
+    def id_spaces(self) -> dict[str, id_space.IdSpace]:
+        """The id spaces by table name."""
+        return id_space.load(self.spec, self.path)
+
+    def days(self, domain: str) -> list[str]:
+        """Return the days there are of a domain ("natural" or "ads")."""
+        return store.dated(self.path / domain)
+
+    def window(self, domain: str) -> windows.Window:
+        """Return the window from the first to the last day of a domain."""
+        days = self.days(domain)
+        if not days:
+            raise FileNotFoundError(f"{self.path / domain} holds no days.")
+        return windows.Window(days[0], days[-1])
+
+    def manifest(self, domain: str, day: str) -> store.Manifest:
+        """Return the manifest of a day, its files compared with their hashes.
+
+        Each day is compared once a process.
+
+        Raises:
+          FileNotFoundError: the day or one of its files is missing.
+          ValueError: a file was cut, damaged or made by another spec.
+        """
+        path = self.path / domain / day
+        if (domain, day) in self._verified:
+            return store.read_manifest(path, "day")
+        manifest = store.verify(path, "day")
+        if manifest.spec != self.spec.fingerprint():
+            raise ValueError(
+                f"{path} was written by another spec ({manifest.spec}) than "
+                f"{self.path / SPEC} ({self.spec.fingerprint()}). Convert the "
+                "day anew."
+            )
+        self._verified.add((domain, day))
+        return manifest
+
+    def covered(self, domain: str, window: windows.Window) -> list[str]:
+        """Return the days of a window.
+
+        Raises:
+          ValueError: a day of the window is missing from the domain.
+        """
+        have = self.days(domain)
+        missing = sorted(set(window.days) - set(have))
+        if missing:
+            there = f"{have[0]}..{have[-1]}" if have else "none"
+            raise ValueError(
+                f"{self.path / domain} lacks {', '.join(missing[:5])} of the "
+                f"window {window}; the days there are: {there}."
+            )
+        return window.days
+
+    def rows(self, domain: str, window: windows.Window) -> int:
+        """Return the number of rows of a window."""
+        return sum(
+            self.manifest(domain, day).rows
+            for day in self.covered(domain, window)
+        )
+
+    def table_rows(self, day: str) -> dict[str, int]:
+        """Return the rows of each table in use at the end of a day.
+
+        Ids first seen later have larger rows, which a model of that day does
+        not know. A day of either domain counts.
+        """
+        rows = {table.name: table.buckets for table in self.spec.tables}
+        for domain in features.DOMAINS:
+            known = [d for d in self.days(domain) if d <= day]
+            if known:
+                manifest = store.read_manifest(
+                    self.path / domain / known[-1], "day"
+                )
+                for table, entry in manifest.ids.items():
+                    rows[table] = max(rows[table], entry["rows"])
+        return rows
+
+    def write_day(
+        self,
+        domain: str,
+        day: str,
+        parts: Iterable[dict],
+        table_rows: dict[str, int],
+        file_format: str = "blocks",
+    ) -> store.Manifest:
+        """Publish a day of rows.
+
+        Args:
+          domain: "natural" or "ads".
+          day: the day.
+          parts: one dict of columns a file, as `blocks.write` takes them.
+          table_rows: rows of each table in use at the end of the day.
+          file_format: "blocks" or "examples".
+        """
+        clicks = 0
+        manifest = store.Manifest(
+            kind="day",
+            window=windows.Window(day, day),
+            spec=self.spec.fingerprint(),
+            ids={name: {"rows": rows} for name, rows in table_rows.items()},
+        )
+        with store.publish(self.path / domain / day, manifest) as staging:
+            for i, rows in enumerate(parts):
+                path = staging / f"part-{i:05d}.tfrecord"
+                FORMATS[file_format].write(path, rows, self.spec)
+                manifest.rows += len(rows["click"])
+                clicks += int(rows["click"].sum())
+            manifest.config = {"format": file_format, "domain": domain}
+            manifest.metrics = {"clicks": clicks}
+        return manifest

@@ -1,0 +1,89 @@
+"""Row-wise `tf.train.Example` files: what other systems read and write.
+
+A record is one row: ids and sequences are int64 lists of rows of their tables,
+dense numbers float lists, `click` and `timestamp` int64. A sequence may be
+empty or missing. Slower and larger than columnar blocks; use it for exchange.
+"""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf import features
+from ecdctr_tf.input import blocks
+
+# Rows parsed by one call of the vectorised parser.
+_PARSE_ROWS = 4096
+
+
+def write(
+    path: str | pathlib.Path, rows: dict, spec: features.DataSpec
+) -> None:
+    """Write rows as a TFRecord file of Examples; arguments as `blocks.write`."""
+    columns = {name: np.asarray(column).tolist() for name, column in rows.items()}
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for i in range(len(columns["click"])):
+            row = {name: column[i] for name, column in columns.items()}
+            writer.write(_serialize(row, spec))
+
+
+def read(filenames: tf.Tensor, spec: features.DataSpec) -> tf.data.Dataset:
+    """Return groups of undecoded rows of Example files; `parse` decodes one."""
+    del spec
+    return tf.data.TFRecordDataset(filenames).batch(_PARSE_ROWS)
+
+
+def parse(records: tf.Tensor, spec: features.DataSpec) -> dict:
+    """Return the columns of rows, in the form of `blocks.parse`.
+
+    Args:
+      records: string `[N]`, serialized Examples.
+      spec: says which features to parse; others in a row are passed over.
+    """
+    number = tf.io.FixedLenFeature([], tf.int64)
+    wanted = {"click": number, "timestamp": number}
+    for feature in spec.features:
+        if feature.kind == "id":
+            wanted[feature.name] = number
+        elif feature.kind == "dense":
+            wanted[feature.name] = tf.io.FixedLenFeature([], tf.float32)
+        else:
+            wanted[feature.name] = tf.io.RaggedFeature(tf.int64)
+    columns = tf.io.parse_example(records, wanted)
+    for feature in spec.features:
+        column = columns[feature.name]
+        if feature.kind == "id":
+            columns[feature.name] = tf.cast(column, tf.int32)
+        elif feature.kind == "sequence":
+            columns[feature.name] = blocks.pad(
+                tf.cast(column.values, tf.int32),
+                tf.cast(column.row_lengths(), tf.int32),
+                feature.max_length,
+            )
+    columns["click"] = tf.cast(columns["click"], tf.float32)
+    return columns
+
+
+def _serialize(row: dict, spec: features.DataSpec) -> bytes:
+    values = {"click": _ints([int(row["click"])])}
+    values["timestamp"] = _ints([int(row["timestamp"])])
+    for feature in spec.features:
+        value = row[feature.name]
+        if feature.kind == "dense":
+            values[feature.name] = tf.train.Feature(
+                float_list=tf.train.FloatList(value=[value])
+            )
+        elif feature.kind == "id":
+            values[feature.name] = _ints([value])
+        else:
+            values[feature.name] = _ints(
+                [v for v in value if v != features.PADDING]
+            )
+    return tf.train.Example(
+        features=tf.train.Features(feature=values)
+    ).SerializeToString()
+
+
+def _ints(values: list[int]) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

@@ -1,0 +1,183 @@
+"""Id spaces: raw ids to rows of a table, the same in both domains and all days.
+
+A vocabulary is exact and append-only: rows never move when it grows. Its rows
+start with the out-of-vocabulary buckets: ids 0 to `buckets - 1` of the table
+belong to nobody, id number i of the file has row `buckets + i`. Hashing needs
+no files and never grows.
+
+The state of a vocabulary after a day is its first n entries, so one file holds
+the vocabularies of all days; `fingerprint(rows)` names one of them.
+"""
+
+import hashlib
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecdctr_tf import features, store
+
+
+class Vocabulary:
+    """An append-only list of raw ids.
+
+    Args:
+      table: the table whose rows are numbered; says dtype and buckets.
+      ids: raw ids known so far, in the order of their rows.
+    """
+
+    def __init__(self, table: features.TableSpec, ids=()):
+        self.table = table
+        self._ids = pa.array(list(ids) if len(ids) == 0 else ids, self._type)
+
+    @property
+    def _type(self) -> pa.DataType:
+        return pa.int64() if self.table.dtype == "int64" else pa.string()
+
+    @property
+    def rows(self) -> int:
+        """Rows in use: the buckets and one for each id."""
+        return self.table.buckets + len(self._ids)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The raw ids, int64 or object of str, in the order of their rows."""
+        return self._ids.to_numpy(zero_copy_only=False)
+
+    def append(self, raw) -> None:
+        """Give a row to each raw id that has none yet, in order of appearance.
+
+        Args:
+          raw: array of raw ids, of the table's dtype; may repeat. Nulls are
+            passed over.
+        """
+        new = pc.unique(pa.array(raw, self._type)).drop_null()
+        new = new.filter(pc.invert(pc.is_in(new, self._ids)))
+        if len(new):
+            self._ids = pa.concat_arrays([self._ids, new])
+
+    def lookup(self, raw) -> np.ndarray:
+        """Return the rows of raw ids as int32 `[N]`; unknown ids and nulls: 0.
+
+        With several buckets an unknown id goes to bucket
+        `tf.strings.to_hash_bucket_fast(str(id), buckets)`, as it does in the
+        exported graph.
+        """
+        raw = pa.array(raw, self._type)
+        place = pc.index_in(raw, self._ids)
+        rows = pc.add(pc.fill_null(place, -1), self.table.buckets)
+        rows = rows.to_numpy(zero_copy_only=False).astype(np.int32)
+        unknown = rows < self.table.buckets
+        if self.table.buckets == 1:
+            rows[unknown] = 0
+        elif unknown.any():
+            known = pc.fill_null(raw.filter(pa.array(unknown)).cast("string"), "")
+            rows[unknown] = hash_rows(known, self.table.buckets)
+        return rows
+
+    def fingerprint(self, rows: int | None = None) -> dict:
+        """Return `{"rows", "sha256"}` of the first `rows` rows (all: None).
+
+        Raises:
+          ValueError: the vocabulary has fewer rows.
+        """
+        rows = self.rows if rows is None else rows
+        if rows > self.rows:
+            raise ValueError(
+                f"The vocabulary of table {self.table.name!r} has {self.rows} "
+                f"rows; {rows} were asked for. The data directory is not the "
+                "one the artefact was made from."
+            )
+        count = max(rows - self.table.buckets, 0)
+        digest = hashlib.sha256(_lines(self._ids.slice(0, count)).encode())
+        return {"rows": rows, "sha256": digest.hexdigest()}
+
+    def save(self, directory: str | pathlib.Path) -> None:
+        """Write `<table>.txt`, one raw id a line."""
+        path = pathlib.Path(directory) / f"{self.table.name}.txt"
+        store.write_text(path, _lines(self._ids))
+
+    @classmethod
+    def load(
+        cls, table: features.TableSpec, directory: str | pathlib.Path
+    ) -> "Vocabulary":
+        """Read `<table>.txt`.
+
+        Raises:
+          FileNotFoundError: the file is missing.
+        """
+        path = pathlib.Path(directory) / f"{table.name}.txt"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path}, the vocabulary of table {table.name!r}, is missing. "
+                "Convert the logs anew."
+            )
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        if table.dtype == "int64":
+            return cls(table, np.array(lines, dtype=np.int64))
+        return cls(table, lines)
+
+
+class Hashing:
+    """Rows by hash: `buckets` rows, no files, no growth.
+
+    Args:
+      table: the table whose rows are numbered.
+    """
+
+    def __init__(self, table: features.TableSpec):
+        self.table = table
+        self.rows = table.buckets
+
+    def append(self, raw) -> None:
+        """Do nothing: every id has a row already."""
+
+    def lookup(self, raw) -> np.ndarray:
+        """Return the rows of raw ids as int32 `[N]`."""
+        text = pc.fill_null(pa.array(raw).cast(pa.string()), "")
+        return hash_rows(text, self.rows)
+
+    def fingerprint(self, rows: int | None = None) -> dict:
+        """Return `{"rows", "sha256"}` of the number of buckets."""
+        del rows
+        text = f"hashing {self.rows}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return {"rows": self.rows, "sha256": digest}
+
+    def save(self, directory: str | pathlib.Path) -> None:
+        """Do nothing: there is nothing to keep."""
+
+
+IdSpace = Vocabulary | Hashing
+
+
+def hash_rows(text: pa.Array, buckets: int) -> np.ndarray:
+    """Return `tf.strings.to_hash_bucket_fast` of strings as int32 `[N]`."""
+    import tensorflow as tf  # Late: vocabularies alone need no TensorFlow.
+
+    values = text.to_numpy(zero_copy_only=False).astype(object)
+    return tf.strings.to_hash_bucket_fast(values, buckets).numpy().astype("int32")
+
+
+def new(table: features.TableSpec) -> IdSpace:
+    """Return the empty id space of a table."""
+    return Vocabulary(table) if table.ids == "vocabulary" else Hashing(table)
+
+
+def load(
+    spec: features.DataSpec, data_dir: str | pathlib.Path
+) -> dict[str, IdSpace]:
+    """Return the id spaces of a data directory by table name."""
+    directory = pathlib.Path(data_dir) / "ids"
+    return {
+        table.name: Vocabulary.load(table, directory)
+        if table.ids == "vocabulary"
+        else Hashing(table)
+        for table in spec.tables
+    }
+
+
+def _lines(ids: pa.Array) -> str:
+    text = ids.cast(pa.string()).to_pylist()
+    return "".join(f"{line}\n" for line in text)

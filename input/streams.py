@@ -1,0 +1,178 @@
+"""Streams: batches of a window of days of one domain, in a seeded order.
+
+Days follow each other in time. Within a day the order of files and blocks is
+shuffled, then rows within chunks of `SHUFFLE_ROWS`. The order depends on the
+seed, the day and the pass only, so a stream can be taken up again after any
+number of batches.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf import windows
+from ecdctr_tf.input import data_directory
+
+SHUFFLE_ROWS = 65_536
+_BLOCK_BUFFER = 1024
+
+
+def batches(
+    data: data_directory.DataDirectory,
+    domain: str,
+    window: windows.Window,
+    batch_size: int,
+    seed: int | None = None,
+    passes: int = 1,
+    skip: int = 0,
+    names=None,
+) -> tf.data.Dataset:
+    """Return `(features, clicks)` batches of a window, ready for `fit`.
+
+    Args:
+      data: the data directory.
+      domain: "natural" (source) or "ads" (target).
+      window: the days; every one has to be there.
+      batch_size: B, rows a batch; the last one may be smaller.
+      seed: of the order of rows; None keeps the order of the files.
+      passes: times that the window is gone through, each in its own order.
+      skip: batches at the beginning to pass over, to take up a stream again.
+      names: names of features to read; None reads all.
+
+    Returns:
+      A dataset of known cardinality. Features: name -> int32 `[B]`, int32
+      `[B, T]` or float32 `[B]`, and `day` int32 `[B]`, days since 1970-01-01;
+      clicks: float32 `[B]`, 0 or 1.
+
+    Raises:
+      FileNotFoundError, ValueError: a day is missing, damaged or of another
+        spec.
+    """
+    columns = rows(data, domain, window, seed, passes, names)
+    if seed is not None:
+        columns = columns.rebatch(SHUFFLE_ROWS).enumerate()
+        columns = columns.map(
+            functools.partial(_permute, seed=seed), tf.data.AUTOTUNE
+        )
+    columns = columns.rebatch(batch_size)
+    count = -(-data.rows(domain, window) * passes // batch_size)
+    dataset = columns.map(_split).skip(skip)
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(max(count - skip, 0))
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def rows(
+    data: data_directory.DataDirectory,
+    domain: str,
+    window: windows.Window,
+    seed: int | None = None,
+    passes: int = 1,
+    names=None,
+) -> tf.data.Dataset:
+    """Return the columns of a window in groups of rows as the files hold them.
+
+    Args and errors as `batches`; a group also has `click` and `timestamp`.
+    """
+    spec = data.spec if names is None else data.spec.select(names)
+    days = data.covered(domain, window)
+    formats = {data.manifest(domain, day).config["format"] for day in days}
+    if len(formats) > 1:
+        raise ValueError(
+            f"The days {window} of {domain} are of several formats: "
+            f"{sorted(formats)}. Convert them to one."
+        )
+    file_format = data_directory.FORMATS[formats.pop()]
+    files, numbers, seeds = [], [], []
+    for turn in range(passes):
+        for day in days:
+            number = windows.day_number(day)
+            files.append(_files(data, domain, day, seed, turn))
+            numbers.append(number)
+            seeds.append([seed or 0, number * 1000 + turn])
+
+    def read_day(files, day, seeds):
+        records = file_format.read(files, spec)
+        if seed is not None:
+            records = _shuffle(records, seeds)
+        return records.map(lambda record: (record, day))
+
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (
+            tf.ragged.constant(files),
+            np.array(numbers, np.int32),
+            np.array(seeds, np.int64),
+        )
+    )
+    dataset = dataset.flat_map(read_day)
+
+    def parse(record, day):
+        columns = file_format.parse(record, spec)
+        columns["day"] = tf.fill(tf.shape(columns["click"]), day)
+        return columns
+
+    return dataset.map(parse, tf.data.AUTOTUNE, deterministic=True)
+
+
+def _shuffle(records: tf.data.Dataset, seeds: tf.Tensor) -> tf.data.Dataset:
+    """Shuffle the records of a day by two numbers."""
+    seed = tf.random.stateless_uniform(
+        [], seeds, 1, tf.int32.max, dtype=tf.int32
+    )
+    return records.shuffle(
+        _BLOCK_BUFFER, tf.cast(seed, tf.int64), reshuffle_each_iteration=False
+    )
+
+
+def _files(data, domain, day, seed, turn) -> list[str]:
+    names = sorted(data.manifest(domain, day).files)
+    if seed is not None:
+        order = [seed, windows.day_number(day), turn]
+        np.random.default_rng(order).shuffle(names)
+    return [str(data.path / domain / day / name) for name in names]
+
+
+def _permute(index: tf.Tensor, columns: dict, seed: int) -> dict:
+    """Return the rows of a chunk in an order given by seed and index."""
+    order = tf.random.stateless_uniform(
+        tf.shape(columns["click"]),
+        [tf.constant(seed, tf.int64), index],
+        0,
+        tf.int64.max,
+        dtype=tf.int64,
+    )
+    order = tf.argsort(order)
+    return {name: tf.gather(column, order) for name, column in columns.items()}
+
+
+def _split(columns: dict) -> tuple[dict, tf.Tensor]:
+    columns = dict(columns)
+    click = columns.pop("click")
+    columns.pop("timestamp")
+    return columns, click
+
+
+def read_columns(
+    data: data_directory.DataDirectory,
+    domain: str,
+    window: windows.Window,
+    names=None,
+) -> dict[str, np.ndarray]:
+    """Return whole columns of a window in the order of the files, in memory.
+
+    Args and errors as `rows`. For days of ads and for tests; a long natural
+    window may not fit.
+    """
+    groups = list(rows(data, domain, window, names=names).as_numpy_iterator())
+    if not groups:
+        spec = data.spec if names is None else data.spec.select(names)
+        names = [f.name for f in spec.features]
+        return {n: np.zeros(0) for n in [*names, "click", "timestamp", "day"]}
+    return {
+        name: np.concatenate([group[name] for group in groups])
+        for name in groups[0]
+    }
+
+
