@@ -106,6 +106,9 @@ class DataSpec:
     # Names of the id features that say who saw what.
     user: str = "user_id"
     item: str = "item_id"
+    # float32 columns that only evaluation reads, never a model: the true click
+    # probability of a synthetic world.
+    evaluation: tuple[str, ...] = ()
 
     def __post_init__(self):
         """Check that names are unique and that every reference resolves."""
@@ -220,4 +223,5 @@ class DataSpec:
             features=tuple(FeatureSpec(**v) for v in values["features"]),
             user=values["user"],
             item=values["item"],
+            evaluation=tuple(values["evaluation"]),
         )

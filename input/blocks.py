@@ -31,7 +31,8 @@ def write(
       path: the file; an existing one is overwritten.
       rows: for each feature its column (int32 `[N]` rows of the table, int32
         `[N, T]` padded with `PADDING`, or float32 `[N]`), and `click` `[N]`
-        (0 or 1) and `timestamp` int64 `[N]`, seconds.
+        (0 or 1), `timestamp` int64 `[N]`, seconds, and float32 `[N]` for each
+        of `spec.evaluation`.
       spec: says which columns there are.
     """
     count = len(rows["click"])
@@ -56,9 +57,9 @@ def parse(record: tf.Tensor, spec: features.DataSpec) -> dict:
 
     Returns:
       Feature name -> int32 `[N]`, int32 `[N, T]` or float32 `[N]`, and `click`
-      float32 `[N]` and `timestamp` int64 `[N]`.
+      float32 `[N]`, `timestamp` int64 `[N]` and the evaluation columns.
     """
-    names = ["click", "timestamp"]
+    names = ["click", "timestamp", *spec.evaluation]
     for feature in spec.features:
         names.append(feature.name)
         if feature.kind == "sequence":
@@ -70,6 +71,8 @@ def parse(record: tf.Tensor, spec: features.DataSpec) -> dict:
         "click": tf.cast(tf.io.decode_raw(raw["click"], tf.uint8), tf.float32),
         "timestamp": tf.io.decode_raw(raw["timestamp"], tf.int64),
     }
+    for name in spec.evaluation:
+        columns[name] = tf.io.decode_raw(raw[name], tf.float32)
     for feature in spec.features:
         dtype = tf.float32 if feature.kind == "dense" else tf.int32
         column = tf.io.decode_raw(raw[feature.name], dtype)
@@ -101,6 +104,8 @@ def _serialize(block: dict, spec: features.DataSpec) -> bytes:
         "click": _bytes(block["click"], _CLICK),
         "timestamp": _bytes(block["timestamp"], _TIME),
     }
+    for name in spec.evaluation:
+        columns[name] = _bytes(block[name], _DENSE)
     for feature in spec.features:
         column = block[feature.name]
         if feature.kind == "dense":

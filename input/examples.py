@@ -43,6 +43,8 @@ def parse(records: tf.Tensor, spec: features.DataSpec) -> dict:
     """
     number = tf.io.FixedLenFeature([], tf.int64)
     wanted = {"click": number, "timestamp": number}
+    for name in spec.evaluation:
+        wanted[name] = tf.io.FixedLenFeature([], tf.float32)
     for feature in spec.features:
         if feature.kind == "id":
             wanted[feature.name] = number
@@ -68,12 +70,12 @@ def parse(records: tf.Tensor, spec: features.DataSpec) -> dict:
 def _serialize(row: dict, spec: features.DataSpec) -> bytes:
     values = {"click": _ints([int(row["click"])])}
     values["timestamp"] = _ints([int(row["timestamp"])])
+    for name in spec.evaluation:
+        values[name] = _float(row[name])
     for feature in spec.features:
         value = row[feature.name]
         if feature.kind == "dense":
-            values[feature.name] = tf.train.Feature(
-                float_list=tf.train.FloatList(value=[value])
-            )
+            values[feature.name] = _float(value)
         elif feature.kind == "id":
             values[feature.name] = _ints([value])
         else:
@@ -87,3 +89,7 @@ def _serialize(row: dict, spec: features.DataSpec) -> bytes:
 
 def _ints(values: list[int]) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def _float(value: float) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))

@@ -57,7 +57,7 @@ def batches(
         )
     columns = columns.rebatch(batch_size)
     count = -(-data.rows(domain, window) * passes // batch_size)
-    dataset = columns.map(_split).skip(skip)
+    dataset = columns.map(functools.partial(_split, spec=data.spec)).skip(skip)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
@@ -147,11 +147,10 @@ def _permute(index: tf.Tensor, columns: dict, seed: int) -> dict:
     return {name: tf.gather(column, order) for name, column in columns.items()}
 
 
-def _split(columns: dict) -> tuple[dict, tf.Tensor]:
-    columns = dict(columns)
-    click = columns.pop("click")
-    columns.pop("timestamp")
-    return columns, click
+def _split(columns: dict, spec) -> tuple[dict, tf.Tensor]:
+    hidden = {"click", "timestamp", *spec.evaluation}
+    inputs = {name: c for name, c in columns.items() if name not in hidden}
+    return inputs, columns["click"]
 
 
 def read_columns(
