@@ -1,0 +1,95 @@
+"""Metrics of predicted probabilities: log loss, normalized entropy, PCOC.
+
+Shapes: N rows.
+"""
+
+import numpy as np
+
+from ecdctr_tf.metrics import checks
+
+# Probabilities are kept this far from 0 and 1, so that one sure and wrong row
+# costs about 16 nats and not infinity.
+EPSILON = 1e-7
+
+
+def log_loss(click, ctr) -> float:
+    """Return the mean cross-entropy of clicks under the predictions, in nats.
+
+        -mean(click log(ctr) + (1 - click) log(1 - ctr))
+
+    with `ctr` clipped to [`EPSILON`, 1 - `EPSILON`].
+
+    Args:
+      click: `[N]`, 0 or 1.
+      ctr: `[N]`, in [0, 1].
+
+    Returns:
+      The loss, at least 0.
+
+    Raises:
+      ValueError: there are no rows, or an input is malformed.
+    """
+    click, ctr = _rows(click, ctr, "Log loss")
+    ctr = np.clip(ctr, EPSILON, 1 - EPSILON)
+    loss = click * np.log(ctr) + (1 - click) * np.log1p(-ctr)
+    return float(-loss.mean())
+
+
+def normalized_entropy(click, ctr) -> float:
+    """Return the log loss over the entropy of the click rate.
+
+    1 is what always predicting the mean click rate gives; lower is better.
+
+    Args:
+      click: `[N]`, 0 or 1.
+      ctr: `[N]`, in [0, 1].
+
+    Returns:
+      The ratio, at least 0.
+
+    Raises:
+      ValueError: the rows are of one class, whose entropy is 0, or an input
+        is malformed.
+
+    Source: He et al., "Practical Lessons from Predicting Clicks on Ads at
+    Facebook", Evaluation Metrics.
+    """
+    click, ctr = _rows(click, ctr, "Normalized entropy")
+    rate = click.mean()
+    if rate in (0, 1):
+        raise ValueError(
+            "Normalized entropy needs rows with and without a click. "
+            f"Received: {int(click.sum()):,} clicks in {len(click):,} rows"
+        )
+    entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+    return log_loss(click, ctr) / float(entropy)
+
+
+def pcoc(click, ctr) -> float:
+    """Return predicted over observed clicks: mean prediction / mean click.
+
+    1 is calibrated on the whole; above 1 the model promises too much.
+
+    Args:
+      click: `[N]`, 0 or 1.
+      ctr: `[N]`, in [0, 1].
+
+    Returns:
+      The ratio, at least 0.
+
+    Raises:
+      ValueError: there is no click, or an input is malformed.
+    """
+    click, ctr = _rows(click, ctr, "PCOC")
+    if not click.any():
+        raise ValueError(
+            f"PCOC needs a click. Received: none in {len(click):,} rows"
+        )
+    return float(ctr.mean() / click.mean())
+
+
+def _rows(click, ctr, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    click, ctr = checks.clicks_and_probabilities(click, ctr)
+    if not len(click):
+        raise ValueError(f"{metric} needs rows. Received: none")
+    return click, ctr
