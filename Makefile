@@ -1,0 +1,81 @@
+# Everything runs in .venv, which is made when it is needed.
+# `make help` says what there is.
+
+# Any Python that setup.py allows: make demo PYTHON=/path/to/python3.12
+ifndef PYTHON
+PYTHON := $(shell for p in python3.11 python3 python; do \
+	$$p -c '' 2>/dev/null && echo $$p && break; done)
+endif
+BIN := .venv/bin
+VENV := .venv/.installed
+MODELS := ads_only,cpm_finetune,e_cdctr
+
+# Exits with a message unless Python is in the range that setup.py names.
+define CHECK_PYTHON
+import re, sys
+text = open("setup.py", encoding="utf-8").read()
+wanted = re.search(r'python_requires="(.*?)"', text)[1]
+low, high = (int(n) for n in re.findall(r"3\.(\d+)", wanted))
+if not (3, low) <= sys.version_info[:2] < (3, high):
+    here = ".".join(map(str, sys.version_info[:3]))
+    sys.exit(
+        f"This project needs Python {wanted}; {sys.executable} is {here}. "
+        "Name another one: make PYTHON=python3.11 ..."
+    )
+endef
+export CHECK_PYTHON
+
+.PHONY: help demo test lint format venv lock clean
+
+help: ## say what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s: 2>/dev/null \
+	  || grep -E '^[a-z]+:.*##' Makefile
+
+demo: $(VENV) demo/data ## train every level on synthetic logs, compare, export
+	$(BIN)/python train_main.py --stage=all --preset=synthetic \
+	  --models=$(MODELS) --data_dir=demo/data --workdir=demo/run \
+	  --report_dir=demo/report --export_dir=demo/export
+
+# Made beside its place: an interrupted run leaves no half data directory.
+demo/data: | $(VENV)
+	rm -rf demo/.data
+	$(BIN)/python -m ecdctr_tf.input.datasets.prepare --dataset=synthetic \
+	  --out=demo/.data
+	mv demo/.data demo/data
+
+test: lint ## check the style, then run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV) ## check the style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV) ## mend what of the style can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+venv: $(VENV) ## make .venv from requirements.lock
+
+$(VENV): requirements.lock setup.py
+	@[ -n "$(PYTHON)" ] || { echo "There is no Python here; name one:" \
+	  "make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c "$$CHECK_PYTHON"
+	[ -x $(BIN)/python ] || "$(PYTHON)" -m venv .venv \
+	  || "$(PYTHON)" -m venv --clear --without-pip .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
+	  || "$(PYTHON)" -m pip --python $(BIN)/python install -q pip
+	$(BIN)/python -m pip install -q --disable-pip-version-check \
+	  --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check \
+	  --no-deps --no-build-isolation -e .
+	@touch $(VENV)
+
+lock: $(VENV) ## write requirements.lock anew from setup.py
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip compile setup.py --extra test --generate-hashes \
+	  --no-emit-index-url --python-version 3.11 -o requirements.lock \
+	  --no-header --no-annotate
+
+clean: ## remove .venv, what the demo made, and caches
+	rm -rf .venv demo build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
