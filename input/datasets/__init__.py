@@ -1,0 +1,1 @@
+"""Builders of data sets, and their conversion specs."""
