@@ -210,7 +210,7 @@ def _write_globo(folder):
     }
     shared["user_id"] = np.array([8, 9, 8, 8], np.int32)
     shared["local_day"] = np.array([0, 0, 0, 1], np.int16)
-    time = [day0, day0 + 1, day0 + 2, day1]
+    time = [day0, day0 + 1_500, day0 + 2_999, day1]
     article = np.array([157_541, 70, 80, 90], np.int32)
     clicks = {
         "click_article_id": article,
@@ -240,9 +240,9 @@ def test_globo_parts_by_referrer_and_keeps_the_target_file(tmp_path):
     ]
     natural, ads = found[0][1].to_pydict(), found[1][1].to_pydict()
     assert natural["article_id"] == [157_541, 80]
-    assert natural["timestamp"] == [time[0], time[2]]
-    assert natural["label"] == [1, 1]
-    assert ads["label"] == [0, 1, 0]
+    assert natural["timestamp"] == [time[0] // 1000, time[2] // 1000]
+    assert natural["click"] == [1, 1]
+    assert ads["click"] == [0, 1, 0]
     assert ads["click_os"] == [1, 2, 3]
     assert "click_referrer_type" not in natural
 
@@ -253,8 +253,8 @@ def test_globo_files_have_the_known_rows(tmp_path):
     ads = list(builder.day_rows("ads", folder))
     assert len(ads) == 14 and ads[0][0] == windows.day_number("2017-10-01")
     assert sum(rows.num_rows for _, rows in ads) == 296_570
-    assert sum(int(np.sum(r["label"].to_numpy())) for _, r in ads) == 59_314
+    assert sum(int(np.sum(r["click"].to_numpy())) for _, r in ads) == 59_314
     day, natural = next(builder.day_rows("natural", folder))
     assert day == ads[0][0]
-    local = natural["timestamp"].to_numpy() // 1000 - 3 * 3600
+    local = natural["timestamp"].to_numpy() - 3 * 3600
     assert (local // 86_400 == day).all()

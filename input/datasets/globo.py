@@ -23,17 +23,19 @@ TARGET = "globo_dev_target.parquet"
 # The day that `local_day` 0 stands for, in the portal's time, UTC-3.
 FIRST_DAY = "2017-10-01"
 _NATURAL_REFERRERS = [1, 2]
-_CLICK_NAMES = {
+# Names in either file -> names here; times in the files are milliseconds.
+_NAMES = {
     "click_article_id": "article_id",
     "click_timestamp": "timestamp",
+    "label": "click",
 }
 
 
 class Globo(two_domain.TwoDomainBuilder):
     """Clicks (natural) and impressions (ads) of a large news portal.
 
-    `timestamp` is in milliseconds since 1970-01-01 UTC; days are days of the
-    portal's time; `label` is 1 for a click.
+    `timestamp` is in whole seconds since 1970-01-01 UTC; days, `local_day`
+    among them, are days of the portal's time.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -58,7 +60,7 @@ class Globo(two_domain.TwoDomainBuilder):
         "click_os": np.int64,
         "click_country": np.int64,
         "click_region": np.int64,
-        "label": np.uint8,
+        "click": np.uint8,
     }
 
     def day_rows(
@@ -75,15 +77,25 @@ class Globo(two_domain.TwoDomainBuilder):
 
 
 def _natural(folder: pathlib.Path) -> pa.Table:
-    rows = pq.read_table(
-        folder / CLICKS,
-        filters=[("click_referrer_type", "in", _NATURAL_REFERRERS)],
+    return _events(
+        pq.read_table(
+            folder / CLICKS,
+            filters=[("click_referrer_type", "in", _NATURAL_REFERRERS)],
+        )
     )
-    rows = rows.rename_columns(
-        [_CLICK_NAMES.get(name, name) for name in rows.column_names]
-    )
-    return rows.append_column("label", pa.repeat(1, rows.num_rows))
 
 
 def _ads(folder: pathlib.Path) -> pa.Table:
-    return pq.read_table(folder / TARGET)
+    return _events(pq.read_table(folder / TARGET))
+
+
+def _events(rows: pa.Table) -> pa.Table:
+    """Return a file's rows under one set of names, times in seconds."""
+    rows = rows.rename_columns(
+        [_NAMES.get(name, name) for name in rows.column_names]
+    )
+    if "click" not in rows.column_names:
+        rows = rows.append_column("click", pa.repeat(1, rows.num_rows))
+    seconds = pc.divide(rows["timestamp"], 1_000)
+    place = rows.column_names.index("timestamp")
+    return rows.set_column(place, "timestamp", seconds)
