@@ -1,0 +1,346 @@
+"""What `convert` is told: logs, columns, features and rules, read from TOML.
+
+Every class below is one kind of TOML table; its fields are the keys. A whole
+example is `datasets/globo.toml`.
+
+Domains are "natural" and "ads". History (`[[sequences]]`, `[[counts]]`) is
+taken from "natural", "ads", "both", or "same": the domain of the row itself.
+"""
+
+import dataclasses
+import pathlib
+import tomllib
+
+from ecdctr_tf import features
+
+HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
+TIME_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+TIME_PARTS = ("hour", "weekday")
+
+
+def _choice(owner: str, field: str, value, choices) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"`{field}` of {owner} should be one of {', '.join(choices)}. "
+            f"Received: {value!r}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Congruence:
+    """The rule `sum(weight * column) % modulo == equals` on whole numbers."""
+
+    # Column of the log -> the whole number it is multiplied by.
+    weights: dict[str, int]
+    modulo: int
+    equals: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Join:
+    """A small file whose columns are looked up for every row of a log."""
+
+    # Path or glob, relative to the source directory.
+    path: str
+    # Column of the log that holds the key.
+    on: str
+    # Column of this file that holds the key; each key once.
+    key: str
+    # Columns of this file to add to the log; a missing key gives nulls.
+    take: tuple[str, ...]
+    # Names of the columns of a file without header.
+    columns: tuple[str, ...] = ()
+    # Of a text file; may be several characters.
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """Files of one domain: where they are and what their columns mean."""
+
+    domain: str
+    # Path or glob, relative to the source directory; .parquet or text.
+    path: str
+    # Columns with the user, the item and the event time.
+    user: str
+    item: str
+    time: str
+    # Name for `--log name=path`.
+    name: str = ""
+    # Column with the label; empty where the log holds clicks only.
+    click: str = ""
+    # A row is a click where the label is at least this; None: it is 0 or 1.
+    click_at_least: float | None = None
+    # Unit of a numeric event time: s, ms or us since 1970-01-01 UTC.
+    time_unit: str = "s"
+    # strptime format of a text event time, local time; empty for numbers.
+    time_format: str = ""
+    # Column with the day, checked against the time: a whole number of days
+    # since `first_day`, or a date; empty where there is none.
+    day: str = ""
+    # Names of the columns of a text file without header.
+    columns: tuple[str, ...] = ()
+    # Of a text file; may be several characters.
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    # Column -> values; other rows are passed over.
+    keep: dict[str, list] = dataclasses.field(default_factory=dict)
+    # Rows for which all of these hold are kept, the others with `negate`.
+    where: tuple[Congruence, ...] = ()
+    negate: bool = False
+    joins: tuple[Join, ...] = ()
+
+    def __post_init__(self):
+        """Check the choices."""
+        owner = f"the log {self.name or self.path!r}"
+        _choice(owner, "domain", self.domain, features.DOMAINS)
+        _choice(owner, "time_unit", self.time_unit, tuple(TIME_UNITS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A feature taken from a column or from the event time."""
+
+    name: str
+    # "id" or "dense".
+    kind: str = "id"
+    # The table of an id.
+    table: str = ""
+    # The column; empty: the one called as the feature.
+    column: str = ""
+    # Instead of a column: "hour" (0..23) or "weekday" (0 Monday), local time.
+    time: str = ""
+    side: str = "context"
+    basic: bool = False
+    # Whole number that a column of whole numbers is floor-divided by.
+    divide: int = 1
+    # Of a text such as "Drama|War" the part before this; empty: all of it.
+    separator: str = ""
+    # Value of a missing dense number; None refuses missing values.
+    missing: float | None = None
+
+    def __post_init__(self):
+        """Check the choices."""
+        owner = f"the feature {self.name!r}"
+        _choice(owner, "kind", self.kind, ("id", "dense"))
+        _choice(owner, "time", self.time, ("", *TIME_PARTS))
+        if self.divide < 1 or (self.divide > 1 and self.separator):
+            raise ValueError(
+                f"`divide` of {owner} should be at least 1, and 1 beside a "
+                f"`separator`. Received: {self.divide}"
+            )
+
+    @property
+    def source(self) -> str:
+        """The column of the log, or "" for a part of the time."""
+        return "" if self.time else self.column or self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequence:
+    """The items that the row's user clicked strictly before the row."""
+
+    name: str
+    table: str
+    # Most entries kept, the newest.
+    max_length: int
+    domain: str = "both"
+
+    def __post_init__(self):
+        """Check the choices."""
+        owner = f"the sequence {self.name!r}"
+        _choice(owner, "domain", self.domain, HISTORY_DOMAINS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """log1p of the events of the row's ids on days before the row's day."""
+
+    name: str
+    # One or two id features whose values are counted.
+    of: tuple[str, ...]
+    # "click" or "impression".
+    event: str = "click"
+    domain: str = "both"
+    # Days before the row's day that count; 0: all.
+    window_days: int = 0
+    side: str = "context"
+
+    def __post_init__(self):
+        """Check the choices."""
+        owner = f"the count {self.name!r}"
+        _choice(owner, "event", self.event, ("click", "impression"))
+        _choice(owner, "domain", self.domain, HISTORY_DOMAINS)
+        if len(self.of) not in (1, 2) or self.window_days < 0:
+            raise ValueError(
+                f"{owner} should be `of` one or two features, over a number "
+                f"of days. Received: {self.of}, {self.window_days}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Age:
+    """log1p of the hours since the item's first event, of either domain."""
+
+    name: str
+    side: str = "item"
+
+
+@dataclasses.dataclass(frozen=True)
+class Negatives:
+    """How impressions without a click are drawn for a log of clicks only."""
+
+    # Drawn for a click; fewer where there are not as many to draw from.
+    per_click: int = 3
+    # Other users' clicks of so many seconds before the click are drawn from.
+    window_seconds: int = 3600
+    # Whether a click on an item clicked before makes no impression.
+    drop_reclicks: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        """Check the numbers."""
+        if not (self.per_click > 0 < self.window_seconds <= 86_400):
+            raise ValueError(
+                "`per_click` of the negatives should be at least 1 and "
+                "`window_seconds` from 1 to 86400. Received: "
+                f"{self.per_click}, {self.window_seconds}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionSpec:
+    """Everything a conversion is told."""
+
+    tables: tuple[features.TableSpec, ...]
+    features: tuple[Column, ...]
+    sequences: tuple[Sequence, ...] = ()
+    counts: tuple[Count, ...] = ()
+    ages: tuple[Age, ...] = ()
+    logs: tuple[Log, ...] = ()
+    # Names of the id features that say who saw what.
+    user: str = "user_id"
+    item: str = "item_id"
+    # Columns that only evaluation reads.
+    evaluation: tuple[str, ...] = ()
+    # Domain -> how to draw negatives where its logs hold clicks only.
+    negatives: dict[str, Negatives] = dataclasses.field(default_factory=dict)
+    # Table -> events of earlier days that an id needs to get a row; others: 1.
+    min_count: dict[str, int] = dataclasses.field(default_factory=dict)
+    # Day 0 of day columns of whole numbers, `YYYY-MM-DD`.
+    first_day: str = "1970-01-01"
+    # Hours that local time, which days, hours and weekdays follow, is ahead.
+    utc_offset_hours: float = 0.0
+
+    def __post_init__(self):
+        """Check that references resolve; the data spec checks the rest."""
+        self.data_spec()
+        ids = {f.name for f in self.features if f.kind == "id"}
+        for count in self.counts:
+            if not set(count.of) <= ids:
+                raise ValueError(
+                    f"`of` of the count {count.name!r} should name id "
+                    f"features: {sorted(ids)}. Received: {count.of}"
+                )
+        for table in self.min_count:
+            self.data_spec().table(table)
+        for domain in self.negatives:
+            _choice("`negatives`", "domain", domain, features.DOMAINS)
+        for role in (self.user, self.item):
+            if role not in ids or self.column(role).time:
+                raise ValueError(f"{role!r} should be an id from a column.")
+            if self.column(role).divide > 1 or self.column(role).separator:
+                raise ValueError(f"{role!r} should be a column as it is.")
+
+    def column(self, name: str) -> Column:
+        """Return the column feature of that name."""
+        return next(f for f in self.features if f.name == name)
+
+    def data_spec(self) -> features.DataSpec:
+        """Return the spec of the data directory."""
+        made = [
+            features.FeatureSpec(f.name, f.kind, f.table, f.side, f.basic)
+            for f in self.features
+        ]
+        made += [
+            features.FeatureSpec(
+                s.name, "sequence", s.table, "user", max_length=s.max_length
+            )
+            for s in self.sequences
+        ]
+        made += [
+            features.FeatureSpec(f.name, "dense", side=f.side)
+            for f in (*self.counts, *self.ages)
+        ]
+        return features.DataSpec(
+            self.tables, tuple(made), self.user, self.item, self.evaluation
+        )
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path) -> "ConversionSpec":
+        """Read a TOML file.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: it is no TOML, or a key or value in it is not known.
+        """
+        path = pathlib.Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no conversion spec at {path}.")
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            return from_dict(values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def from_dict(values: dict) -> ConversionSpec:
+    """Return the spec that the tables of a TOML file describe."""
+    values = dict(values)
+    lists = {
+        "tables": features.TableSpec,
+        "features": Column,
+        "sequences": Sequence,
+        "counts": Count,
+        "ages": Age,
+        "logs": Log,
+    }
+    for key, kind in lists.items():
+        entries = values.get(key, [])
+        values[key] = [_make(kind, f"[[{key}]]", entry) for entry in entries]
+    values["negatives"] = {
+        domain: _make(Negatives, f"[negatives.{domain}]", entry)
+        for domain, entry in values.get("negatives", {}).items()
+    }
+    return _make(ConversionSpec, "the conversion spec", values)
+
+
+def _make(kind: type, owner: str, values: dict):
+    """Return a dataclass from a TOML table, refusing unknown keys."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{owner} should be a table. Received: {values!r}")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ValueError(
+            f"{owner} has unknown keys: {', '.join(unknown)}. Known are: "
+            f"{', '.join(fields)}."
+        )
+    needed = {
+        name
+        for name, field in fields.items()
+        if field.default is field.default_factory is dataclasses.MISSING
+    }
+    if needed - set(values):
+        raise ValueError(
+            f"{owner} lacks {', '.join(sorted(needed - set(values)))}."
+        )
+    values = dict(values)
+    for key, part in (("where", Congruence), ("joins", Join)):
+        if kind is Log and key in values:
+            entries = values[key]
+            values[key] = [_make(part, f"[[logs.{key}]]", e) for e in entries]
+    return kind(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    )
