@@ -1,0 +1,74 @@
+"""Names and numbers of a report as people read them."""
+
+LABELS = {
+    "oracle": "oracle (true CTR)",
+    "ads_only": "ads only",
+    "cpm_finetune": "CPM \N{RIGHTWARDS ARROW} fine-tune",
+    "e_cdctr": "E-CDCTR",
+}
+METRICS = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "log loss",
+    "normalized_entropy": "NE",
+    "pcoc": "PCOC",
+}
+NOTHING = "\N{EN DASH}"
+
+
+def number(mean: float | None, std: float | None = None) -> str:
+    """Return `0.1234`, `0.1234 ± 0.0012` over seeds, or a dash for None."""
+    if mean is None:
+        return NOTHING
+    if std is None:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} \N{PLUS-MINUS SIGN} {std:.4f}"
+
+
+def difference(values: dict) -> str:
+    """Return `+0.0123 ± 0.0004`, of a metric of `summary["differences"]`.
+
+    Args:
+      values: `mean` and `standard_error`, each a number or None.
+    """
+    if values["mean"] is None:
+        return NOTHING
+    shown = f"{values['mean']:+.4f}"
+    if values["standard_error"] is not None:
+        shown += f" \N{PLUS-MINUS SIGN} {values['standard_error']:.4f}"
+    return shown
+
+
+def pair(name: str) -> str:
+    """Return "e_cdctr - ads_only" as `E-CDCTR − ads only`."""
+    first, _, second = name.partition(" - ")
+    return f"{LABELS[first]} \N{MINUS SIGN} {LABELS[second]}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as `42.0 s`, `3 min 05 s` or `2 h 07 min`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 day`, `2 days`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def scope(summary: dict) -> str:
+    """Return what the means of a summary are over: days, rows, seeds."""
+    days = summary["averaged_days"]
+    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return (
+        f"{plural(len(days), 'scored day')} ({span}; "
+        f"{plural(summary['rows'], 'row')}, "
+        f"{plural(summary['clicks'], 'click')}) and "
+        f"{plural(len(summary['seeds']), 'seed')}"
+    )

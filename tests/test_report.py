@@ -1,0 +1,402 @@
+"""The report of fabricated work directories, with numbers by hand."""
+
+import io
+import json
+import re
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+import rich.console
+from ecdctr_tf.input import data_directory
+
+from ecdctr_tf import config as config_lib
+from ecdctr_tf import evaluation, features, store, windows
+from ecdctr_tf.evaluation import coverage, details, summary, text
+from ecdctr_tf.evaluation import runs as runs_lib
+
+DAYS = ("2024-03-05", "2024-03-06")
+# Two users, two impressions each; the first of each is clicked.
+CLICK = np.array([1, 0, 1, 0], np.float32)
+USER = np.array([1, 1, 2, 2], np.int32)
+ITEM = np.array([1, 2, 3, 9], np.int32)
+# AUC, by pairs of a clicked and an unclicked row: 4, 3 and 2 of 4. GAUC: in
+# the last the second user's is 0, so the mean is 1/2; else all are 1.
+PERFECT = [0.9, 0.1, 0.8, 0.2]
+GOOD = [0.9, 0.3, 0.2, 0.1]
+POOR = [0.9, 0.8, 0.1, 0.2]
+
+SPEC = features.DataSpec(
+    tables=(features.TableSpec("user"), features.TableSpec("item")),
+    features=(
+        features.FeatureSpec("user_id", table="user", side="user"),
+        features.FeatureSpec("item_id", table="item", side="item"),
+    ),
+)
+
+
+@pytest.fixture(name="data_dir")
+def fixture_data_dir(tmp_path):
+    return make_data(tmp_path / "data", SPEC)
+
+
+def make_data(path, spec):
+    path.mkdir()
+    spec.save(path / "spec.json")
+    data = data_directory.DataDirectory(path)
+    rows = {
+        "click": CLICK,
+        "timestamp": np.arange(4),
+        "user_id": USER,
+        "item_id": ITEM,
+        **{name: np.array(PERFECT) for name in spec.evaluation},
+    }
+    for day in DAYS:
+        data.write_day("ads", day, [rows], {"user": 3, "item": 10})
+    return path
+
+
+def publish_level(path, kind, window, rows=0, files=None, seconds=None):
+    metrics = {} if seconds is None else {"seconds": seconds}
+    manifest = store.Manifest(
+        kind=kind, window=window, rows=rows, metrics=metrics
+    )
+    with store.publish(path, manifest) as staging:
+        for name, value in (files or {}).items():
+            (staging / name).write_text(json.dumps(value), encoding="utf-8")
+
+
+def publish_scores(run, model, day, ctr, files=None, click=CLICK):
+    window = windows.Window(day, day)
+    manifest = store.Manifest("ctr", window, rows=4, metrics={"seconds": 2.0})
+    with store.publish(run / model / "ctr" / day, manifest) as staging:
+        np.savez(
+            staging / "scores.npz",
+            ctr=np.array(ctr, np.float32),
+            click=click,
+            user=USER,
+            item=ITEM,
+        )
+        for name, value in (files or {}).items():
+            (staging / name).write_text(json.dumps(value), encoding="utf-8")
+
+
+def make_run(path, seed, models):
+    store.write_text(path / "config.json", json.dumps({"seed": seed}))
+    for model, scores in models.items():
+        for day, ctr in zip(DAYS, scores, strict=True):
+            publish_scores(path, model, day, ctr)
+    return path
+
+
+def set_report_first(day):
+    return config_lib.override(
+        config_lib.Config(), [f"schedule.report_first={day}"]
+    )
+
+
+def test_summary_of_one_seed_by_hand(tmp_path, data_dir):
+    run = make_run(
+        tmp_path / "run", 0, {"ads_only": [GOOD, POOR], "e_cdctr": [GOOD] * 2}
+    )
+    out = tmp_path / "report"
+    result = evaluation.write_report([run], data_dir, out, config_lib.Config())
+    models = result["models"]
+    assert list(models) == ["ads_only", "e_cdctr"]
+    assert models["ads_only"]["auc"] == pytest.approx((0.75 + 0.5) / 2)
+    assert models["e_cdctr"]["auc"] == pytest.approx(0.75)
+    assert models["ads_only"]["gauc"] == pytest.approx((1 + 0.5) / 2)
+    assert models["e_cdctr"]["gauc"] == 1.0
+    assert models["ads_only"]["pcoc"] == pytest.approx((1.5 + 2) / 2 / 2)
+    loss = -(np.log(0.9) + np.log(0.7) + np.log(0.2) + np.log(0.9)) / 4
+    assert models["e_cdctr"]["log_loss"] == pytest.approx(loss, rel=1e-6)
+    assert models["e_cdctr"]["normalized_entropy"] == pytest.approx(
+        loss / np.log(2), rel=1e-6
+    )
+    assert models["e_cdctr"]["auc_std"] is None
+    assert models["e_cdctr"]["days"] == 2 and models["e_cdctr"]["seeds"] == 1
+    assert result["gap_closed"] == {}
+    apart = result["differences"]["e_cdctr - ads_only"]["auc"]
+    assert apart["mean"] == pytest.approx(0.125)
+    assert apart["days_higher"] == 1 and apart["standard_error"] is None
+    assert result["rows"] == 8 and result["clicks"] == 4
+    written = json.loads((out / "summary.json").read_text())
+    assert written == {k: v for k, v in result.items() if k != "paths"}
+    assert all((out.parent / p).exists() for p in result["paths"])
+
+
+def test_summary_of_seeds_by_hand(tmp_path):
+    spec = features.DataSpec(
+        SPEC.tables, SPEC.features, evaluation=("true_ctr",)
+    )
+    data_dir = make_data(tmp_path / "data", spec)
+    runs = [
+        make_run(
+            tmp_path / "seed-0",
+            0,
+            {"ads_only": [POOR] * 2, "e_cdctr": [GOOD] * 2},
+        ),
+        make_run(
+            tmp_path / "seed-1",
+            1,
+            {"ads_only": [POOR] * 2, "e_cdctr": [PERFECT] * 2},
+        ),
+    ]
+    result = evaluation.write_report(
+        runs, data_dir, tmp_path / "report", config_lib.Config()
+    )
+    models = result["models"]
+    assert list(models) == ["oracle", "ads_only", "e_cdctr"]
+    assert models["oracle"]["auc"] == 1.0
+    # 0.75 and 1: mean 0.875, deviation sqrt(2 * 0.125 ** 2)
+    assert models["e_cdctr"]["auc"] == pytest.approx(0.875)
+    assert models["e_cdctr"]["auc_std"] == pytest.approx(0.125 * 2**0.5)
+    assert models["ads_only"]["auc_std"] == 0.0
+    # (0.875 - 0.5) / (1 - 0.5)
+    assert result["gap_closed"]["auc"] == pytest.approx(0.75)
+    assert result["gap_closed"]["gauc"] == pytest.approx(1.0)
+    apart = result["differences"]["e_cdctr - ads_only"]["auc"]
+    assert apart["mean"] == pytest.approx(0.375)
+    assert apart["std"] == pytest.approx(0.125 * 2**0.5)
+    assert apart["standard_error"] == pytest.approx(0.125)
+    assert result["seeds"] == ["seed 0", "seed 1"]
+
+
+def test_report_first_leaves_days_out_of_means(tmp_path, data_dir):
+    run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
+    result = evaluation.write_report(
+        [run], data_dir, tmp_path / "report", set_report_first(DAYS[1])
+    )
+    assert result["models"]["ads_only"]["auc"] == pytest.approx(0.5)
+    assert result["models"]["ads_only"]["gauc"] == pytest.approx(0.5)
+    assert result["averaged_days"] == [DAYS[1]]
+    assert list(result["days"]) == list(DAYS)
+
+
+def test_report_first_after_all_days_raises(tmp_path, data_dir):
+    run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, GOOD]})
+    with pytest.raises(ValueError, match="scored days are 2024-03-05"):
+        evaluation.write_report(
+            [run], data_dir, tmp_path / "out", set_report_first("2025-01-01")
+        )
+
+
+def test_only_days_that_all_models_scored_count(tmp_path, data_dir):
+    run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
+    publish_scores(run, "e_cdctr", DAYS[0], PERFECT)
+    result = evaluation.write_report(
+        [run], data_dir, tmp_path / "report", config_lib.Config()
+    )
+    assert result["averaged_days"] == [DAYS[0]]
+    assert result["models"]["ads_only"]["auc"] == 0.75
+
+
+def test_no_scored_day_raises(tmp_path, data_dir):
+    with pytest.raises(ValueError, match="--stage=ctr"):
+        evaluation.write_report(
+            [tmp_path / "run"], data_dir, tmp_path / "out", config_lib.Config()
+        )
+
+
+def test_no_common_day_raises(tmp_path, data_dir):
+    publish_scores(tmp_path / "run", "ads_only", DAYS[0], GOOD)
+    publish_scores(tmp_path / "run", "e_cdctr", DAYS[1], GOOD)
+    with pytest.raises(ValueError, match="No day was scored by all"):
+        evaluation.write_report(
+            [tmp_path / "run"], data_dir, tmp_path / "out", config_lib.Config()
+        )
+
+
+def test_scores_of_other_rows_raise(tmp_path, data_dir):
+    run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
+    publish_scores(run, "e_cdctr", DAYS[0], GOOD, click=1 - CLICK)
+    with pytest.raises(ValueError, match="scored other rows of 2024-03-05"):
+        evaluation.write_report(
+            [run], data_dir, tmp_path / "out", config_lib.Config()
+        )
+
+
+def test_model_that_one_seed_lacks_is_left_out_and_noted(tmp_path, data_dir):
+    runs = [
+        make_run(tmp_path / "a", 0, {"ads_only": [GOOD] * 2}),
+        make_run(
+            tmp_path / "b", 1, {"ads_only": [GOOD] * 2, "e_cdctr": [POOR] * 2}
+        ),
+    ]
+    result = evaluation.write_report(
+        runs, data_dir, tmp_path / "report", config_lib.Config()
+    )
+    assert list(result["models"]) == ["ads_only"]
+    assert result["notes"] == [
+        "e_cdctr is left out: seed 0 has no scored day of it."
+    ]
+
+
+def make_full_run(tmp_path):
+    run = make_run(
+        tmp_path / "run",
+        0,
+        {"ads_only": [POOR] * 2, "cpm_finetune": [GOOD] * 2},
+    )
+    window = windows.Window("2024-02-01", "2024-03-04")
+    curve = [{"step": 1, "rows": 50, "loss": 0.7}]
+    curve.append({"step": 2, "rows": 90, "loss": 0.6})
+    publish_level(
+        run / "tpm/2024-03-04", "snapshot", window, 90, {"curve.json": curve}, 6
+    )
+    publish_level(run / "historical/2024-03-04", "historical", window)
+    publish_level(
+        run / "e_cdctr/cpm/2024-03-04",
+        "cpm",
+        window,
+        80,
+        {"curve.json": curve},
+        120,
+    )
+    restored = {
+        "name": "cross/kernel",
+        "status": "restored",
+        "shape": [4, 2],
+        "rows_restored": 4,
+        "norm_before": 1.5,
+        "norm_after": 2.5,
+    }
+    files = {"restore.json": {"variables": [restored]}, "curve.json": curve}
+    publish_scores(run, "e_cdctr", DAYS[0], PERFECT, files)
+    publish_scores(run, "e_cdctr", DAYS[1], PERFECT, {"curve.json": curve})
+    return run
+
+
+def know_some(path):
+    # Users 1, 2 since day one of the month; items 1, 2, and 3 from the 6th.
+    day = windows.day_number("2024-03-01")
+    users = np.array([[0, 1, 1], [0, 1, 1]], bool)
+    items = np.array([[0, 1, 1, 0], [0, 1, 1, 1]], bool)
+    return {"user": (users, [day, day + 5]), "item": (items, [day, day + 5])}
+
+
+def test_page_holds_everything_and_nothing_external(tmp_path, data_dir):
+    run = make_full_run(tmp_path)
+    note = "Negatives are sampled: <log loss> levels are artificial."
+    result = evaluation.write_report(
+        [run],
+        data_dir,
+        tmp_path / "report",
+        config_lib.Config(),
+        notes=[note],
+        read_history=know_some,
+    )
+    page = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    for part in (
+        "&lt;log loss&gt;",
+        "cross/kernel",
+        "4 × 2",
+        "2 min 00 s",
+        "2024-02-01..2024-03-04",
+        "TPM training",
+        "CPM training",
+        "Rows with history",
+        "E-CDCTR − ads only",
+    ):
+        assert part in page, part
+    assert not re.search(r"<(script|link|img|iframe)|@import|url\(h", page)
+    assert not re.search(r'(src|href)="(?!#)', page)
+    assert str(tmp_path) not in page
+    svgs = re.findall(r"<svg.*?</svg>", page, flags=re.S)
+    assert len(svgs) == 8
+    ids = [set(re.findall(r'<clipPath id="(.*?)"', svg)) for svg in svgs]
+    assert sum(map(len, ids)) == len(set().union(*ids))
+    for svg in svgs:
+        xml.etree.ElementTree.fromstring(svg)
+    # The user is always known; items 1 and 2 on the 5th, 1 to 3 on the 6th.
+    assert result["coverage"][DAYS[0]] == {
+        "rows": 4,
+        "user": 1.0,
+        "item": 0.5,
+        "both": 0.5,
+    }
+    assert result["coverage"][DAYS[1]]["item"] == 0.75
+    levels = {(v["level"], v["model"]): v for v in result["levels"]}
+    assert levels["TPM", ""]["rows"] == 90
+    assert levels["A-CTR", "e_cdctr"]["seconds"] == 4.0
+    assert levels["Aggregate", ""]["seconds"] is None
+    markdown = (tmp_path / "report/summary.md").read_text(encoding="utf-8")
+    assert "| E-CDCTR | 1.0000 |" in markdown and f"> {note}" in markdown
+    for name in ("auc", "gauc", "auc_lift"):
+        png = (tmp_path / f"report/plots/{name}.png").read_bytes()
+        assert png.startswith(b"\x89PNG")
+
+
+def test_report_can_be_written_again(tmp_path, data_dir):
+    run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD] * 2})
+    pages = []
+    for _ in range(2):
+        evaluation.write_report(
+            [run], data_dir, tmp_path / "report", config_lib.Config()
+        )
+        pages.append((tmp_path / "report/index.html").read_bytes())
+    assert pages[0] == pages[1]
+    assert not list((tmp_path / "report").rglob(".staging*"))
+
+
+def test_curves_join_the_days_of_a_ctr_model(tmp_path):
+    curves = details.curves(runs_lib.Run(make_full_run(tmp_path)))
+    line = curves["A-CTR"][0]
+    assert line["rows"] == [50, 90, 140, 180]
+    assert line["loss"] == [0.7, 0.6, 0.7, 0.6]
+
+
+def test_visible_is_the_newest_versions_before_the_day():
+    present = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    versions = [10, 20, 30]
+    assert not coverage.visible(present, versions, 9, 1).any()
+    for day, slots, expected in (
+        (10, 1, [1, 0, 0]),
+        (29, 1, [0, 1, 0]),
+        (29, 3, [1, 1, 0]),
+        (30, 2, [0, 1, 1]),
+    ):
+        actual = coverage.visible(present, versions, day, slots)
+        assert actual.tolist() == [bool(e) for e in expected]
+
+
+def test_undefined_metrics_are_left_out_of_means():
+    row = dict.fromkeys(summary.METRICS, 0.5) | {"rows": 2, "clicks": 1}
+    single = row | {"auc": None, "gauc": None, "clicks": 0}
+    results = [{"ads_only": {"2024-01-01": row, "2024-01-02": single}}]
+    found = summary.summarize(results, ["2024-01-01", "2024-01-02"])
+    assert found["models"]["ads_only"]["auc"] == 0.5
+    results = [{"ads_only": {"2024-01-02": single}}]
+    found = summary.summarize(results, ["2024-01-02"])
+    assert found["models"]["ads_only"]["auc"] is None
+
+
+def test_gap_closed_without_a_gap_is_none():
+    row = dict.fromkeys(summary.METRICS, 0.5)
+    models = {"oracle": row, "ads_only": row, "e_cdctr": row}
+    shares = summary.gap_closed(models, "e_cdctr")
+    assert shares == dict.fromkeys(summary.GAP_METRICS)
+
+
+def test_print_table_by_hand(tmp_path, data_dir):
+    run = make_run(
+        tmp_path / "run", 0, {"ads_only": [POOR] * 2, "e_cdctr": [GOOD] * 2}
+    )
+    result = evaluation.write_report(
+        [run], data_dir, tmp_path / "report", config_lib.Config()
+    )
+    result["models"]["oracle"] = result["models"]["ads_only"] | {"auc": 1.0}
+    file = io.StringIO()
+    evaluation.print_table(result, rich.console.Console(file=file, width=100))
+    lines = file.getvalue().splitlines()
+    row = next(line for line in lines if "E-CDCTR" in line)
+    assert re.findall(r"[\d.]+%?", row) == ["0.7500", "1.0000", "50%"]
+    assert any("index.html" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(None, "–"), (42, "42.0 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")],
+)
+def test_duration(seconds, expected):
+    assert text.duration(seconds) == expected
