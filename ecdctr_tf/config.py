@@ -6,6 +6,7 @@ one model class under `tpm_config`, `cpm_config` and `ctr_config`.
 
 import dataclasses
 import json
+import math
 import pathlib
 import types
 import typing
@@ -164,6 +165,7 @@ class ScheduleConfig:
 class Config:
     """Everything but where the files are and which stage is run."""
 
+    # Of weights, the order of rows and everything else that is drawn.
     seed: int = 0
     # The network of CPM and A-CTR.
     model: ModelConfig = ModelConfig()
@@ -179,6 +181,10 @@ class Config:
     history: HistoryConfig = HistoryConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+
+    def __post_init__(self):
+        """Check the fields."""
+        _check(self, "seed", self.seed >= 0, "at least 0")
 
     def to_json(self) -> str:
         """Return the config as JSON text."""
@@ -199,6 +205,11 @@ class Config:
             values = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(
+                f"{path} should hold the fields of a config. "
+                f"Received: {values!r}"
+            )
         return _replace(cls(), values, "")
 
 
@@ -301,8 +312,9 @@ def _typed(hint, value, name: str):
         raise error
     try:
         number = hint(value)
-    except (TypeError, ValueError):
+        valid = math.isfinite(number) and float(value) == number
+    except (OverflowError, TypeError, ValueError):
         raise error from None
-    if hint is int and float(value) != number:
+    if not valid:
         raise error
     return number

@@ -124,6 +124,12 @@ class DataSpec:
                     f"Feature {feature.name!r} names the table "
                     f"{feature.table!r}; there are {sorted(tables)}."
                 )
+        taken = {*RESERVED, *(feature.name for feature in self.features)}
+        for name in self.evaluation:
+            if name in taken:
+                raise ValueError(
+                    f"An evaluation column needs a name of its own: {name!r}"
+                )
         for role in (self.user, self.item):
             if self.feature(role).kind != "id":
                 raise ValueError(f"{role!r} should be a feature of kind 'id'.")
@@ -170,15 +176,19 @@ class DataSpec:
         Raises:
           ValueError: a name is not that of a feature.
         """
-        for name in names:
-            self.feature(name)
+        unwanted = {self.feature(name).name for name in names}
         return self.select(
-            [f.name for f in self.features if f.name not in set(names)]
+            [f.name for f in self.features if f.name not in unwanted]
         )
 
     def select(self, names) -> "DataSpec":
-        """Return the spec of the named features and the tables they use."""
-        features = tuple(f for f in self.features if f.name in set(names))
+        """Return the spec of the named features and the tables they use.
+
+        Raises:
+          ValueError: a name is not that of a feature.
+        """
+        wanted = {self.feature(name).name for name in names}
+        features = tuple(f for f in self.features if f.name in wanted)
         used = {feature.table for feature in features}
         return dataclasses.replace(
             self,

@@ -50,6 +50,8 @@ class Manifest:
     def from_json(cls, text: str) -> "Manifest":
         """Return the manifest written by `to_json`."""
         values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds no fields but {text[:40]!r}")
         if values.get("window"):
             values["window"] = windows.Window(**values["window"])
         return cls(**values)

@@ -17,11 +17,15 @@ def day_number(day: str) -> int:
       ValueError: `day` is not a date of the calendar in that form.
     """
     try:
-        return (datetime.date.fromisoformat(day) - _EPOCH).days
-    except (TypeError, ValueError) as error:
+        date = datetime.date.fromisoformat(day)
+    except (TypeError, ValueError):
+        date = None
+    # Other ISO forms are dates too, but do not sort as text.
+    if date is None or date.isoformat() != day:
         raise ValueError(
             f"A day should be written YYYY-MM-DD. Received: {day!r}"
-        ) from error
+        )
+    return (date - _EPOCH).days
 
 
 def day_name(number: int) -> str:
@@ -68,7 +72,9 @@ class Window:
         names = self.days
         return [
             Window(part[0], part[-1])
-            for part in (names[i : i + days] for i in range(0, len(names), days))
+            for part in (
+                names[i : i + days] for i in range(0, len(names), days)
+            )
         ]
 
     def __str__(self) -> str:

@@ -34,7 +34,11 @@ def write(
         (0 or 1), `timestamp` int64 `[N]`, seconds, and float32 `[N]` for each
         of `spec.evaluation`.
       spec: says which columns there are.
+
+    Raises:
+      ValueError: a column is missing or not as long as the others.
     """
+    check(rows, spec)
     count = len(rows["click"])
     with tf.io.TFRecordWriter(str(path)) as writer:
         for start in range(0, count, BLOCK_ROWS):
@@ -42,10 +46,35 @@ def write(
             writer.write(_serialize(block, spec))
 
 
-def read(filenames: tf.Tensor, spec: features.DataSpec) -> tf.data.Dataset:
-    """Return the undecoded records of block files; `parse` decodes one."""
+def check(rows: dict, spec: features.DataSpec) -> None:
+    """Raise ValueError unless there are all columns, equally long."""
+    names = [feature.name for feature in spec.features]
+    for name in ("click", "timestamp", *spec.evaluation, *names):
+        if name not in rows:
+            raise ValueError(
+                f"The column {name!r} is missing; there are {sorted(rows)}."
+            )
+        if len(rows[name]) != len(rows["click"]):
+            raise ValueError(
+                f"The column {name!r} should have {len(rows['click'])} rows, "
+                f"as `click` has. Received: {len(rows[name])}"
+            )
+
+
+def read(
+    filenames: tf.Tensor, spec: features.DataSpec, shuffle=None
+) -> tf.data.Dataset:
+    """Return the undecoded records of block files; `parse` decodes one.
+
+    Args:
+      filenames: string `[F]`.
+      spec: not used; every format is given it.
+      shuffle: function from a dataset of scalar records to one in another
+        order.
+    """
     del spec
-    return tf.data.TFRecordDataset(filenames)
+    records = tf.data.TFRecordDataset(filenames)
+    return records if shuffle is None else shuffle(records)
 
 
 def parse(record: tf.Tensor, spec: features.DataSpec) -> dict:
@@ -127,4 +156,5 @@ def _serialize(block: dict, spec: features.DataSpec) -> bytes:
 
 
 def _bytes(column, dtype) -> bytes:
-    return np.ascontiguousarray(column, np.dtype(dtype).newbyteorder("<")).tobytes()
+    little_endian = np.dtype(dtype).newbyteorder("<")
+    return np.ascontiguousarray(column, little_endian).tobytes()

@@ -129,7 +129,20 @@ class DataDirectory:
           parts: one dict of columns a file, as `blocks.write` takes them.
           table_rows: rows of each table in use at the end of the day.
           file_format: "blocks" or "examples".
+
+        Raises:
+          FileExistsError: the day was published before.
+          ValueError: there is no such domain or format, or a column is missing.
         """
+        for name, value, choices in (
+            ("domain", domain, features.DOMAINS),
+            ("file_format", file_format, FORMATS),
+        ):
+            if value not in choices:
+                raise ValueError(
+                    f"`{name}` should be one of {', '.join(choices)}. "
+                    f"Received: {value!r}"
+                )
         clicks = 0
         manifest = store.Manifest(
             kind="day",

@@ -21,17 +21,22 @@ def write(
     path: str | pathlib.Path, rows: dict, spec: features.DataSpec
 ) -> None:
     """Write rows as a TFRecord file of Examples; arguments as `blocks.write`."""
-    columns = {name: np.asarray(column).tolist() for name, column in rows.items()}
+    blocks.check(rows, spec)
+    columns = {name: np.asarray(rows[name]).tolist() for name in rows}
     with tf.io.TFRecordWriter(str(path)) as writer:
         for i in range(len(columns["click"])):
             row = {name: column[i] for name, column in columns.items()}
             writer.write(_serialize(row, spec))
 
 
-def read(filenames: tf.Tensor, spec: features.DataSpec) -> tf.data.Dataset:
-    """Return groups of undecoded rows of Example files; `parse` decodes one."""
-    del spec
-    return tf.data.TFRecordDataset(filenames).batch(_PARSE_ROWS)
+def read(
+    filenames: tf.Tensor, spec: features.DataSpec, shuffle=None
+) -> tf.data.Dataset:
+    """Return groups of undecoded rows; `parse` decodes one.
+
+    Arguments as `blocks.read`.
+    """
+    return blocks.read(filenames, spec, shuffle).batch(_PARSE_ROWS)
 
 
 def parse(records: tf.Tensor, spec: features.DataSpec) -> dict:

@@ -33,7 +33,7 @@ class Vocabulary:
 
     @property
     def _type(self) -> pa.DataType:
-        return pa.int64() if self.table.dtype == "int64" else pa.string()
+        return _type(self.table)
 
     @property
     def rows(self) -> int:
@@ -51,9 +51,19 @@ class Vocabulary:
         Args:
           raw: array of raw ids, of the table's dtype; may repeat. Nulls are
             passed over.
+
+        Raises:
+          ValueError: an id holds a line break; the file has one id a line.
         """
         new = pc.unique(pa.array(raw, self._type)).drop_null()
         new = new.filter(pc.invert(pc.is_in(new, self._ids)))
+        if self.table.dtype == "string":
+            broken = new.filter(pc.match_substring(new, "\n"))
+            if len(broken):
+                raise ValueError(
+                    f"Ids of table {self.table.name!r} should hold no line "
+                    f"break. Received: {broken[0].as_py()!r}"
+                )
         if len(new):
             self._ids = pa.concat_arrays([self._ids, new])
 
@@ -72,8 +82,10 @@ class Vocabulary:
         if self.table.buckets == 1:
             rows[unknown] = 0
         elif unknown.any():
-            known = pc.fill_null(raw.filter(pa.array(unknown)).cast("string"), "")
-            rows[unknown] = hash_rows(known, self.table.buckets)
+            text = raw.filter(pa.array(unknown)).cast(pa.string())
+            rows[unknown] = hash_rows(
+                pc.fill_null(text, ""), self.table.buckets
+            )
         return rows
 
     def fingerprint(self, rows: int | None = None) -> dict:
@@ -113,7 +125,8 @@ class Vocabulary:
                 f"{path}, the vocabulary of table {table.name!r}, is missing. "
                 "Convert the logs anew."
             )
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        # Not read_text: it would take a "\r" inside an id for the end of it.
+        lines = path.read_bytes().decode("utf-8").split("\n")[:-1]
         if table.dtype == "int64":
             return cls(table, np.array(lines, dtype=np.int64))
         return cls(table, lines)
@@ -135,8 +148,8 @@ class Hashing:
 
     def lookup(self, raw) -> np.ndarray:
         """Return the rows of raw ids as int32 `[N]`."""
-        text = pc.fill_null(pa.array(raw).cast(pa.string()), "")
-        return hash_rows(text, self.rows)
+        text = pa.array(raw, _type(self.table)).cast(pa.string())
+        return hash_rows(pc.fill_null(text, ""), self.rows)
 
     def fingerprint(self, rows: int | None = None) -> dict:
         """Return `{"rows", "sha256"}` of the number of buckets."""
@@ -157,7 +170,8 @@ def hash_rows(text: pa.Array, buckets: int) -> np.ndarray:
     import tensorflow as tf  # Late: vocabularies alone need no TensorFlow.
 
     values = text.to_numpy(zero_copy_only=False).astype(object)
-    return tf.strings.to_hash_bucket_fast(values, buckets).numpy().astype("int32")
+    rows = tf.strings.to_hash_bucket_fast(values, buckets)
+    return rows.numpy().astype(np.int32)
 
 
 def new(table: features.TableSpec) -> IdSpace:
@@ -176,6 +190,10 @@ def load(
         else Hashing(table)
         for table in spec.tables
     }
+
+
+def _type(table: features.TableSpec) -> pa.DataType:
+    return pa.int64() if table.dtype == "int64" else pa.string()
 
 
 def _lines(ids: pa.Array) -> str:

@@ -1,9 +1,9 @@
 """Streams: batches of a window of days of one domain, in a seeded order.
 
 Days follow each other in time. Within a day the order of files and blocks is
-shuffled, then rows within chunks of `SHUFFLE_ROWS`. The order depends on the
-seed, the day and the pass only, so a stream can be taken up again after any
-number of batches.
+shuffled, then rows within chunks of `SHUFFLE_ROWS`. The order of a day depends
+on the seed, the day and the pass only, so a stream can be taken up again after
+any number of batches.
 """
 
 import functools
@@ -15,7 +15,8 @@ from ecdctr_tf import windows
 from ecdctr_tf.input import data_directory
 
 SHUFFLE_ROWS = 65_536
-_BLOCK_BUFFER = 1024
+# Undecoded records of a day that are shuffled among each other.
+_SHUFFLE_RECORDS = 256
 
 
 def batches(
@@ -50,11 +51,6 @@ def batches(
         spec.
     """
     columns = rows(data, domain, window, seed, passes, names)
-    if seed is not None:
-        columns = columns.rebatch(SHUFFLE_ROWS).enumerate()
-        columns = columns.map(
-            functools.partial(_permute, seed=seed), tf.data.AUTOTUNE
-        )
     columns = columns.rebatch(batch_size)
     count = -(-data.rows(domain, window) * passes // batch_size)
     dataset = columns.map(functools.partial(_split, spec=data.spec)).skip(skip)
@@ -72,9 +68,10 @@ def rows(
     passes: int = 1,
     names=None,
 ) -> tf.data.Dataset:
-    """Return the columns of a window in groups of rows as the files hold them.
+    """Return the columns of a window in groups of rows, each of one day.
 
-    Args and errors as `batches`; a group also has `click` and `timestamp`.
+    Args and errors as `batches`; a group also has `click`, `timestamp` and the
+    evaluation columns.
     """
     spec = data.spec if names is None else data.spec.select(names)
     days = data.covered(domain, window)
@@ -94,36 +91,47 @@ def rows(
             seeds.append([seed or 0, number * 1000 + turn])
 
     def read_day(files, day, seeds):
-        records = file_format.read(files, spec)
-        if seed is not None:
-            records = _shuffle(records, seeds)
-        return records.map(lambda record: (record, day))
+        def parse(record):
+            columns = file_format.parse(record, spec)
+            columns["day"] = tf.fill(tf.shape(columns["click"]), day)
+            return columns
+
+        if seed is None:
+            return file_format.read(files, spec).map(parse, tf.data.AUTOTUNE)
+        shuffle = functools.partial(_shuffle, seeds=seeds)
+        groups = file_format.read(files, spec, shuffle)
+        groups = groups.map(parse, tf.data.AUTOTUNE).rebatch(SHUFFLE_ROWS)
+        permute = functools.partial(_permute, seeds=seeds)
+        return groups.enumerate().map(permute, tf.data.AUTOTUNE)
 
     dataset = tf.data.Dataset.from_tensor_slices(
         (
-            tf.ragged.constant(files),
+            tf.ragged.constant(files, tf.string),
             np.array(numbers, np.int32),
             np.array(seeds, np.int64),
         )
     )
-    dataset = dataset.flat_map(read_day)
-
-    def parse(record, day):
-        columns = file_format.parse(record, spec)
-        columns["day"] = tf.fill(tf.shape(columns["click"]), day)
-        return columns
-
-    return dataset.map(parse, tf.data.AUTOTUNE, deterministic=True)
+    return dataset.flat_map(read_day)
 
 
 def _shuffle(records: tf.data.Dataset, seeds: tf.Tensor) -> tf.data.Dataset:
-    """Shuffle the records of a day by two numbers."""
-    seed = tf.random.stateless_uniform(
-        [], seeds, 1, tf.int32.max, dtype=tf.int32
+    """Shuffle the records of a day, in groups, by two numbers.
+
+    Not `Dataset.shuffle`: its order also depends on TensorFlow's own seed, and
+    where that is 0 it takes no seed that is a tensor.
+    """
+    groups = records.batch(_SHUFFLE_RECORDS)
+    return groups.map(
+        lambda group: tf.gather(group, _order(tf.shape(group), seeds))
+    ).unbatch()
+
+
+def _order(shape: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """Return a permutation of `shape[0]` places given by two numbers."""
+    draws = tf.random.stateless_uniform(
+        shape, seeds, 0, tf.int64.max, dtype=tf.int64
     )
-    return records.shuffle(
-        _BLOCK_BUFFER, tf.cast(seed, tf.int64), reshuffle_each_iteration=False
-    )
+    return tf.argsort(draws)
 
 
 def _files(data, domain, day, seed, turn) -> list[str]:
@@ -134,16 +142,11 @@ def _files(data, domain, day, seed, turn) -> list[str]:
     return [str(data.path / domain / day / name) for name in names]
 
 
-def _permute(index: tf.Tensor, columns: dict, seed: int) -> dict:
-    """Return the rows of a chunk in an order given by seed and index."""
-    order = tf.random.stateless_uniform(
-        tf.shape(columns["click"]),
-        [tf.constant(seed, tf.int64), index],
-        0,
-        tf.int64.max,
-        dtype=tf.int64,
-    )
-    order = tf.argsort(order)
+def _permute(index: tf.Tensor, columns: dict, seeds: tf.Tensor) -> dict:
+    """Return the rows of chunk `index` of a day in another order."""
+    # Beside the seeds of other days, which are numbers of some ten millions.
+    seeds += [0, (1 + index) * 1_000_000_000]
+    order = _order(tf.shape(columns["click"]), seeds)
     return {name: tf.gather(column, order) for name, column in columns.items()}
 
 
@@ -164,14 +167,10 @@ def read_columns(
     Args and errors as `rows`. For days of ads and for tests; a long natural
     window may not fit.
     """
-    groups = list(rows(data, domain, window, names=names).as_numpy_iterator())
-    if not groups:
-        spec = data.spec if names is None else data.spec.select(names)
-        names = [f.name for f in spec.features]
-        return {n: np.zeros(0) for n in [*names, "click", "timestamp", "day"]}
-    return {
-        name: np.concatenate([group[name] for group in groups])
-        for name in groups[0]
-    }
-
-
+    dataset = rows(data, domain, window, names=names)
+    groups = list(dataset.as_numpy_iterator())
+    columns = {}
+    for name, column in dataset.element_spec.items():
+        none = np.zeros([0, *column.shape[1:]], column.dtype.as_numpy_dtype)
+        columns[name] = np.concatenate([none, *(g[name] for g in groups)])
+    return columns

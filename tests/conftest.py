@@ -1,0 +1,112 @@
+"""What every test starts from: quiet, seeded, and a data set of 90 rows."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import features, store, windows
+from ecdctr_tf.input import data_directory, id_space
+
+NATURAL_DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
+ADS_DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
+# Rows of each file of a day of either domain.
+NATURAL_FILES, ADS_FILES = (12, 8), (10,)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    np.random.seed(0)
+    tf.keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def tiny_spec() -> features.DataSpec:
+    """Three tables, three ids, a sequence, a dense number, a hidden column."""
+    return features.DataSpec(
+        tables=(
+            features.TableSpec("user"),
+            features.TableSpec("item"),
+            features.TableSpec("category", dtype="string"),
+        ),
+        features=(
+            features.FeatureSpec("user_id", "id", "user", "user", basic=True),
+            features.FeatureSpec("item_id", "id", "item", "item", basic=True),
+            features.FeatureSpec("category", "id", "category", "item"),
+            features.FeatureSpec(
+                "clicked", "sequence", "item", "user", max_length=3
+            ),
+            features.FeatureSpec("price", "dense"),
+        ),
+        evaluation=("true_ctr",),
+    )
+
+
+def tiny_rows(day: str, first: int, count: int) -> dict:
+    """Return columns whose `price` numbers the rows from `first` on.
+
+    Row n: user 1 + n % 4, item 1 + n % 6, category 1 + n % 2, a click where n
+    is a multiple of 3, and n % 4 behaviors: items 1, 2, 3 up to their number.
+    """
+    number = np.arange(first, first + count)
+    behaviors = np.tile([1, 2, 3], (count, 1))
+    behaviors[np.arange(3) >= (number % 4)[:, None]] = features.PADDING
+    return {
+        "user_id": (1 + number % 4).astype(np.int32),
+        "item_id": (1 + number % 6).astype(np.int32),
+        "category": (1 + number % 2).astype(np.int32),
+        "clicked": behaviors.astype(np.int32),
+        "price": number.astype(np.float32),
+        "true_ctr": (number / 100).astype(np.float32),
+        "click": (number % 3 == 0).astype(np.float32),
+        "timestamp": windows.day_number(day) * 86_400 + number,
+    }
+
+
+def write_days(data, domain, days, files, first, file_format="blocks"):
+    """Write days of `files` rows each, numbered on from `first`."""
+    for i, day in enumerate(days):
+        parts = []
+        for count in files:
+            parts.append(tiny_rows(day, first, count))
+            first += count
+        # The user table grows by one row a day, the others do not.
+        table_rows = {"user": 5 + i, "item": 7, "category": 3}
+        data.write_day(domain, day, parts, table_rows, file_format)
+
+
+@pytest.fixture
+def tiny_data(tmp_path, tiny_spec) -> data_directory.DataDirectory:
+    """Three natural days of 12 + 8 rows (0 to 59), three of ads of 10 (60 on)."""
+    path = tmp_path / "data"
+    path.mkdir()
+    tiny_spec.save(path / data_directory.SPEC)
+    raw = {
+        "user": np.arange(100, 106),
+        "item": np.arange(200, 206),
+        "category": ["books", "films"],
+    }
+    for table in tiny_spec.tables:
+        space = id_space.new(table)
+        space.append(raw[table.name])
+        space.save(path / "ids")
+    data = data_directory.DataDirectory(path)
+    write_days(data, "natural", NATURAL_DAYS, NATURAL_FILES, first=0)
+    write_days(data, "ads", ADS_DAYS, ADS_FILES, first=60)
+    return data
+
+
+@pytest.fixture
+def artefact(tmp_path):
+    """A published artefact of kind "snapshot" with one file of ten bytes."""
+    path = tmp_path / "tpm" / "2024-01-31"
+    manifest = store.Manifest(
+        "snapshot", windows.Window("2024-01-01", "2024-01-31"), rows=7
+    )
+    with store.publish(path, manifest) as staging:
+        (staging / "table.bin").write_bytes(b"0123456789")
+    return path

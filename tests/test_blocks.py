@@ -1,0 +1,133 @@
+import conftest
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import features
+from ecdctr_tf.input import blocks, examples
+
+
+def read_back(module, path, spec):
+    """Return the columns that a format's reader makes of a file."""
+    groups = module.read(tf.constant([str(path)]), spec).map(
+        lambda record: module.parse(record, spec)
+    )
+    groups = list(groups.as_numpy_iterator())
+    return {k: np.concatenate([g[k] for g in groups]) for k in groups[0]}
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_rows_survive_a_file(tiny_spec, tmp_path, module):
+    rows = conftest.tiny_rows("2024-01-01", 0, 10)
+    module.write(tmp_path / "f", rows, tiny_spec)
+    columns = read_back(module, tmp_path / "f", tiny_spec)
+    assert set(columns) == set(rows)
+    for name, column in rows.items():
+        np.testing.assert_array_equal(columns[name], column, err_msg=name)
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_columns_have_the_dtypes_that_models_read(tiny_spec, tmp_path, module):
+    module.write(
+        tmp_path / "f", conftest.tiny_rows("2024-01-01", 0, 2), tiny_spec
+    )
+    columns = read_back(module, tmp_path / "f", tiny_spec)
+    assert {name: str(column.dtype) for name, column in columns.items()} == {
+        "user_id": "int32",
+        "item_id": "int32",
+        "category": "int32",
+        "clicked": "int32",
+        "price": "float32",
+        "true_ctr": "float32",
+        "click": "float32",
+        "timestamp": "int64",
+    }
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_long_sequences_keep_their_newest_entries(tiny_spec, tmp_path, module):
+    rows = conftest.tiny_rows("2024-01-01", 0, 4)
+    rows["clicked"] = np.array(
+        [
+            [1, 2, 3, 4, 5],
+            [-1, -1, -1, -1, 6],
+            [7, 8, -1, -1, -1],
+            [-1, -1, -1, -1, -1],
+        ],
+        np.int32,
+    )
+    module.write(tmp_path / "f", rows, tiny_spec)
+    columns = read_back(module, tmp_path / "f", tiny_spec)
+    np.testing.assert_array_equal(
+        columns["clicked"],
+        [[3, 4, 5], [6, -1, -1], [7, 8, -1], [-1, -1, -1]],
+    )
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_several_groups_of_rows_keep_their_order(
+    tiny_spec, tmp_path, module, monkeypatch
+):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(examples, "_PARSE_ROWS", 4)
+    rows = conftest.tiny_rows("2024-01-01", 0, 10)
+    module.write(tmp_path / "f", rows, tiny_spec)
+    records = module.read(tf.constant([str(tmp_path / "f")]), tiny_spec)
+    assert len(list(records)) == 3
+    columns = read_back(module, tmp_path / "f", tiny_spec)
+    np.testing.assert_array_equal(columns["price"], range(10))
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_parse_reads_only_the_features_asked_for(tiny_spec, tmp_path, module):
+    module.write(
+        tmp_path / "f", conftest.tiny_rows("2024-01-01", 0, 2), tiny_spec
+    )
+    columns = read_back(module, tmp_path / "f", tiny_spec.basic())
+    expected = {"user_id", "item_id", "click", "timestamp", "true_ctr"}
+    assert set(columns) == expected
+
+
+def test_block_holds_little_endian_columns(tiny_spec, tmp_path):
+    rows = conftest.tiny_rows("2024-01-01", 1, 3)
+    blocks.write(tmp_path / "f", rows, tiny_spec)
+    record = next(iter(tf.data.TFRecordDataset(str(tmp_path / "f"))))
+    example = tf.train.Example.FromString(record.numpy())
+    columns = {
+        name: feature.bytes_list.value[0]
+        for name, feature in example.features.feature.items()
+    }
+    # Rows 1, 2, 3 are of users 2, 3, 4, with 1, 2 and 3 behaviors.
+    assert columns["user_id"] == bytes([2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0])
+    assert columns["clicked/length"] == bytes([1, 0, 2, 0, 3, 0])
+    assert np.frombuffer(columns["clicked"], "<i4").tolist() == [
+        *[1],
+        *[1, 2],
+        *[1, 2, 3],
+    ]
+    assert columns["click"] == bytes([0, 0, 1])
+    assert columns["price"] == np.array([1, 2, 3], "<f4").tobytes()
+
+
+# The file would parse, but its rows would be put together from several.
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_write_of_columns_of_other_lengths_raises(tiny_spec, tmp_path, module):
+    rows = conftest.tiny_rows("2024-01-01", 0, 4)
+    rows["user_id"] = rows["user_id"][:3]
+    with pytest.raises(ValueError, match="'user_id' should have 4 rows"):
+        module.write(tmp_path / "f", rows, tiny_spec)
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_write_without_a_column_raises(tiny_spec, tmp_path, module):
+    rows = conftest.tiny_rows("2024-01-01", 0, 4)
+    del rows["category"]
+    with pytest.raises(ValueError, match="'category' is missing"):
+        module.write(tmp_path / "f", rows, tiny_spec)
+
+
+def test_pad_puts_padding_behind_the_entries():
+    padded = blocks.pad(tf.constant([1, 2, 3, 4]), tf.constant([0, 1, 3]), 2)
+    assert padded.shape[1] == 2
+    np.testing.assert_array_equal(padded, [[-1, -1], [1, -1], [3, 4]])
+    assert features.PADDING == -1

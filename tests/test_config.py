@@ -1,0 +1,207 @@
+import dataclasses
+import json
+
+import pytest
+
+from ecdctr_tf import config as config_lib
+
+Config = config_lib.Config
+
+
+def test_override_types_values_by_their_field():
+    config = config_lib.override(
+        Config(),
+        [
+            "seed=3",
+            "model.embedding_dim=8",
+            "model.hidden_units=128,64",
+            "model.exclude=price,user_id",
+            "model.attention=false",
+            "model.dropout=0.25",
+            "tpm.dense_learning_rate=1e-2",
+            "history.aggregation=mean",
+            "schedule.tpm_first=2024-01-01",
+        ],
+    )
+    assert config.seed == 3
+    assert config.model.embedding_dim == 8
+    assert config.model.hidden_units == (128, 64)
+    assert config.model.exclude == ("price", "user_id")
+    assert config.model.attention is False
+    assert config.model.dropout == 0.25
+    assert config.tpm.dense_learning_rate == 0.01
+    assert config.history.aggregation == "mean"
+    assert config.schedule.tpm_first == "2024-01-01"
+
+
+def test_override_changes_nothing_else():
+    config = config_lib.override(Config(), ["cpm.passes=2"])
+    expected = dataclasses.replace(Config().cpm, passes=2)
+    assert config == dataclasses.replace(Config(), cpm=expected)
+    assert Config().cpm.passes == 1
+
+
+def test_override_of_the_same_field_takes_the_last():
+    assert config_lib.override(Config(), ["seed=1", "seed=2"]).seed == 2
+
+
+def test_override_may_hold_an_equals_sign_and_be_empty():
+    config = config_lib.override(
+        Config(), ["schedule.tpm_first=a=b", "model.hidden_units="]
+    )
+    assert config.schedule.tpm_first == "a=b"
+    assert config.model.hidden_units == ()
+
+
+@pytest.mark.parametrize("assignment", ["seed", "", "model.embedding_dim"])
+def test_override_without_value_raises(assignment):
+    with pytest.raises(ValueError, match="--set should be name.field=value"):
+        config_lib.override(Config(), [assignment])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("sed=1", "no config field sed; there are: seed, model, tpm_model"),
+        ("model.width=1", "no config field model.width; .*model.embedding_dim"),
+        ("=1", "no config field ; there are: seed"),
+        ("model.=1", "no config field model.; there are"),
+    ],
+)
+def test_override_of_unknown_field_lists_the_known(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        config_lib.override(Config(), [assignment])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("seed=x", "seed should be int. Received: 'x'"),
+        ("seed=1.5", "seed should be int"),
+        ("model.embedding_dim=1e3", "model.embedding_dim should be int"),
+        ("model.dropout=much", "model.dropout should be float"),
+        ("model.attention=1", "model.attention should be bool"),
+        ("model.attention=yes", "model.attention should be bool"),
+        ("model.hidden_units=64,x", "model.hidden_units should be int"),
+        ("model=1", "model has fields of its own"),
+        ("seed.x=1", "seed should be int"),
+        ("history.aggregation.x=1", "history.aggregation should be str"),
+    ],
+)
+def test_override_of_wrong_type_raises(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        config_lib.override(Config(), [assignment])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("model.embedding_dim=0", "`embedding_dim` should be at least 1"),
+        ("model.hidden_units=64,0", "`hidden_units` should be numbers of at"),
+        ("model.dropout=1", r"`dropout` should be in \[0, 1\)"),
+        ("model.dropout=nan", "model.dropout should be float"),
+        ("model.cross_layers=-1", "`cross_layers` should be at least 0"),
+        ("model.batch_norm_momentum=1", "`batch_norm_momentum` should be in"),
+        ("ctr.batch_size=0", "`batch_size` should be at least 1"),
+        ("ctr.passes=0", "`passes` should be at least 1"),
+        ("ctr.table_learning_rate=0", "`table_learning_rate` should be above"),
+        ("ctr.dense_learning_rate=inf", "dense_learning_rate should be float"),
+        ("ctr.l2=-1", "`l2` should be at least 0"),
+        ("ctr.table_optimizer=sgd", "`table_optimizer` should be one of lazy"),
+        (
+            "history.aggregation=sum",
+            "`aggregation` should be one of last, mean",
+        ),
+        ("history.snapshots=0", "`snapshots` should be at least 1"),
+        ("history.decay=0", r"`decay` should be in \(0, 1\]"),
+        ("warm_start.batch_norm=half", "`batch_norm` should be one of keep"),
+        ("warm_start.min_restored=2", r"`min_restored` should be in \[0, 1\]"),
+        ("schedule.cpm_days=0", "`cpm_days` should be at least 1"),
+        ("schedule.cpm_every=-1", "`cpm_every` should be at least 0"),
+        ("seed=-1", "`seed` should be at least 0"),
+    ],
+)
+def test_override_out_of_range_raises(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        config_lib.override(Config(), [assignment])
+
+
+def test_config_survives_its_file(tmp_path):
+    config = config_lib.override(
+        Config(),
+        ["seed=5", "model.hidden_units=9,8", "tpm_model.exclude=price"],
+    )
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert Config.from_json(tmp_path / "config.json") == config
+
+
+def test_from_json_fills_what_the_file_lacks(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"model": {"hidden_units": [7], "dropout": 0}}')
+    config = Config.from_json(path)
+    assert config.model.hidden_units == (7,)
+    assert isinstance(config.model.dropout, float)
+    model = dataclasses.replace(config.model, hidden_units=(64, 32))
+    assert dataclasses.replace(config, model=model) == Config()
+
+
+def test_from_json_without_file_raises(tmp_path):
+    with pytest.raises(FileNotFoundError, match="config.json does not exist"):
+        Config.from_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "config.json is not JSON"),
+        ("[1]", "config.json should hold the fields of a config"),
+        ("null", "config.json should hold the fields of a config"),
+        ('{"sed": 1}', "no config field sed"),
+        ('{"seed": null}', "seed should be int"),
+        ('{"seed": true}', "seed should be int"),
+        ('{"seed": Infinity}', "seed should be int"),
+        ('{"model": {"hidden_units": 64}}', "model.hidden_units should be"),
+        ('{"model": {"attention": 1}}', "model.attention should be bool"),
+        ('{"schedule": {"tpm_first": 20240101}}', "tpm_first should be str"),
+        ('{"model": []}', "model has fields of its own"),
+    ],
+)
+def test_from_json_of_other_text_raises(tmp_path, text, message):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Config.from_json(tmp_path / "config.json")
+
+
+def test_to_json_is_plain_json():
+    values = json.loads(Config().to_json())
+    assert values["model"]["hidden_units"] == [64, 32]
+    assert set(values) == {field.name for field in dataclasses.fields(Config)}
+
+
+# The A-CTR starts from the CPM's weights: the networks have to be the same.
+def test_cpm_and_ctr_are_one_network():
+    config = config_lib.override(
+        Config(), ["model.embedding_dim=3", "model.cross_layers=2"]
+    )
+    cpm, ctr = config_lib.cpm_config(config), config_lib.ctr_config(config)
+    assert cpm.model == ctr.model == config.model
+    assert cpm.training == config.cpm
+    assert ctr.training == config.ctr
+
+
+def test_tpm_is_tiny_and_reads_no_history():
+    tpm = config_lib.tpm_config(Config())
+    assert tpm.training == Config().tpm
+    assert tpm.model.history is False
+    assert tpm.model.embedding_dim == Config().model.embedding_dim
+
+
+def test_configs_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError, match="seed"):
+        Config().seed = 1
+
+
+def test_every_part_has_at_most_a_dozen_fields():
+    for field in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(field.type):
+            assert len(dataclasses.fields(field.type)) <= 12, field.name

@@ -1,0 +1,158 @@
+import os
+
+import numpy as np
+import pytest
+
+from ecdctr_tf import features, windows
+from ecdctr_tf.input import data_directory, streams
+
+WINDOW = windows.Window("2024-01-01", "2024-01-03")
+
+
+def reopened(data):
+    """Return the same directory as another process sees it."""
+    return data_directory.DataDirectory(data.path)
+
+
+def part(data, number=0):
+    """Return a file of the second natural day."""
+    return data.path / "natural/2024-01-02" / f"part-{number:05d}.tfrecord"
+
+
+def test_days_windows_and_rows(tiny_data):
+    assert tiny_data.days("natural") == WINDOW.days
+    assert tiny_data.window("ads") == windows.Window("2024-01-02", "2024-01-04")
+    assert tiny_data.rows("natural", WINDOW) == 60
+    assert (
+        tiny_data.rows("ads", windows.Window("2024-01-04", "2024-01-04")) == 10
+    )
+
+
+def test_manifest_counts_rows_and_clicks(tiny_data):
+    manifest = tiny_data.manifest("natural", "2024-01-01")
+    assert manifest.rows == 20
+    # Multiples of 3 below 20: 0, 3, ... 18.
+    assert manifest.metrics == {"clicks": 7}
+    assert manifest.config == {"format": "blocks", "domain": "natural"}
+    assert manifest.window == windows.Window("2024-01-01", "2024-01-01")
+    assert sorted(manifest.files) == [
+        "part-00000.tfrecord",
+        "part-00001.tfrecord",
+    ]
+
+
+def test_opening_no_data_directory_raises(tmp_path):
+    with pytest.raises(FileNotFoundError, match="ecdctr_tf.input.convert"):
+        data_directory.DataDirectory(tmp_path)
+
+
+def test_window_of_a_domain_without_days_raises(tiny_data):
+    with pytest.raises(FileNotFoundError, match="holds no days"):
+        tiny_data.window("search")
+
+
+def test_missing_day_raises(tiny_data):
+    window = windows.Window("2023-12-31", "2024-01-04")
+    message = "lacks 2023-12-31, 2024-01-04.*are: 2024-01-01..2024-01-03"
+    for reader in (tiny_data.covered, tiny_data.rows):
+        with pytest.raises(ValueError, match=message):
+            reader("natural", window)
+    with pytest.raises(ValueError, match=message):
+        streams.batches(tiny_data, "natural", window, 8)
+
+
+def test_missing_file_of_a_day_raises(tiny_data):
+    part(tiny_data).unlink()
+    with pytest.raises(
+        FileNotFoundError, match="part-00000.tfrecord is listed"
+    ):
+        streams.batches(reopened(tiny_data), "natural", WINDOW, 8)
+
+
+def test_file_that_no_manifest_lists_is_not_read(tiny_data):
+    stranger = part(tiny_data, 7)
+    stranger.write_bytes(part(tiny_data).read_bytes())
+    columns = streams.read_columns(reopened(tiny_data), "natural", WINDOW)
+    np.testing.assert_array_equal(columns["price"], range(60))
+
+
+@pytest.mark.parametrize("lost", [1, 5, 200])
+def test_truncated_file_raises(tiny_data, lost):
+    os.truncate(part(tiny_data), part(tiny_data).stat().st_size - lost)
+    with pytest.raises(ValueError, match="part-00000.tfrecord has.*truncated"):
+        streams.batches(reopened(tiny_data), "natural", WINDOW, 8)
+
+
+def test_flipped_bit_raises(tiny_data):
+    content = bytearray(part(tiny_data, 1).read_bytes())
+    content[len(content) // 2] ^= 4
+    part(tiny_data, 1).write_bytes(content)
+    with pytest.raises(ValueError, match="part-00001.tfrecord is damaged"):
+        streams.batches(reopened(tiny_data), "natural", WINDOW, 8)
+    with pytest.raises(ValueError, match="part-00001.tfrecord is damaged"):
+        reopened(tiny_data).rows("natural", WINDOW)
+
+
+def test_day_of_another_spec_raises(tiny_data):
+    tiny_data.spec.without(["price"]).save(tiny_data.path / "spec.json")
+    data = reopened(tiny_data)
+    with pytest.raises(ValueError, match="by another spec.*Convert the day"):
+        data.manifest("natural", "2024-01-01")
+
+
+def test_table_rows_are_those_of_the_end_of_a_day(tiny_data):
+    # The natural manifests say 5, 6, 7 users; those of ads, a day later, too.
+    expected = {
+        "2023-12-31": 1,
+        "2024-01-01": 5,
+        "2024-01-02": 6,
+        "2024-01-03": 7,
+        "2024-01-04": 7,
+        "2030-01-01": 7,
+    }
+    for day, rows in expected.items():
+        assert tiny_data.table_rows(day)["user"] == rows, day
+    assert tiny_data.table_rows("2023-12-31") == {
+        "user": 1,
+        "item": 1,
+        "category": 1,
+    }
+
+
+def test_table_rows_are_the_larger_ones_of_both_domains(tiny_data):
+    rows = {"user": 40, "item": 7, "category": 3}
+    tiny_data.write_day("ads", "2024-01-01", [], rows)
+    assert tiny_data.table_rows("2024-01-01")["user"] == 40
+
+
+def test_write_day_twice_raises(tiny_data):
+    with pytest.raises(FileExistsError, match="was published before"):
+        tiny_data.write_day("ads", "2024-01-04", [], {})
+
+
+def test_write_day_that_fails_leaves_no_day(tiny_data):
+    def parts():
+        yield {"click": np.zeros(2)}
+
+    with pytest.raises(ValueError, match="is missing"):
+        tiny_data.write_day("ads", "2024-01-05", parts(), {})
+    assert tiny_data.days("ads") == ["2024-01-02", "2024-01-03", "2024-01-04"]
+    assert len(list((tiny_data.path / "ads").iterdir())) == 3
+
+
+def test_write_day_of_unknown_domain_or_format_raises(tiny_data):
+    with pytest.raises(ValueError, match="`domain` should be one of natural"):
+        tiny_data.write_day("ad", "2024-01-05", [], {})
+    with pytest.raises(
+        ValueError, match="`file_format` should be one of blocks"
+    ):
+        tiny_data.write_day("ads", "2024-01-05", [], {}, "csv")
+
+
+def test_id_spaces_are_read_once(tiny_data):
+    assert tiny_data.id_spaces is tiny_data.id_spaces
+    assert tiny_data.id_spaces["user"].rows == 7
+
+
+def test_domains_are_the_two_of_the_design():
+    assert features.DOMAINS == ("natural", "ads")

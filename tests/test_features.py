@@ -1,0 +1,135 @@
+import dataclasses
+import json
+
+import pytest
+
+from ecdctr_tf import features
+
+
+def test_table_spec_of_unknown_id_space_raises():
+    with pytest.raises(ValueError, match="`ids` of table 'user' should be one"):
+        features.TableSpec("user", ids="dictionary")
+
+
+def test_table_spec_of_unknown_dtype_raises():
+    with pytest.raises(ValueError, match="`dtype` of table 'user'.*'float'"):
+        features.TableSpec("user", dtype="float")
+
+
+@pytest.mark.parametrize("buckets", [0, -1, 1.5, "2"])
+def test_table_spec_without_buckets_raises(buckets):
+    with pytest.raises(ValueError, match="`buckets` of table 'user'"):
+        features.TableSpec("user", buckets=buckets)
+
+
+@pytest.mark.parametrize("name", ["click", "timestamp", "day", "a b", ""])
+def test_feature_spec_of_reserved_name_raises(name):
+    with pytest.raises(ValueError, match="should be an identifier other than"):
+        features.FeatureSpec(name, table="user")
+
+
+def test_feature_spec_of_unknown_kind_or_side_raises():
+    with pytest.raises(ValueError, match="`kind` of feature 'x'"):
+        features.FeatureSpec("x", kind="image", table="user")
+    with pytest.raises(ValueError, match="`side` of feature 'x'"):
+        features.FeatureSpec("x", table="user", side="ad")
+
+
+def test_feature_spec_with_table_that_does_not_fit_its_kind_raises():
+    with pytest.raises(ValueError, match="`table` of feature 'x'"):
+        features.FeatureSpec("x", kind="dense", table="user")
+    with pytest.raises(ValueError, match="`table` of feature 'x'"):
+        features.FeatureSpec("x", kind="id")
+
+
+def test_feature_spec_with_length_that_does_not_fit_its_kind_raises():
+    with pytest.raises(ValueError, match="`max_length` of feature 'x'"):
+        features.FeatureSpec("x", kind="sequence", table="item")
+    with pytest.raises(ValueError, match="`max_length` of feature 'x'"):
+        features.FeatureSpec("x", table="item", max_length=3)
+
+
+def test_data_spec_with_a_name_twice_raises(tiny_spec):
+    with pytest.raises(ValueError, match=r"Each table needs.*\['user'\]"):
+        dataclasses.replace(
+            tiny_spec, tables=(*tiny_spec.tables, features.TableSpec("user"))
+        )
+    with pytest.raises(ValueError, match=r"Each feature needs.*\['price'\]"):
+        price = features.FeatureSpec("price", "dense")
+        dataclasses.replace(tiny_spec, features=(*tiny_spec.features, price))
+
+
+def test_data_spec_with_missing_table_raises(tiny_spec):
+    with pytest.raises(ValueError, match="names the table 'item'; there are"):
+        dataclasses.replace(tiny_spec, tables=tiny_spec.tables[:1])
+
+
+def test_data_spec_roles_are_id_features(tiny_spec):
+    with pytest.raises(ValueError, match="'price' should be a feature of kind"):
+        dataclasses.replace(tiny_spec, user="price")
+    with pytest.raises(ValueError, match="There is no feature 'who'"):
+        dataclasses.replace(tiny_spec, item="who")
+
+
+# A second column of that name would replace the first one in every batch.
+@pytest.mark.parametrize("name", ["price", "click", "day"])
+def test_evaluation_column_named_like_another_column_raises(tiny_spec, name):
+    with pytest.raises(ValueError, match=f"evaluation column.*'{name}'"):
+        dataclasses.replace(tiny_spec, evaluation=(name,))
+
+
+def test_lookup_by_name_or_kind(tiny_spec):
+    assert tiny_spec.feature("clicked").max_length == 3
+    assert tiny_spec.table("category").dtype == "string"
+    assert [f.name for f in tiny_spec.of_kind("dense")] == ["price"]
+    with pytest.raises(ValueError, match="no table 'shop'; there are user,"):
+        tiny_spec.table("shop")
+
+
+def test_basic_keeps_basic_features_and_their_tables(tiny_spec):
+    basic = tiny_spec.basic()
+    assert [f.name for f in basic.features] == ["user_id", "item_id"]
+    assert [t.name for t in basic.tables] == ["user", "item"]
+
+
+def test_without_keeps_tables_that_others_use(tiny_spec):
+    less = tiny_spec.without(["clicked", "category"])
+    assert [f.name for f in less.features] == ["user_id", "item_id", "price"]
+    assert [t.name for t in less.tables] == ["user", "item"]
+    with pytest.raises(ValueError, match="There is no feature 'colour'"):
+        tiny_spec.without(["colour"])
+
+
+def test_fingerprint_changes_with_every_field(tiny_spec):
+    price = features.FeatureSpec("price", "dense", side="item")
+    others = [
+        dataclasses.replace(tiny_spec, evaluation=()),
+        dataclasses.replace(
+            tiny_spec, features=(*tiny_spec.features[:-1], price)
+        ),
+        tiny_spec.without(["price"]),
+    ]
+    prints = {spec.fingerprint() for spec in [tiny_spec, *others]}
+    assert len(prints) == 4
+
+
+def test_spec_survives_its_file(tiny_spec, tmp_path):
+    tiny_spec.save(tmp_path / "spec.json")
+    loaded = features.DataSpec.load(tmp_path / "spec.json")
+    assert loaded == tiny_spec
+    assert loaded.fingerprint() == tiny_spec.fingerprint()
+
+
+def test_load_without_file_raises(tmp_path):
+    with pytest.raises(FileNotFoundError, match="ecdctr_tf.input.convert"):
+        features.DataSpec.load(tmp_path / "spec.json")
+
+
+def test_load_of_other_files_raises(tiny_spec, tmp_path):
+    path = tmp_path / "spec.json"
+    unknown = dataclasses.asdict(tiny_spec)
+    unknown["tables"][0]["colour"] = "red"
+    for text in ("{", "[]", "{}", "7", json.dumps(unknown)):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="spec.json is not a data spec"):
+            features.DataSpec.load(path)

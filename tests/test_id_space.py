@@ -1,0 +1,162 @@
+import hashlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import features
+from ecdctr_tf.input import id_space
+
+
+def vocabulary(dtype="int64", buckets=1, ids=()):
+    space = id_space.new(features.TableSpec("t", "vocabulary", dtype, buckets))
+    space.append(ids)
+    return space
+
+
+def test_rows_are_in_order_of_appearance_and_never_move():
+    space = vocabulary()
+    assert space.rows == 1
+    space.append([30, 10, 30, 20])
+    np.testing.assert_array_equal(space.lookup([10, 20, 30]), [2, 3, 1])
+    space.append([5, 10, 40])
+    assert space.rows == 6
+    np.testing.assert_array_equal(
+        space.lookup([30, 10, 20, 5, 40]), [1, 2, 3, 4, 5]
+    )
+    np.testing.assert_array_equal(space.ids, [30, 10, 20, 5, 40])
+
+
+def test_lookup_gives_int32_and_row_0_to_unknown_ids():
+    rows = vocabulary(ids=[7]).lookup(np.array([7, 8, -1]))
+    assert rows.dtype == np.int32
+    np.testing.assert_array_equal(rows, [1, 0, 0])
+
+
+def test_large_int64_ids_are_exact():
+    large = 2**62
+    space = vocabulary(ids=[large, large + 1])
+    np.testing.assert_array_equal(space.lookup([large + 1, large]), [2, 1])
+
+
+def test_nulls_have_no_row_of_their_own():
+    space = vocabulary(ids=[1, None, 2])
+    assert space.rows == 3
+    np.testing.assert_array_equal(space.lookup([None, 2, 1]), [0, 2, 1])
+
+
+def test_string_ids():
+    space = vocabulary("string", ids=["ü b", "", "a", None])
+    np.testing.assert_array_equal(
+        space.lookup(np.array(["a", "", "ü b", "A", None], object)),
+        [3, 2, 1, 0, 0],
+    )
+
+
+def test_lookup_of_nothing_and_in_an_empty_vocabulary():
+    assert vocabulary(ids=[1]).lookup([]).shape == (0,)
+    np.testing.assert_array_equal(vocabulary().lookup([1]), [0])
+
+
+def test_ids_of_another_dtype_raise():
+    with pytest.raises((TypeError, ValueError), match="convert|Expected|int"):
+        vocabulary(ids=["a"])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "string"])
+def test_unknown_ids_go_to_the_bucket_of_tf_hashing(dtype):
+    known, unknown = [1, 2], list(range(10, 60))
+    if dtype == "string":
+        known, unknown = [str(i) for i in known], [str(i) for i in unknown]
+    space = vocabulary(dtype, buckets=5, ids=known)
+    assert space.rows == 7
+    np.testing.assert_array_equal(space.lookup(known), [5, 6])
+    rows = space.lookup(known[:1] + unknown)
+    expected = tf.strings.to_hash_bucket_fast([str(i) for i in unknown], 5)
+    np.testing.assert_array_equal(rows[1:], expected)
+    assert set(rows[1:]) == set(range(5))
+
+
+def test_null_with_several_buckets_goes_to_the_bucket_of_empty_text():
+    rows = vocabulary(buckets=5, ids=[1]).lookup([None, 1])
+    empty = tf.strings.to_hash_bucket_fast([""], 5).numpy()[0]
+    np.testing.assert_array_equal(rows, [empty, 5])
+
+
+def test_fingerprint_of_a_prefix_stays_when_the_vocabulary_grows():
+    space = vocabulary(ids=[10, 20])
+    before = space.fingerprint()
+    digest = hashlib.sha256(b"10\n20\n").hexdigest()
+    assert before == {"rows": 3, "sha256": digest}
+    space.append([30])
+    assert space.fingerprint(3) == before
+    assert space.fingerprint() != before
+
+
+def test_fingerprint_tells_other_ids_apart():
+    prints = {
+        vocabulary("string", ids=ids).fingerprint()["sha256"]
+        for ids in (["1", "2"], ["2", "1"], ["12"], [])
+    }
+    assert len(prints) == 4
+
+
+def test_fingerprint_of_rows_there_are_not_raises():
+    with pytest.raises(ValueError, match="has 2 rows; 3 were asked for"):
+        vocabulary(ids=[10]).fingerprint(3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ids"),
+    [("int64", [5, -3, 2**62]), ("string", ["b", "", "a\rb", "\u2028", "c "])],
+)
+def test_vocabulary_survives_its_file(tmp_path, dtype, ids):
+    space = vocabulary(dtype, ids=ids)
+    space.save(tmp_path)
+    loaded = id_space.Vocabulary.load(space.table, tmp_path)
+    assert list(loaded.ids) == ids
+    assert loaded.fingerprint() == space.fingerprint()
+    loaded.append(ids)
+    assert loaded.rows == space.rows
+
+
+# One id a line: the two ids of such a line would move all rows after them.
+def test_id_with_a_line_break_raises():
+    with pytest.raises(ValueError, match="table 't'.*line break.*'a.nb'"):
+        vocabulary("string", ids=["x", "a\nb"])
+
+
+def test_load_without_file_raises(tmp_path):
+    with pytest.raises(FileNotFoundError, match="vocabulary of table 't'"):
+        id_space.Vocabulary.load(features.TableSpec("t"), tmp_path)
+
+
+def test_hashing_needs_no_files_and_never_grows(tmp_path):
+    table = features.TableSpec("t", "hashing", "int64", 100)
+    space = id_space.new(table)
+    before = space.fingerprint()
+    space.append([1, 2, 3])
+    space.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert space.rows == 100
+    assert space.fingerprint() == before
+    expected = tf.strings.to_hash_bucket_fast(["7", "-7", ""], 100)
+    rows = space.lookup([7, -7, None])
+    assert rows.dtype == np.int32
+    np.testing.assert_array_equal(rows, expected)
+
+
+# A null makes pandas hand over whole numbers as floats: 2.0**53 is still the
+# id "9007199254740992", not the text "9.007199254740992e+15".
+def test_hashing_takes_the_type_of_its_table():
+    space = id_space.new(features.TableSpec("t", "hashing", "int64", 1000))
+    np.testing.assert_array_equal(
+        space.lookup(np.array([7.0, 2.0**53])), space.lookup([7, 2**53])
+    )
+
+
+def test_load_gives_every_table_its_id_space(tiny_data):
+    spaces = id_space.load(tiny_data.spec, tiny_data.path)
+    assert list(spaces) == ["user", "item", "category"]
+    np.testing.assert_array_equal(spaces["item"].lookup([205, 1]), [6, 0])
+    np.testing.assert_array_equal(spaces["category"].lookup(["films"]), [2])

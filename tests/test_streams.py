@@ -1,0 +1,250 @@
+import collections
+
+import conftest
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import windows
+from ecdctr_tf.input import blocks, data_directory, streams
+
+WINDOW = windows.Window("2024-01-01", "2024-01-03")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
+
+
+def numbers(dataset):
+    """Return the row numbers (`price`) of each batch."""
+    return [
+        inputs["price"].tolist() for inputs, _ in dataset.as_numpy_iterator()
+    ]
+
+
+def flat(dataset):
+    return [number for batch in numbers(dataset) for number in batch]
+
+
+def test_without_seed_rows_come_in_the_order_of_files(tiny_data):
+    batches = numbers(streams.batches(tiny_data, "natural", WINDOW, 8))
+    assert [len(batch) for batch in batches] == [8] * 7 + [4]
+    assert sum(batches, []) == list(range(60))
+
+
+def test_batches_hold_features_day_and_clicks(tiny_data):
+    inputs, clicks = next(iter(streams.batches(tiny_data, "ads", *one_day())))
+    assert set(inputs) == {
+        "user_id",
+        "item_id",
+        "category",
+        "clicked",
+        "price",
+        "day",
+    }
+    np.testing.assert_array_equal(inputs["price"], [60, 61, 62, 63])
+    np.testing.assert_array_equal(inputs["user_id"], [1, 2, 3, 4])
+    np.testing.assert_array_equal(inputs["item_id"], [1, 2, 3, 4])
+    np.testing.assert_array_equal(
+        inputs["clicked"], [[-1, -1, -1], [1, -1, -1], [1, 2, -1], [1, 2, 3]]
+    )
+    assert clicks.dtype == tf.float32
+    np.testing.assert_array_equal(clicks, [1, 0, 0, 1])
+
+
+def one_day():
+    return windows.Window("2024-01-02", "2024-01-02"), 4
+
+
+def test_day_is_that_of_the_row(tiny_data):
+    first = windows.day_number("2024-01-01")
+    for seed in (None, 3):
+        stream = streams.batches(tiny_data, "natural", WINDOW, 7, seed)
+        for inputs, _ in stream.as_numpy_iterator():
+            assert inputs["day"].dtype == np.int32
+            expected = first + inputs["price"].astype(int) // 20
+            np.testing.assert_array_equal(inputs["day"], expected)
+
+
+def test_rows_stay_whole_when_shuffled(tiny_data):
+    stream = streams.batches(tiny_data, "natural", WINDOW, 7, seed=3)
+    for inputs, clicks in stream.as_numpy_iterator():
+        number = inputs["price"].astype(int)
+        np.testing.assert_array_equal(inputs["user_id"], 1 + number % 4)
+        np.testing.assert_array_equal(inputs["item_id"], 1 + number % 6)
+        entries = (inputs["clicked"] != -1).sum(axis=1)
+        np.testing.assert_array_equal(entries, number % 4)
+        np.testing.assert_array_equal(clicks, number % 3 == 0)
+
+
+def test_order_is_given_by_the_seed(tiny_data):
+    orders = [
+        flat(streams.batches(tiny_data, "natural", WINDOW, 8, seed))
+        for seed in (0, 0, 1)
+    ]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    assert orders[0] != list(range(60))
+    for order in orders:
+        assert sorted(order) == list(range(60))
+
+
+def test_every_day_has_an_order_of_its_own(tiny_data):
+    order = flat(streams.batches(tiny_data, "natural", WINDOW, 8, seed=0))
+    days = [np.array(order[i : i + 20]) % 20 for i in (0, 20, 40)]
+    assert days[0].tolist() != days[1].tolist() != days[2].tolist()
+
+
+def test_days_follow_each_other_when_shuffled(tiny_data):
+    order = flat(streams.batches(tiny_data, "natural", WINDOW, 8, seed=0))
+    assert [int(number) // 20 for number in order] == [0] * 20 + [1] * 20 + [
+        2
+    ] * 20
+
+
+def test_order_of_a_day_does_not_depend_on_the_window(tiny_data):
+    order = flat(streams.batches(tiny_data, "natural", WINDOW, 8, seed=0))
+    last = windows.Window("2024-01-03", "2024-01-03")
+    assert flat(streams.batches(tiny_data, "natural", last, 8, 0)) == order[40:]
+
+
+def test_passes_are_whole_and_in_other_orders(tiny_data):
+    stream = streams.batches(tiny_data, "natural", WINDOW, 8, seed=0, passes=2)
+    order = flat(stream)
+    assert sorted(order[:60]) == sorted(order[60:]) == list(range(60))
+    assert order[:60] != order[60:]
+    single = streams.batches(tiny_data, "natural", WINDOW, 8, seed=0)
+    assert order[:60] == flat(single)
+
+
+def test_passes_without_seed_repeat_the_order(tiny_data):
+    stream = streams.batches(tiny_data, "natural", WINDOW, 8, passes=2)
+    assert flat(stream) == list(range(60)) * 2
+
+
+def test_a_chunk_smaller_than_a_day_keeps_every_row(tiny_data, monkeypatch):
+    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 6)
+    order = flat(streams.batches(tiny_data, "natural", WINDOW, 8, seed=0))
+    assert sorted(order) == list(range(60))
+    assert order != list(range(60))
+
+
+@pytest.mark.parametrize("skip", [0, 1, 5, 14, 15])
+def test_skip_takes_a_stream_up_again(tiny_data, skip):
+    kwargs = {"batch_size": 8, "seed": 2, "passes": 2}
+    whole = streams.batches(tiny_data, "natural", WINDOW, **kwargs)
+    rest = streams.batches(tiny_data, "natural", WINDOW, skip=skip, **kwargs)
+    assert rest.cardinality() == 15 - skip
+    assert numbers(rest) == numbers(whole)[skip:]
+
+
+# Natural days of 20, 20, 20 rows: ceil(60 * passes / batch_size) batches.
+@pytest.mark.parametrize(
+    ("batch_size", "passes", "expected"),
+    [(8, 1, 8), (60, 1, 1), (61, 1, 1), (1, 1, 60), (7, 2, 18)],
+)
+def test_cardinality_counts_the_last_partial_batch(
+    tiny_data, batch_size, passes, expected
+):
+    for seed in (None, 0):
+        stream = streams.batches(
+            tiny_data, "natural", WINDOW, batch_size, seed, passes
+        )
+        assert stream.cardinality() == expected
+        assert len(list(stream)) == expected
+
+
+def test_names_select_features(tiny_data):
+    stream = streams.batches(
+        tiny_data, "natural", WINDOW, 8, names=["user_id", "item_id"]
+    )
+    inputs, _ = next(iter(stream))
+    assert set(inputs) == {"user_id", "item_id", "day"}
+
+
+def test_unknown_name_raises(tiny_data):
+    with pytest.raises(ValueError, match="There is no feature 'colour'"):
+        streams.batches(
+            tiny_data,
+            "natural",
+            WINDOW,
+            8,
+            names=["user_id", "item_id", "colour"],
+        )
+
+
+@pytest.mark.parametrize("names", [None, ["user_id", "item_id"]])
+def test_evaluation_columns_are_never_features(tiny_data, names):
+    for seed in (None, 0):
+        stream = streams.batches(
+            tiny_data, "natural", WINDOW, 8, seed, names=names
+        )
+        inputs, _ = stream.element_spec
+        assert not {"true_ctr", "timestamp", "click"} & set(inputs)
+
+
+def test_read_columns_has_everything_in_order(tiny_data):
+    columns = streams.read_columns(tiny_data, "natural", WINDOW)
+    assert set(columns) == {
+        "user_id",
+        "item_id",
+        "category",
+        "clicked",
+        "price",
+        "true_ctr",
+        "click",
+        "timestamp",
+        "day",
+    }
+    np.testing.assert_array_equal(columns["price"], range(60))
+    np.testing.assert_allclose(columns["true_ctr"], np.arange(60) / 100)
+    counts = collections.Counter(columns["day"].tolist())
+    assert sorted(counts.values()) == [20, 20, 20]
+
+
+@pytest.mark.parametrize("parts", ["no files", "a file without rows"])
+def test_day_without_rows_is_passed_over(tiny_data, parts):
+    empty = (
+        [] if parts == "no files" else [conftest.tiny_rows("2024-01-04", 0, 0)]
+    )
+    tiny_data.write_day("natural", "2024-01-04", empty, {})
+    window = windows.Window("2024-01-03", "2024-01-04")
+    for seed in (None, 0):
+        stream = streams.batches(tiny_data, "natural", window, 8, seed)
+        assert sorted(flat(stream)) == list(range(40, 60))
+    alone = windows.Window("2024-01-04", "2024-01-04")
+    for seed in (None, 0):
+        stream = streams.batches(tiny_data, "natural", alone, 8, seed)
+        assert stream.cardinality() == 0
+        assert list(stream) == []
+    columns = streams.read_columns(tiny_data, "natural", alone)
+    assert set(columns) == set(
+        streams.read_columns(tiny_data, "natural", window)
+    )
+    assert columns["user_id"].shape == (0,)
+
+
+def test_days_of_two_formats_raise(tiny_data):
+    rows = [conftest.tiny_rows("2024-01-04", 60, 2)]
+    tiny_data.write_day("natural", "2024-01-04", rows, {}, "examples")
+    window = windows.Window("2024-01-03", "2024-01-04")
+    with pytest.raises(ValueError, match="several formats.*blocks.*examples"):
+        streams.batches(tiny_data, "natural", window, 8)
+
+
+def test_streams_feed_fit(tiny_data):
+    inputs = {
+        "price": tf.keras.Input([], name="price"),
+        "day": tf.keras.Input([], dtype=tf.int32, name="day"),
+    }
+    logits = tf.keras.layers.Dense(1)(inputs["price"][:, None])
+    model = tf.keras.Model(inputs, logits[:, 0])
+    model.compile(loss="mse")
+    stream = streams.batches(
+        data_directory.DataDirectory(tiny_data.path), "ads", *one_day(), seed=0
+    )
+    history = model.fit(
+        stream.map(lambda x, y: ({k: x[k] for k in inputs}, y)), verbose=0
+    )
+    assert np.isfinite(history.history["loss"][0])
