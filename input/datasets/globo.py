@@ -62,6 +62,8 @@ class Globo(two_domain.TwoDomainBuilder):
         "click_region": np.int64,
         "click": np.uint8,
     }
+    # Clicks only: without labels the converter draws negatives.
+    LACKS = {"natural": ("click",)}
 
     def day_rows(
         self, domain: str, folder: pathlib.Path | None
@@ -94,8 +96,6 @@ def _events(rows: pa.Table) -> pa.Table:
     rows = rows.rename_columns(
         [_NAMES.get(name, name) for name in rows.column_names]
     )
-    if "click" not in rows.column_names:
-        rows = rows.append_column("click", pa.repeat(1, rows.num_rows))
     seconds = pc.divide(rows["timestamp"], 1_000)
     place = rows.column_names.index("timestamp")
     return rows.set_column(place, "timestamp", seconds)

@@ -36,6 +36,8 @@ class TwoDomainBuilder(tfds.core.GeneratorBasedBuilder):
 
     # Column name -> NumPy dtype of its values; `str` for strings.
     COLUMNS: ClassVar[dict]
+    # Domain -> names of columns it lacks; stored empty, not in its tables.
+    LACKS: ClassVar[dict[str, tuple[str, ...]]] = {}
     # One sentence for people.
     ABOUT: ClassVar[str]
     # Names of the files read from the manual directory.
@@ -52,8 +54,15 @@ class TwoDomainBuilder(tfds.core.GeneratorBasedBuilder):
           folder: holds `FILES`; None where there are none to read.
 
         Yields:
-          The days since 1970-01-01 and that day's rows, with `COLUMNS`.
+          The days since 1970-01-01 and that day's rows, with `COLUMNS` less
+          those that the domain `LACKS`.
         """
+
+    @classmethod
+    def names(cls, domain: str) -> list[str]:
+        """Return the names of the columns of a domain, in order."""
+        lacking = cls.LACKS.get(domain, ())
+        return [name for name in cls.COLUMNS if name not in lacking]
 
     def _info(self) -> tfds.core.DatasetInfo:
         columns = {name: _column(d) for name, d in self.COLUMNS.items()}
@@ -73,17 +82,20 @@ class TwoDomainBuilder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, domain: str, folder: pathlib.Path | None):
         key = itertools.count()
+        names = self.names(domain)
         for day, rows in self.day_rows(domain, folder):
-            rows = rows.select(list(self.COLUMNS)).combine_chunks()
+            rows = rows.select(names).combine_chunks()
             for start in range(0, rows.num_rows, BLOCK_ROWS):
                 block = rows.slice(start, BLOCK_ROWS)
                 columns = {
-                    name: block[name]
-                    .to_numpy()
-                    .astype(object if dtype is str else dtype)
-                    for name, dtype in self.COLUMNS.items()
+                    name: block[name].to_numpy() if name in names else ()
+                    for name in self.COLUMNS
                 }
-                yield next(key), {"day": day, **columns}
+                typed = {
+                    name: np.asarray(columns[name], object if d is str else d)
+                    for name, d in self.COLUMNS.items()
+                }
+                yield next(key), {"day": day, **typed}
 
     def _manual_dir(self, dl_manager) -> pathlib.Path:
         """Return the folder of `FILES`.
