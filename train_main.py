@@ -1,0 +1,158 @@
+r"""E-CDCTR: train the three levels, export and report.
+
+Natural logs lift an ad click-through-rate model on three levels, each a stage:
+
+  tpm        tiny pre-training model on long natural logs, one dated snapshot a
+             window
+  aggregate  snapshots -> the historical embeddings that CPM and A-CTR look up
+  cpm        complete pre-training model on a short window of natural logs
+  ctr        A-CTR, day by day on ads: score the day, train on it, publish
+  export     the newest A-CTR day as a SavedModel for TF Serving
+  report     one HTML page and a summary of the run
+  all        the six in order
+
+A stage reads what the one before published in --workdir and can be killed and
+started again with the same command. Examples:
+
+  python train_main.py --stage=all --data_dir=DATA --workdir=RUN
+  python train_main.py --stage=tpm --start=2024-01-01 --end=2024-01-30 \
+      --data_dir=DATA --workdir=RUN
+  python train_main.py --stage=ctr --data_dir=DATA --workdir=RUN \
+      --set ctr.table_learning_rate=0.001 --set schedule.catch_up_days=7
+
+Data directories are made by `python -m ecdctr_tf.input.convert`.
+"""
+
+import logging
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import presets
+
+STAGES = ("tpm", "aggregate", "cpm", "ctr", "export", "report", "all")
+
+_STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Data directory to read.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory to publish in.")
+_PRESET = flags.DEFINE_enum(
+    "preset",
+    None,
+    sorted(presets.PRESETS),
+    "Config of a known data set to start from.",
+)
+_CONFIG = flags.DEFINE_string(
+    "config", None, "Config to start from: a config.json of an earlier run."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Config field to change, as model.embedding_dim=16. Repeatable."
+)
+_START = flags.DEFINE_string(
+    "start", None, "First day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
+)
+_END = flags.DEFINE_string(
+    "end", None, "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
+)
+_MODELS = flags.DEFINE_list(
+    "models",
+    ["e_cdctr", "ads_only"],
+    f"Models to train: any of {', '.join(configs.MODELS)}.",
+)
+_SEEDS = flags.DEFINE_list(
+    "seeds",
+    None,
+    "Seeds to repeat the run with, each in WORKDIR/seed-N; the report averages "
+    "over them.",
+)
+_REPORT_DIR = flags.DEFINE_string(
+    "report_dir", None, "Where the report goes; WORKDIR/report if not given."
+)
+_EXPORT_DIR = flags.DEFINE_string(
+    "export_dir", None, "Where exports go; WORKDIR/export if not given."
+)
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "Same bits in every run, at some cost in speed."
+)
+_VERBOSE = flags.DEFINE_bool("verbose", False, "Say more.")
+
+
+def config_from_flags() -> configs.Config:
+    """Return the config that the flags describe.
+
+    Raises:
+      FileNotFoundError, ValueError: a flag cannot be followed.
+    """
+    if _PRESET.value and _CONFIG.value:
+        raise ValueError("Give --preset or --config, not both.")
+    config = configs.Config()
+    if _PRESET.value:
+        config = presets.PRESETS[_PRESET.value]()
+    if _CONFIG.value:
+        config = configs.Config.from_json(_CONFIG.value)
+    return configs.override(config, _SET.value)
+
+
+def _require_flags() -> None:
+    for flag in (_STAGE, _DATA_DIR, _WORKDIR):
+        if flag.value is None:
+            raise ValueError(f"--{flag.name} is needed; see --helpshort.")
+    unknown = sorted(set(_MODELS.value) - set(configs.MODELS))
+    if unknown:
+        raise ValueError(
+            f"--models should be any of {', '.join(configs.MODELS)}. "
+            f"Received: {', '.join(unknown)}"
+        )
+
+
+def main(argv) -> None:
+    """Run the stage that the flags ask for."""
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"Unknown arguments: {' '.join(argv[1:])}")
+        _require_flags()
+        config = config_from_flags()
+        # TensorFlow loads here, after what can be refused without it.
+        from ecdctr_tf.training import pipeline
+        from ecdctr_tf.windows import Window
+
+        window = None
+        if _START.value or _END.value:
+            first = _START.value or _END.value
+            window = Window(first, _END.value or first)
+        pipeline.run(
+            pipeline.Request(
+                stage=_STAGE.value,
+                data_dir=pathlib.Path(_DATA_DIR.value),
+                workdir=pathlib.Path(_WORKDIR.value),
+                config=config,
+                models=tuple(_MODELS.value),
+                window=window,
+                seeds=tuple(int(s) for s in _SEEDS.value or ()),
+                report_dir=_path(_REPORT_DIR.value),
+                export_dir=_path(_EXPORT_DIR.value),
+                deterministic=_DETERMINISTIC.value,
+            )
+        )
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
+        if _VERBOSE.value:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _path(text: str | None) -> pathlib.Path | None:
+    return pathlib.Path(text) if text else None
+
+
+def run() -> None:
+    """Run as a console script."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -108,7 +108,7 @@ def _feature(table, feature, spec, where):
     column = table[name]
     if feature.divide > 1:
         column = _cast(table, column, name, pa.int64(), where)
-        column = _floor_divide(column, feature.divide)
+        column = floor_divide(column, feature.divide)
     if feature.separator:
         column = _cast(table, column, name, pa.string(), where)
         parts = pc.split_pattern(column, feature.separator, max_splits=1)
@@ -136,7 +136,7 @@ def _dense(table, name, feature, missing, where):
     return column
 
 
-def _floor_divide(column, divisor: int):
+def floor_divide(column, divisor: int):
     """Return whole numbers divided, rounded down also below zero."""
     rest = pc.subtract(column, pc.multiply(pc.divide(column, divisor), divisor))
     below = pc.cast(pc.less(rest, 0), pa.int64())

@@ -1,0 +1,1 @@
+"""The click-through-rate model of all three levels."""

@@ -1,0 +1,1 @@
+"""The stages: fit a window, score then train over days, publish."""

@@ -1,0 +1,76 @@
+"""Embeddings of all ids and sequences of a row, table by table.
+
+Shapes: B batch, T entries of a sequence, D embedding width.
+"""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from ecdctr_tf.layers.table_embedding import TableEmbedding
+
+
+class FeatureEmbedding(keras.layers.Layer):
+    """Look up every feature that lives on a table.
+
+    Args:
+      tables: feature name -> table name.
+      table_rows: table name -> rows known.
+      dim: D.
+      capacities: table name -> rows there is room for; others get `capacity`.
+    """
+
+    def __init__(
+        self,
+        tables: dict[str, str],
+        table_rows: dict[str, int],
+        dim: int,
+        capacities: dict[str, int] | None = None,
+        **kwargs,
+    ):
+        """Make a table with some room to grow for each name."""
+        super().__init__(**kwargs)
+        self._of_table = {
+            table: sorted(f for f, t in tables.items() if t == table)
+            for table in sorted(set(tables.values()))
+        }
+        room = {n: capacity(table_rows[n]) for n in self._of_table}
+        room.update(capacities or {})
+        self.tables = {
+            name: TableEmbedding(room[name], dim, table_rows[name], name=name)
+            for name in self._of_table
+        }
+
+    @property
+    def capacities(self) -> dict[str, int]:
+        """Rows there is room for, by table name."""
+        return {name: table.capacity for name, table in self.tables.items()}
+
+    def grow(self, table_rows: dict[str, int]) -> bool:
+        """Let the tables know more rows; return whether all had room."""
+        if any(table_rows[n] > t.capacity for n, t in self.tables.items()):
+            return False
+        for name, table in self.tables.items():
+            table.set_vocab_size(table_rows[name])
+        return True
+
+    def call(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return feature name -> `[B, D]` (id) or `[B, T, D]` (sequence).
+
+        Args:
+          inputs: name -> int32 `[B]` or `[B, T]` rows; -1 is padding. Names
+            that are on no table are passed over.
+        """
+        embedded = {}
+        for table, names in self._of_table.items():
+            rows = {name: inputs[name] for name in names}
+            embedded.update(self.tables[table](rows))
+        return embedded
+
+
+def capacity(rows: int) -> int:
+    """Return room for at least `rows` rows and up to an eighth more.
+
+    A table that grows a little every day is then rebuilt rarely.
+    """
+    step = max(1 << max(rows.bit_length() - 3, 0), 8)
+    return -(-(rows + 1) // step) * step

@@ -1,0 +1,122 @@
+"""Historical embeddings: frozen TPM vectors, looked up as of a row's day.
+
+This is the lookup layer that CPM and A-CTR share. Its vectors come from a
+pre-trained-parameter checkpoint (`transfer.historical`) and are never trained.
+
+Shapes: B batch, D embedding width, V table rows, S dated versions, K slots.
+"""
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+
+class HistoricalTable(tf.Module):
+    """Dated versions of the frozen vectors of one table.
+
+    Args:
+      vectors: float `[S, V, D]`, oldest version first.
+      present: bool `[S, V]`, whether the version knows the id of the row.
+      visible_from: int `[S]`, the first day (days since 1970-01-01) whose rows
+        may see the version: the day after its window. Rising.
+    """
+
+    def __init__(self, vectors, present, visible_from, name=None):
+        """Check the shapes and freeze the arrays."""
+        super().__init__(name=name)
+        vectors = np.asarray(vectors, np.float32)
+        versions, rows, self.dim = vectors.shape
+        self.slots = versions
+        self.rows = rows
+        if np.any(np.diff(visible_from) <= 0):
+            raise ValueError(
+                "`visible_from` should rise from version to version. "
+                f"Received: {list(visible_from)}"
+            )
+        # Ids without a vector read zeros, whatever the version holds for them.
+        vectors = vectors * np.asarray(present)[:, :, np.newaxis]
+        self.vectors = tf.Variable(
+            vectors.reshape(versions * rows, self.dim), trainable=False
+        )
+        self.present = tf.Variable(
+            np.asarray(present, np.bool_).reshape(-1), trainable=False
+        )
+        self.visible_from = tf.Variable(
+            np.asarray(visible_from, np.int32), trainable=False
+        )
+
+    def lookup(
+        self, rows: tf.Tensor, days: tf.Tensor, slots: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the newest versions that rows of these days may see.
+
+        Args:
+          rows: int32 `[B]` rows of the table.
+          days: int32 `[B]`, days since 1970-01-01.
+          slots: K, versions a row gets, newest first.
+
+        Returns:
+          float32 `[B, K, D]` vectors, zero where there is none, and bool
+          `[B, K]` whether there is one.
+        """
+        seen = tf.searchsorted(self.visible_from, days, side="right")  # [B]
+        version = seen[:, tf.newaxis] - 1 - tf.range(slots)  # [B, K]
+        known = tf.logical_and(rows >= 0, rows < self.rows)[:, tf.newaxis]
+        valid = tf.logical_and(version >= 0, known)  # [B, K]
+        place = version * self.rows + rows[:, tf.newaxis]  # [B, K]
+        place = tf.where(valid, place, 0)
+        found = tf.logical_and(valid, tf.gather(self.present, place))
+        vectors = tf.gather(self.vectors, place)  # [B, K, D]
+        mask = tf.cast(found, vectors.dtype)[:, :, tf.newaxis]
+        return vectors * mask, found
+
+
+class HistoricalEmbedding(keras.layers.Layer):
+    """Turn the dated vectors of an id into one input of the network.
+
+    Args:
+      mode: "single" (the newest version only: the versions were aggregated
+        offline), "concat" (K newest side by side) or "attention" (their
+        average, weighted by a learned score of vector and age).
+      slots: K.
+    """
+
+    def __init__(self, mode: str, slots: int, **kwargs):
+        """Check the mode and keep it."""
+        super().__init__(**kwargs)
+        if mode not in ("single", "concat", "attention"):
+            raise ValueError(
+                "`mode` should be single, concat or attention. "
+                f"Received: {mode!r}"
+            )
+        self.mode = mode
+        self.slots = 1 if mode == "single" else slots
+        if mode == "attention":
+            self.scorer = keras.layers.Dense(1, name="scorer")
+            self.age_bias = self.add_weight(
+                "age_bias", [self.slots], initializer="zeros"
+            )
+
+    def call(
+        self, rows: tf.Tensor, days: tf.Tensor, table: HistoricalTable
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return historical vectors and flags.
+
+        Args:
+          rows: int32 `[B]` rows of the table.
+          days: int32 `[B]`, days since 1970-01-01.
+          table: the frozen vectors.
+
+        Returns:
+          float32 `[B, D]` (`[B, K * D]` for "concat"), zeros without history,
+          and float32 `[B, 1]`: 1 where there is history, else 0.
+        """
+        vectors, found = table.lookup(rows, days, self.slots)
+        flag = tf.cast(tf.reduce_any(found, axis=1, keepdims=True), tf.float32)
+        if self.mode == "attention":
+            scores = tf.squeeze(self.scorer(vectors), axis=2) + self.age_bias
+            scores = tf.where(found, scores, scores.dtype.min)  # [B, K]
+            weights = tf.nn.softmax(scores)[:, :, tf.newaxis]
+            return tf.reduce_sum(weights * vectors, axis=1), flag
+        shape = [-1, self.slots * table.dim]
+        return tf.reshape(vectors, shape), flag

@@ -1,0 +1,49 @@
+"""Target attention over a behavior sequence.
+
+Shapes: B batch, T behaviors, D embedding width.
+"""
+
+import tensorflow as tf
+import tf_keras as keras
+
+
+class TargetAttention(keras.layers.Layer):
+    """Pool a behavior sequence by its relevance to the candidate item.
+
+    An activation unit scores each behavior k against the candidate q from
+    `[q, k, q - k, q * k]`; the pooled interest is `sum_t score_t * k_t`, not
+    normalised, so that its length tells how much interest there is.
+
+    Args:
+      hidden_units: units of the activation unit's hidden layer.
+
+    Reference: Deep Interest Network for Click-Through Rate Prediction
+    (arXiv 1706.06978), section 4.3.
+    """
+
+    def __init__(self, hidden_units: int = 16, **kwargs):
+        """Make the activation unit."""
+        super().__init__(**kwargs)
+        self.hidden = keras.layers.Dense(
+            hidden_units, activation="relu", name="hidden"
+        )
+        self.score = keras.layers.Dense(1, name="score")
+
+    def call(
+        self, query: tf.Tensor, keys: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the pooled interest.
+
+        Args:
+          query: `[B, D]`, embedding of the candidate item.
+          keys: `[B, T, D]`, embeddings of the behaviors.
+          mask: bool `[B, T]`, false for padding.
+
+        Returns:
+          `[B, D]`; zeros for an empty sequence.
+        """
+        query = tf.broadcast_to(query[:, tf.newaxis, :], tf.shape(keys))
+        pairs = tf.concat([query, keys, query - keys, query * keys], axis=-1)
+        scores = self.score(self.hidden(pairs))  # [B, T, 1]
+        scores *= tf.cast(mask, scores.dtype)[:, :, tf.newaxis]
+        return tf.reduce_sum(scores * keys, axis=1)  # [B, D]

@@ -1,0 +1,233 @@
+"""One click-through-rate model for TPM, CPM and A-CTR.
+
+Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
+"""
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+import tf_keras as keras
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import features
+from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
+from ecdctr_tf.layers.historical_embedding import (
+    HistoricalEmbedding,
+    HistoricalTable,
+)
+from ecdctr_tf.layers.mlp import MLP
+from ecdctr_tf.layers.target_attention import TargetAttention
+
+
+class CTRModel(keras.Model):
+    """Predict the logit of a click.
+
+    Embeddings of ids, pooled behavior sequences, dense numbers, products of
+    user and item embeddings and historical embeddings are normalised together;
+    a DCN-v2 cross network and an MLP read them side by side.
+
+    Args:
+      spec: the features that the model reads.
+      config: the network.
+      table_rows: table name -> rows known.
+      capacities: table name -> rows there is room for, to rebuild a model.
+      history: table name -> historical vectors; empty without history.
+      history_mode: how versions are combined, see `HistoricalEmbedding`.
+      history_slots: K, versions combined.
+      l2: penalty on the squared dense kernels.
+      table_l2: penalty on the squared embeddings that a batch reads, a row.
+
+    Reference: E-CDCTR (arXiv 2408.16238); cross network: DCN V2
+    (arXiv 2008.13535).
+    """
+
+    def __init__(
+        self,
+        spec: features.DataSpec,
+        config: configs.ModelConfig,
+        table_rows: dict[str, int],
+        capacities: dict[str, int] | None = None,
+        history: dict[str, HistoricalTable] | None = None,
+        history_mode: str = "single",
+        history_slots: int = 1,
+        l2: float = 0.0,
+        table_l2: float = 0.0,
+        **kwargs,
+    ):
+        """Make the layers."""
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.table_l2 = table_l2
+        momentum = config.batch_norm_momentum
+        on_table = {f.name: f.table for f in spec.features if f.table}
+        self.embedding = FeatureEmbedding(
+            on_table, table_rows, config.embedding_dim, capacities
+        )
+        sequences = spec.of_kind("sequence") if config.attention else ()
+        self._queries = {f.name: _query(spec, f) for f in sequences}
+        self.attention = {n: TargetAttention(name=n) for n in self._queries}
+        self._products = _products(spec) if config.products else []
+        self.history_tables = history or {}
+        self.historical = {
+            f.name: HistoricalEmbedding(history_mode, history_slots)
+            for f in spec.of_kind("id")
+            if f.basic and f.table in self.history_tables
+        }
+        self.input_norm = keras.layers.BatchNormalization(momentum=momentum)
+        self.cross = [
+            tfrs.layers.dcn.Cross(
+                kernel_regularizer=keras.regularizers.L2(l2) if l2 else None
+            )
+            for _ in range(config.cross_layers)
+        ]
+        self.mlp = MLP(config.hidden_units, momentum, l2)
+        self.head = keras.layers.Dense(1, name="head")
+        self.loss_metric = keras.metrics.Mean("loss")
+
+    def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
+        """Return logits, float32 `[B]`.
+
+        Args:
+          inputs: feature name -> int32 `[B]`, int32 `[B, T]` or float32
+            `[B]`, and `day` int32 `[B]`, as `input.streams.batches` gives.
+          training: whether batch norm uses and updates batch statistics.
+        """
+        embedded = self.embedding(inputs)
+        if training and self.table_l2:
+            squares = [tf.reduce_sum(tf.square(e)) for e in embedded.values()]
+            rows = tf.cast(tf.shape(inputs[self.spec.item])[0], tf.float32)
+            self.add_loss(self.table_l2 * tf.add_n(squares) / rows)
+        x = self.input_norm(self._inputs(inputs, embedded), training=training)
+        crossed = x
+        for layer in self.cross:
+            crossed = layer(x, crossed)  # [B, N]
+        top = [self.mlp(x, training=training)]
+        if self.cross:
+            top.append(crossed)
+        return tf.squeeze(self.head(tf.concat(top, axis=1)), axis=1)  # [B]
+
+    def _inputs(self, inputs: dict, embedded: dict) -> tf.Tensor:
+        """Return what the network reads, `[B, N]`."""
+        columns = [embedded[f.name] for f in self.spec.of_kind("id")]
+        columns += self._product_columns(embedded)
+        for name, query in self._queries.items():
+            mask = inputs[name] >= 0  # [B, T]
+            columns.append(
+                self.attention[name](embedded[query], embedded[name], mask)
+            )
+        columns += [
+            tf.reshape(inputs[f.name], [-1, 1])
+            for f in self.spec.of_kind("dense")
+        ]
+        recalled = {}
+        for name, layer in self.historical.items():
+            table = self.history_tables[self.spec.feature(name).table]
+            recalled[name], flag = layer(inputs[name], inputs["day"], table)
+            columns += [recalled[name], flag]
+        columns += self._product_columns(recalled)
+        return tf.concat(columns, axis=1)
+
+    def _product_columns(self, vectors: dict) -> list[tf.Tensor]:
+        return [
+            vectors[user] * vectors[item]
+            for user, item in self._products
+            if user in vectors and item in vectors
+        ]
+
+    def compile(self, optimizer, table_optimizer, **kwargs):
+        """Set the optimizers of dense weights and of embedding tables."""
+        super().compile(optimizer=optimizer, **kwargs)
+        self.table_optimizer = table_optimizer
+
+    @property
+    def metrics(self):
+        """The mean loss; its name keeps `fit` from resetting others."""
+        return [self.loss_metric]
+
+    def split_variables(self) -> tuple[list, list]:
+        """Return the trained dense weights and the trained tables."""
+        tables = list(self.embedding.trainable_variables)
+        references = {v.ref() for v in tables}
+        dense = [
+            v for v in self.trainable_variables if v.ref() not in references
+        ]
+        return dense, tables
+
+    def train_step(self, data):
+        """Take one step on `(inputs, clicks)`."""
+        inputs, clicks = data
+        dense, tables = self.split_variables()
+        with tf.GradientTape() as tape:
+            logits = self(inputs, training=True)
+            loss = log_loss(clicks, logits)
+            total = tf.add_n([loss, *self.losses])
+        dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
+        self.optimizer.apply_gradients(zip(dense_gradients, dense, strict=True))
+        self.table_optimizer.apply_gradients(
+            zip(table_gradients, tables, strict=True)
+        )
+        self.loss_metric.update_state(loss, tf.size(clicks))
+        return {"loss": self.loss_metric.result()}
+
+    @tf.function(reduce_retracing=True)
+    def score(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return click probabilities, float32 `[B]`; inputs as for `call`."""
+        return tf.sigmoid(self(inputs, training=False))
+
+    def parts(self) -> dict[str, keras.layers.Layer]:
+        """Return what a checkpoint of the model holds: all but the history."""
+        parts = {
+            "embedding": self.embedding,
+            "input_norm": self.input_norm,
+            "mlp": self.mlp,
+            "head": self.head,
+        }
+        for i, layer in enumerate(self.cross):
+            parts[f"cross_{i}"] = layer
+        for name, layer in self.attention.items():
+            parts[f"attention_{name}"] = layer
+        for name, layer in self.historical.items():
+            parts[f"historical_{name}"] = layer
+        return parts
+
+    def build_from_spec(self) -> "CTRModel":
+        """Make all variables by one call on a made-up row; return the model."""
+        row = {"day": tf.zeros([2], tf.int32)}
+        for feature in self.spec.features:
+            if feature.kind == "dense":
+                row[feature.name] = tf.zeros([2])
+            elif feature.kind == "id":
+                row[feature.name] = tf.zeros([2], tf.int32)
+            else:
+                row[feature.name] = tf.zeros([2, feature.max_length], tf.int32)
+        self(row, training=False)
+        return self
+
+
+def log_loss(clicks: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return the mean binary cross-entropy of logits `[B]`, a scalar."""
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(clicks, logits)
+    return tf.reduce_mean(losses)
+
+
+def _products(spec: features.DataSpec) -> list[tuple[str, str]]:
+    """Return the pairs of the user with each basic id of the item."""
+    return [
+        (spec.user, f.name)
+        for f in spec.of_kind("id")
+        if f.side == "item" and f.basic
+    ]
+
+
+def _query(spec: features.DataSpec, sequence: features.FeatureSpec) -> str:
+    """Return the item-side id that a sequence is compared with.
+
+    Raises:
+      ValueError: no id of the item is on the sequence's table.
+    """
+    for feature in spec.of_kind("id"):
+        if feature.table == sequence.table and feature.side == "item":
+            return feature.name
+    raise ValueError(
+        f"Sequence {sequence.name!r} needs an id of side 'item' on its table "
+        f"{sequence.table!r} to be compared with."
+    )

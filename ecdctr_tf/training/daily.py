@@ -1,0 +1,284 @@
+"""The A-CTR: score each day with the model that exists, then train on it."""
+
+import logging
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import metrics, store, windows
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.training import fit, levels, pretrain, workdir
+from ecdctr_tf.transfer import checkpoint, historical, warm_start
+
+ADS = "ads"
+KIND = "ctr"
+SCORES = "scores.npz"
+_SCORE_BATCH = 8192
+
+
+class DailyTrainer:
+    """Progressive validation of one model over days of ads.
+
+    A day is scored, then trained on, then published with its scores. When a
+    newer CPM has been published, the A-CTR starts anew from it and first
+    catches up on `schedule.catch_up_days` past days.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      config: the model's config.
+      name: "ads_only" starts from nothing; every other model needs a CPM.
+
+    Reference: E-CDCTR (arXiv 2408.16238); progressive validation: Ad Click
+    Prediction: a View from the Trenches (KDD 2013), section 5.1.
+    """
+
+    def __init__(
+        self,
+        data: DataDirectory,
+        run: workdir.Workdir,
+        config: configs.Config,
+        name: str,
+    ):
+        """Keep what the days need."""
+        self._data = data
+        self._run = run
+        self._config = config
+        self._name = name
+        self._stage = configs.ctr_config(config)
+        if name == "ads_only":
+            training = config.ads_only
+            self._stage = configs.StageConfig(config.model, training)
+        self._level: levels.Level | None = None
+        self._level_day = ""
+        self._history: tuple[pathlib.Path | None, dict] = (None, {})
+
+    def run(self, window: windows.Window) -> None:
+        """Go through the days of a window; published days are passed over.
+
+        Raises:
+          FileNotFoundError, ValueError: what a day needs is missing, damaged,
+            from the day's future, or of another spec or id space.
+        """
+        self._data.covered(ADS, window)
+        bar = tqdm.tqdm(window.days, desc=self._name, unit="day", leave=None)
+        for day in bar:
+            if (self._run.ctr(self._name) / day).exists():
+                logging.info("%s of %s is there", day, self._name)
+                continue
+            result = self._day(day)
+            bar.set_postfix({"auc": result["auc"]})
+
+    def _day(self, day: str) -> dict:
+        """Score, train on and publish one day; return its metrics."""
+        began = time.monotonic()
+        path = self._run.ctr(self._name) / day
+        level = self._ready(day, path)
+        scores = score(level.model, self._data, day)
+        result = metrics.evaluate(
+            scores["click"], scores["ctr"], scores["user"]
+        )
+        today = windows.Window(day, day)
+        levels.grow(
+            self._data,
+            self._config,
+            self._stage,
+            level,
+            self._data.table_rows(day),
+        )
+        replay = self._past(day, self._stage.training.replay_days)
+        curve = self._fit(windows.Window(replay[0], day) if replay else today)
+        result["trained_rows"] = curve[-1]["rows"] if curve else 0
+        result["seconds"] = time.monotonic() - began
+        levels.publish(
+            self._data,
+            self._config,
+            level,
+            path,
+            today,
+            curve,
+            result,
+            lambda staging: np.savez(staging / SCORES, **scores),
+        )
+        level.report = None
+        self._level_day = day
+        return result
+
+    def _ready(self, day: str, path: pathlib.Path) -> levels.Level:
+        """Return the level that scores a day: it has seen earlier days only."""
+        cpm = None
+        if self._name != "ads_only":
+            cpm = workdir.newest_before(self._run.cpm(self._name), day)
+            if cpm is None:
+                raise FileNotFoundError(
+                    f"{self._run.cpm(self._name)} holds no CPM from before "
+                    f"{day}. Train one with `python train_main.py --stage=cpm`."
+                )
+            historical.check_before(store.read_manifest(cpm, "cpm"), day, cpm)
+        last = workdir.newest_before(self._run.ctr(self._name), day)
+        if last is None or not _continues(last, cpm):
+            self._level = self._start(day, path, cpm)
+        elif self._level is None or self._level_day != last.name:
+            self._level = pretrain.load(
+                self._data,
+                self._config,
+                self._stage,
+                last,
+                KIND,
+                self._history_of(day),
+            )
+        else:
+            self._refresh_history(day)
+        return self._level
+
+    def _history_of(self, day: str) -> dict:
+        """Return the historical tables for rows up to a day."""
+        if not self._config.model.history:
+            return {}
+        newest = workdir.newest_before(self._run.historical, day)
+        if newest is None or newest != self._history[0]:
+            self._history = pretrain.newest_history(self._data, self._run, day)
+        return self._history[1]
+
+    def _refresh_history(self, day: str) -> None:
+        """Exchange the historical tables when newer ones were published."""
+        known = self._history[0]
+        tables = self._history_of(day)
+        if self._history[0] != known:
+            level = self._level
+            model = levels.build(
+                self._data,
+                self._config,
+                self._stage,
+                KIND,
+                level.table_rows,
+                tables,
+                level.model.embedding.capacities,
+            )
+            levels.copy_state(level.model, model)
+            level.model = model
+
+    def _start(self, day, path, cpm) -> levels.Level:
+        """Return a new level from a CPM or scratch, caught up to a day."""
+        past = self._past(day, self._config.schedule.catch_up_days)
+        until = past[-1] if past else windows.Window.ending(day, 2).first
+        table_rows = self._data.table_rows(until)
+        model = levels.build(
+            self._data,
+            self._config,
+            self._stage,
+            KIND,
+            table_rows,
+            self._history_of(day),
+        )
+        level = levels.Level(model, KIND, table_rows)
+        if cpm is not None:
+            self._warm_start(level, cpm, path)
+        if self._history[0] is not None:
+            level.parents["historical"] = store.parent(self._history[0], path)
+        self._level = level
+        if past:
+            window = windows.Window(past[0], past[-1])
+            if cpm and self._config.warm_start.batch_norm == "statistics":
+                adapt_statistics(model, self._stream(window, 0))
+            for past_day in past:
+                self._fit(windows.Window(past_day, past_day))
+        return level
+
+    def _warm_start(self, level, cpm: pathlib.Path, path) -> None:
+        """Start a level from a CPM; keep the report."""
+        manifest = store.verify(cpm, "cpm")
+        warm_start.check_spec(manifest, self._data.spec.fingerprint(), cpm)
+        warm_start.check_ids(manifest, self._data.id_spaces, cpm)
+        settings = self._config.warm_start
+        level.report = warm_start.restore(
+            checkpoint.named_variables(level.model.parts()),
+            checkpoint.read(cpm / levels.WEIGHTS),
+            str(cpm.relative_to(self._run.path)),
+            settings.batch_norm,
+        )
+        share = level.report.restored_share
+        if share < settings.min_restored:
+            raise ValueError(
+                f"Only {share:.0%} of the A-CTR's weights came from {cpm}; "
+                f"warm_start.min_restored asks for {settings.min_restored:.0%}."
+            )
+        level.parents["cpm"] = store.parent(cpm, path)
+
+    def _past(self, day: str, days: int) -> list[str]:
+        """Return the days of ads there are among the last `days` before one."""
+        if not days:
+            return []
+        before = windows.Window.ending(day, days + 1).days[:-1]
+        return [d for d in self._data.days(ADS) if d in set(before)]
+
+    def _stream(self, window: windows.Window, skip: int) -> tf.data.Dataset:
+        training = self._stage.training
+        return streams.batches(
+            self._data,
+            ADS,
+            window,
+            training.batch_size,
+            seed=windows.day_number(window.last),
+            passes=training.passes,
+            skip=skip,
+            names=[f.name for f in self._level.model.spec.features],
+        )
+
+    def _fit(self, window: windows.Window) -> list[dict]:
+        training = self._stage.training
+        task = fit.Task(
+            label=f"{self._name} {window}",
+            stream=lambda skip: self._stream(window, skip),
+            rows=self._data.rows(ADS, window) * training.passes,
+            batch_size=training.batch_size,
+            checkpoint_steps=training.checkpoint_steps,
+            progress=self._run.progress(self._name, "ctr", str(window)),
+            tensorboard=None,
+        )
+        self._level.rows += task.rows
+        return fit.fit(self._level.model, task)
+
+
+def _continues(last: pathlib.Path, cpm: pathlib.Path | None) -> bool:
+    """Return whether a day's model came from the newest CPM there is."""
+    if cpm is None:
+        return True
+    parents = store.read_manifest(last, KIND).parents
+    return pathlib.Path(parents["cpm"]["path"]).name == cpm.name
+
+
+def score(
+    model: CTRModel, data: DataDirectory, day: str
+) -> dict[str, np.ndarray]:
+    """Return click probabilities of a day of ads, in the order of its files.
+
+    Returns:
+      `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
+    """
+    window = windows.Window(day, day)
+    names = [f.name for f in model.spec.features]
+    batches = streams.batches(data, ADS, window, _SCORE_BATCH, names=names)
+    parts = []
+    for inputs, click in batches:
+        parts.append(
+            {
+                "ctr": model.score(inputs).numpy(),
+                "click": click.numpy(),
+                "user": inputs[data.spec.user].numpy(),
+                "item": inputs[data.spec.item].numpy(),
+            }
+        )
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def adapt_statistics(model: CTRModel, dataset: tf.data.Dataset) -> None:
+    """Let batch norm's moving statistics see ads; no weight is trained."""
+    for inputs, _ in dataset:
+        model(inputs, training=True)

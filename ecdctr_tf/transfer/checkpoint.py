@@ -1,0 +1,102 @@
+"""TensorFlow checkpoints under stable names.
+
+A variable is named by its path in the object graph, such as
+`embedding/tables/user/embeddings`: variable names of Keras change from one
+instance to the next, attribute names do not.
+"""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+# A model sets it from the id space of its own data; it never travels.
+_NOT_KEPT = "vocab_size"
+
+
+def named_variables(parts: dict) -> dict[str, tf.Variable]:
+    """Return the variables of layers by their path in the object graph.
+
+    Args:
+      parts: name -> layer or other trackable object.
+    """
+    found: dict[str, tf.Variable] = {}
+    seen: set[int] = set()
+
+    def visit(trackable, path):
+        if id(trackable) in seen:
+            return
+        seen.add(id(trackable))
+        if isinstance(trackable, tf.Variable):
+            if not path.endswith(_NOT_KEPT):
+                found[path] = trackable
+            return
+        children = tf.train.TrackableView.children(trackable)
+        for name in sorted(children):
+            if not name.startswith(("_", "keras_api", "layer")):
+                visit(children[name], f"{path}/{name}")
+
+    for name in sorted(parts):
+        visit(parts[name], name)
+    return found
+
+
+def optimizer_variables(**optimizers) -> dict[str, tf.Variable]:
+    """Return the state of optimizers, named by optimizer and order."""
+    return {
+        f"{name}/{i}": variable
+        for name, optimizer in optimizers.items()
+        for i, variable in enumerate(optimizer.variables)
+    }
+
+
+def write(prefix: str | pathlib.Path, variables: dict) -> None:
+    """Write variables as a TensorFlow checkpoint `<prefix>.index`, `.data-*`.
+
+    Args:
+      prefix: path of the checkpoint, without the ending.
+      variables: name, with `/` between its parts -> variable or array.
+    """
+    tree: dict = {}
+    for name, value in variables.items():
+        *parents, leaf = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = (
+            value if isinstance(value, tf.Variable) else tf.Variable(value)
+        )
+    tf.train.Checkpoint(**{k: _tracked(v) for k, v in tree.items()}).write(
+        str(prefix)
+    )
+
+
+def _tracked(node):
+    """Return a tree of variables as one of checkpoint objects."""
+    if not isinstance(node, dict):
+        return node
+    return tf.train.Checkpoint(**{k: _tracked(v) for k, v in node.items()})
+
+
+def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a checkpoint by name.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint at `prefix`.
+      ValueError: it cannot be read.
+    """
+    if not pathlib.Path(f"{prefix}.index").exists():
+        raise FileNotFoundError(f"There is no checkpoint {prefix}.index.")
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        return {
+            key.removesuffix(_SUFFIX): reader.get_tensor(key)
+            for key in reader.get_variable_to_shape_map()
+            if key.endswith(_SUFFIX) and not key.startswith("save_counter")
+        }
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise ValueError(
+            f"The checkpoint {prefix} cannot be read; remove its directory "
+            f"and make it anew. ({str(error).splitlines()[0]})"
+        ) from error

@@ -1,0 +1,131 @@
+"""Command line: any natural and ad logs to a data directory.
+
+```
+python -m ecdctr_tf.input.convert --spec=globo.toml --source=logs --out=data
+```
+
+The spec is a TOML file (`conversion_spec`); a name without a directory that is
+no file here is one of those in `datasets/`. Expected of `--spec=globo.toml` on
+the files of `datasets/globo.py`: 296,570 ad rows.
+
+Code that has tables in memory calls
+
+```
+conversion.convert_tables(
+    spec, tables, out, file_format="blocks", rows_per_file=131_072,
+    progress=True,
+) -> dict
+```
+
+with pairs `("natural" or "ads", pyarrow.Table)` instead; it is in a module of
+its own so that importing it defines no flags.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags
+
+from ecdctr_tf.input import (
+    conversion,
+    conversion_spec,
+    conversion_summary,
+    logs,
+)
+
+_SPEC = flags.DEFINE_string(
+    "spec", None, "TOML file that says what is in the logs."
+)
+_OUT = flags.DEFINE_string(
+    "out", None, "Data directory to write; must not exist."
+)
+_SOURCE = flags.DEFINE_string(
+    "source", ".", "Directory that relative paths of the spec start from."
+)
+_LOG = flags.DEFINE_multi_string(
+    "log", [], "name=path: read the log of that name from there instead."
+)
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "blocks",
+    ["blocks", "examples"],
+    "Columnar blocks, or one tf.train.Example a row.",
+)
+_ROWS_PER_FILE = flags.DEFINE_integer(
+    "rows_per_file", conversion.ROWS_PER_FILE, "Rows of a TFRecord file.", 1
+)
+
+
+def convert_logs(
+    spec: conversion_spec.ConversionSpec,
+    source: str | pathlib.Path,
+    out: str | pathlib.Path,
+    paths: dict[str, str] | None = None,
+    **options,
+) -> dict:
+    """Write a data directory from the log files that a spec names.
+
+    Args:
+      spec: the spec.
+      source: directory that relative paths start from.
+      out: the data directory; must not exist.
+      paths: name of a log -> path to read instead.
+      **options: as of `conversion.convert_tables`.
+
+    Returns:
+      The summary.
+
+    Raises:
+      FileNotFoundError, ValueError: as `logs.tables` and `convert_tables`.
+    """
+    tables = logs.tables(spec, source, paths)
+    return conversion.convert_tables(spec, tables, out, **options)
+
+
+def find_spec(name: str) -> pathlib.Path:
+    """Return the path of a spec: a file, or the name of one in `datasets/`."""
+    path = pathlib.Path(name)
+    own = pathlib.Path(__file__).parent / "datasets" / path.name
+    if not path.exists() and path.name == name and own.is_file():
+        return own
+    return path
+
+
+def main(argv) -> None:
+    """Convert as the flags say."""
+    try:
+        _convert(argv)
+    except (ValueError, OSError) as error:
+        print(f"convert: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _convert(argv) -> None:
+    if argv[1:]:
+        raise ValueError(
+            f"Arguments are given as --flag=value. Received: {argv[1:]}"
+        )
+    for flag in (_SPEC, _OUT):
+        if not flag.value:
+            raise ValueError(f"--{flag.name} is missing; see --help.")
+    wrong = [text for text in _LOG.value if not all(text.partition("="))]
+    if wrong:
+        raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
+    summary = convert_logs(
+        conversion_spec.ConversionSpec.load(find_spec(_SPEC.value)),
+        _SOURCE.value,
+        _OUT.value,
+        dict(text.split("=", 1) for text in _LOG.value),
+        file_format=_FORMAT.value,
+        rows_per_file=_ROWS_PER_FILE.value,
+    )
+    conversion_summary.show(summary)
+
+
+def run() -> None:
+    """Enter from the console script `ecdctr-convert`."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()
