@@ -120,6 +120,7 @@ def test_summary_of_one_seed_by_hand(tmp_path, data_dir):
     assert apart["mean"] == pytest.approx(0.125)
     assert apart["days_higher"] == 1 and apart["standard_error"] is None
     assert result["rows"] == 8 and result["clicks"] == 4
+    assert result["gauc_users"] == 4 and result["gauc_dropped_users"] == 0
     written = json.loads((out / "summary.json").read_text())
     assert written == {k: v for k, v in result.items() if k != "paths"}
     assert all((out.parent / p).exists() for p in result["paths"])
@@ -319,6 +320,9 @@ def test_page_holds_everything_and_nothing_external(tmp_path, data_dir):
     levels = {(v["level"], v["model"]): v for v in result["levels"]}
     assert levels["TPM", ""]["rows"] == 90
     assert levels["A-CTR", "e_cdctr"]["seconds"] == 4.0
+    assert levels["A-CTR", "e_cdctr"]["rows"] == 2 * 90
+    assert levels["A-CTR", "ads_only"]["rows"] == 2 * 4
+    assert levels["CPM", "e_cdctr"]["windows"] == ["2024-02-01..2024-03-04"]
     assert levels["Aggregate", ""]["seconds"] is None
     markdown = (tmp_path / "report/summary.md").read_text(encoding="utf-8")
     assert "| E-CDCTR | 1.0000 |" in markdown and f"> {note}" in markdown
@@ -361,7 +365,8 @@ def test_visible_is_the_newest_versions_before_the_day():
 
 
 def test_undefined_metrics_are_left_out_of_means():
-    row = dict.fromkeys(summary.METRICS, 0.5) | {"rows": 2, "clicks": 1}
+    row = dict.fromkeys(summary.METRICS, 0.5)
+    row |= dict.fromkeys(summary.COUNTS, 1)
     single = row | {"auc": None, "gauc": None, "clicks": 0}
     results = [{"ads_only": {"2024-01-01": row, "2024-01-02": single}}]
     found = summary.summarize(results, ["2024-01-01", "2024-01-02"])

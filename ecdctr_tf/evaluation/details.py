@@ -31,26 +31,29 @@ def levels(runs: Sequence[runs_lib.Run]) -> list[dict]:
 
     Returns:
       For each level that there is: `level`, `model` ("" for shared levels),
-      `windows` (text, of the first run), `artefacts`, `rows` trained on and
+      `windows` (texts, of the first run), `artefacts`, `rows` trained on and
       `seconds` (None if not recorded), both of one run (mean over runs).
     """
     rows = []
     for directory, (kind, name) in LEVELS.items():
-        found = [_manifests(run.path / directory, kind) for run in runs]
-        found = [manifests for manifests in found if manifests]
+        found = [_artefacts(run.path / directory, kind) for run in runs]
+        found = [artefacts for artefacts in found if artefacts]
         if not found:
             continue
-        seconds = [m.metrics.get("seconds") for ms in found for m in ms]
+        trained = [_trained_rows(*a) for artefacts in found for a in artefacts]
+        manifests = [m for artefacts in found for _, m in artefacts]
+        seconds = [m.metrics.get("seconds") for m in manifests]
         known = [s for s in seconds if s is not None]
+        used = [m.window for _, m in found[0] if m.window]
         rows.append(
             {
                 "level": name,
                 "model": directory.partition("/")[0]
                 if "/" in directory
                 else "",
-                "windows": _windows([m.window for m in found[0] if m.window]),
+                "windows": _windows(used),
                 "artefacts": len(found[0]),
-                "rows": sum(m.rows for ms in found for m in ms) / len(found),
+                "rows": sum(trained) / len(found),
                 "seconds": sum(known) / len(found) if known else None,
             }
         )
@@ -82,7 +85,9 @@ def curves(run: runs_lib.Run) -> dict[str, list[dict]]:
             _extend(lines[-1], points)
         if lines:
             result.setdefault(name, []).extend(lines)
-    return result
+    order = dict.fromkeys(name for _, name in LEVELS.values())
+    order = sorted(order, key=lambda name: name == "A-CTR")
+    return {name: result[name] for name in order if name in result}
 
 
 def restores(run: runs_lib.Run) -> list[dict]:
@@ -119,17 +124,30 @@ def restores(run: runs_lib.Run) -> list[dict]:
     return found
 
 
-def _manifests(directory: pathlib.Path, kind: str) -> list[store.Manifest]:
-    days = store.dated(directory)
-    return [store.read_manifest(directory / day, kind) for day in days]
+def _artefacts(directory: pathlib.Path, kind: str) -> list[tuple]:
+    """Return paths and manifests of the dated artefacts of a directory."""
+    paths = [directory / day for day in store.dated(directory)]
+    return [(path, store.read_manifest(path, kind)) for path in paths]
 
 
-def _windows(found: list) -> str:
-    """Return windows as text: up to three in full, more by their ends."""
+def _trained_rows(path: pathlib.Path, manifest: store.Manifest) -> int:
+    """Return the rows of an artefact's own window.
+
+    Its manifest also counts what the artefacts that it goes on from read.
+    """
+    curve = _json(path / "curve.json")
+    return curve[-1]["rows"] if curve else manifest.rows
+
+
+def _windows(found: list) -> list[str]:
+    """Return windows as texts: up to four in full, more by their ends."""
     texts = [str(w) if w.first != w.last else w.first for w in found]
-    if len(texts) <= 3:
-        return ", ".join(texts)
-    return f"{found[0].first}..{found[-1].last} in {len(texts)} windows"
+    if len(texts) <= 4:
+        return texts
+    how = f"in {len(texts)} windows"
+    if all(w.first == w.last for w in found):
+        how = "day by day"
+    return [f"{found[0].first}..{found[-1].last}, {how}"]
 
 
 def _extend(line: dict, points: list[dict]) -> None:

@@ -72,7 +72,8 @@ def lift_by_day(summary: dict, metric: str, title: str):
     baseline = summary_lib.BASELINE
     with mpl.rc_context(_STYLE):
         figure, axes = _axes(title)
-        axes.axhline(0, color="#0072B2", linewidth=1)
+        look = {**_LOOKS[baseline], "marker": None, "linewidth": 1}
+        axes.axhline(0, label=text.LABELS[baseline], **look)
         for model in summary["models"]:
             if model in (baseline, "oracle"):
                 continue
@@ -80,7 +81,7 @@ def lift_by_day(summary: dict, metric: str, title: str):
             base = _array(row[baseline][metric] for row in rows)
             values = _array(row[model][metric] for row in rows) - base
             _line(axes, model, values)
-        axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%+.3f"))
+        axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%+.4f"))
         _finish(figure, axes, days, summary["averaged_days"])
     return figure
 
@@ -119,7 +120,7 @@ def learning_curves(title: str, lines: Sequence[dict]):
         axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
         axes.set_ylabel("training loss (nats)")
         if 1 <= len(axes.get_legend_handles_labels()[1]) <= 8:
-            axes.legend(fontsize=8.5)
+            figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -182,5 +183,6 @@ def _finish(figure, axes, days, averaged) -> None:
     step = -(-len(days) // 7)
     places = range(0, len(days), step)
     axes.set_xticks(list(places), [days[i][5:] for i in places])
-    axes.set_xlabel(f"scored day ({days[0][:4]})")
+    years = dict.fromkeys((days[0][:4], days[-1][:4]))
+    axes.set_xlabel(f"scored day ({', '.join(years)})")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)

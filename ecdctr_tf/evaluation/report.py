@@ -109,7 +109,7 @@ def to_markdown(summary: dict) -> str:
         closed = ", ".join(
             f"{text.METRICS[m]} {v:.0%}" for m, v in shares.items()
         )
-        lines += ["", f"Gap from ads only to the oracle, closed: {closed}."]
+        lines += ["", f"Gap to the oracle that E-CDCTR closes: {closed}."]
     lines += [f"\n> {note}" for note in summary["notes"]]
     return "\n".join(lines) + "\n"
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from ecdctr_tf.evaluation import runs as runs_lib
 
 METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "pcoc")
+# Counts of a scored day, the same for all models.
+COUNTS = ("rows", "clicks", "gauc_users", "gauc_dropped_users")
 # Metrics of which a share of the gap to the oracle can be closed.
 GAP_METRICS = METRICS[:4]
 PAIRS = (
@@ -49,9 +51,9 @@ def summarize(results: Sequence[dict], averaged: Sequence[str]) -> dict:
       `differences`: "a - b" -> metric -> `mean`, `std`, `standard_error` of
       the seeds' differences, and `days_higher`, the averaged days in which a
       is above b (means over seeds); `days`: day -> model -> metrics;
-      `averaged_days`; `rows` and `clicks` of the averaged days. None stands
-      for what is undefined: a standard deviation of one seed, AUC of days of
-      one class.
+      `averaged_days`; `rows`, `clicks`, `gauc_users` and `gauc_dropped_users`
+      summed over the averaged days. None stands for what is undefined: a
+      standard deviation of one seed, AUC of days of one class.
     """
     order = [runs_lib.ORACLE, *results[0]]
     names = [n for n in dict.fromkeys(order) if n in results[0]]
@@ -79,8 +81,7 @@ def summarize(results: Sequence[dict], averaged: Sequence[str]) -> dict:
         },
         "days": days,
         "averaged_days": list(averaged),
-        "rows": sum(first[day]["rows"] for day in averaged),
-        "clicks": sum(first[day]["clicks"] for day in averaged),
+        **{key: sum(first[day][key] for day in averaged) for key in COUNTS},
     }
 
 
@@ -113,7 +114,9 @@ def mean_and_std(values: Sequence) -> tuple[float | None, float | None]:
     known = [v for v in values if v is not None]
     if not known:
         return None, None
-    mean = math.fsum(known) / len(known)
+    # Equal values have exactly no deviation, whatever the rounding.
+    equal = len(set(known)) == 1
+    mean = known[0] if equal else math.fsum(known) / len(known)
     if len(known) < 2:
         return mean, None
     squares = math.fsum((v - mean) ** 2 for v in known)

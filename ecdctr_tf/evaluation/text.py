@@ -17,10 +17,13 @@ NOTHING = "\N{EN DASH}"
 
 
 def number(mean: float | None, std: float | None = None) -> str:
-    """Return `0.1234`, `0.1234 ± 0.0012` over seeds, or a dash for None."""
+    """Return `0.1234`, `0.1234 ± 0.0012` over seeds, or a dash for None.
+
+    A deviation of 0 is not shown: seeds do not matter to the oracle.
+    """
     if mean is None:
         return NOTHING
-    if std is None:
+    if not std:
         return f"{mean:.4f}"
     return f"{mean:.4f} \N{PLUS-MINUS SIGN} {std:.4f}"
 
