@@ -8,9 +8,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from ecdctr_tf import windows
+from ecdctr_tf.input import convert, data_directory
 from ecdctr_tf.input.datasets import (
     globo,
     movielens,
+    prepare,
     synthetic_two_domain,
     synthetic_world,
     two_domain,
@@ -163,7 +165,6 @@ def test_movielens_parts_joins_and_sorts(tmp_path):
             "occupation": 16,
             "zip_code": "70072-2117",
             "release_year": 1995,
-            "genre": "Drama",
             "genres": "Drama|War",
         }
     ]
@@ -192,6 +193,38 @@ def test_movielens_sample_has_the_known_rows(tmp_path):
     assert rows["ads"].num_rows == 10_143
     last = windows.day_number("2000-11-25") * 86_400
     assert (rows["ads"]["timestamp"].to_numpy() >= last).sum() == 2_658
+
+
+def test_prepare_of_movielens_is_convert_of_its_files(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    rng = np.random.default_rng(0)
+    _write_movielens(
+        raw,
+        [
+            f"{user}::{item}::{rating}::{time}"
+            for user, item, rating, time in zip(
+                rng.integers(1, 3, 60),
+                rng.choice([5, 6, 10], 60),
+                rng.integers(1, 6, 60),
+                978_300_000 + rng.choice(4 * 86_400, 60, replace=False),
+                strict=True,
+            )
+        ],
+    )
+    prepare.prepare("movielens", tmp_path / "a", raw)
+    convert.convert_logs(prepare.spec("movielens"), raw, tmp_path / "b")
+    _assert_same_files(tmp_path / "a", tmp_path / "b")
+
+
+def _assert_same_files(a, b):
+    names = [
+        sorted(p.relative_to(d) for p in d.rglob("*") if p.is_file())
+        for d in (a, b)
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
 
 
 def _write_globo(folder):
@@ -245,6 +278,41 @@ def test_globo_parts_by_referrer_and_keeps_the_target_file(tmp_path):
     assert ads["click_os"] == [1, 2, 3]
     assert set(ads) - set(natural) == {"click"}
     assert "click_referrer_type" not in ads
+
+
+def test_prepare_of_globo_is_convert_of_its_files(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    _write_globo(raw)
+    prepare.prepare("globo", tmp_path / "a", raw)
+    convert.convert_logs(prepare.spec("globo"), raw, tmp_path / "b")
+    _assert_same_files(tmp_path / "a", tmp_path / "b")
+
+
+def test_prepare_command_writes_a_synthetic_data_directory(tmp_path, capsys):
+    arguments = ["--dataset=synthetic", "--world=tiny", "--ads_per_day=50"]
+    arguments += [f"--out={tmp_path / 'data'}", f"--tfds_dir={tmp_path / 't'}"]
+    prepare.main(arguments)
+    assert "natural" in capsys.readouterr().out
+    data = data_directory.DataDirectory(tmp_path / "data")
+    assert data.rows("natural", data.window("natural")) == 12 * 400
+    assert data.rows("ads", data.window("ads")) == 5 * 50
+    assert data.spec.evaluation == ("true_ctr",)
+    assert (tmp_path / "t" / "synthetic_two_domain").is_dir()
+    with pytest.raises(SystemExit, match="prepare: .* exists"):
+        prepare.main(arguments)
+
+
+def test_prepare_command_refuses_dials_of_real_logs(tmp_path, capsys):
+    out = tmp_path / "data"
+    with pytest.raises(SystemExit, match="2"):
+        prepare.main(["--dataset=globo", "--seed=1", f"--out={out}"])
+    assert "only --dataset=synthetic" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="Kaggle"):
+        prepare.main(["--dataset=globo", f"--out={out}"])
+    with pytest.raises(ValueError, match="`dataset` should be one of"):
+        prepare.prepare("movies", out)
+    assert not out.exists()
 
 
 def test_globo_files_have_the_known_rows(tmp_path):

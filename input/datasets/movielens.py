@@ -22,6 +22,7 @@ _FILES = {
     "users.dat": ("user_id", "gender", "age", "occupation", "zip_code"),
     "movies.dat": ("movie_id", "title", "genres"),
 }
+_ORDER = ("timestamp", "user_id", "movie_id")
 _DAY_SECONDS = 86_400
 
 
@@ -29,8 +30,7 @@ class MovieLens1m(two_domain.TwoDomainBuilder):
     """Ratings with demographics of the user and genres of the movie.
 
     `timestamp` is in seconds since 1970-01-01 UTC, and days are days of UTC;
-    `genres` are joined by `|`, and `genre` is the first; `age` is the lowest of
-    the age group.
+    `genres` are joined by `|`; `age` is the lowest of the age group.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -56,7 +56,6 @@ class MovieLens1m(two_domain.TwoDomainBuilder):
         "occupation": np.int64,
         "zip_code": str,
         "release_year": np.int64,
-        "genre": str,
         "genres": str,
     }
 
@@ -93,29 +92,22 @@ def ratings(folder: pathlib.Path) -> pa.Table:
       ValueError: a rating's user or movie is missing from its file.
     """
     rated, users, movies = (_read(folder / name) for name in _FILES)
-    for other, key in ((users, "user_id"), (movies, "movie_id")):
+    for file, other in (("users.dat", users), ("movies.dat", movies)):
+        key = other.column_names[0]
         place = pc.index_in(rated[key], other[key].combine_chunks())
         if place.null_count:
             raise ValueError(
                 f"{place.null_count} ratings have a `{key}` that is in no row "
-                f"of the file of {key.removesuffix('_id')}s in {folder}."
+                f"of {folder / file}. Take the files from one release."
             )
         for name in other.column_names[1:]:
             rated = rated.append_column(name, other[name].take(place))
     year = pc.replace_substring_regex(rated["title"], r"^.*\((\d{4})\)$", r"\1")
     return (
         rated.append_column("release_year", pc.cast(year, pa.int64()))
-        .append_column("genre", _first(rated["genres"]))
         .append_column("click", pc.greater_equal(rated["rating"], 4))
-        .sort_by([(name, "ascending") for name in ("timestamp", *_KEYS)])
+        .sort_by([(name, "ascending") for name in _ORDER])
     )
-
-
-_KEYS = ("user_id", "movie_id")
-
-
-def _first(genres: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.replace_substring_regex(genres, r"\|.*$", "")
 
 
 def _read(path: pathlib.Path) -> pa.Table:

@@ -171,11 +171,8 @@ def _blocks(
     )
     for example in tfds.as_numpy(examples):
         day = int(example.pop("day"))
-        yield (
-            day,
-            domain,
-            pa.table({name: _array(example[name]) for name in builder.COLUMNS}),
-        )
+        columns = {n: _array(example[n]) for n in builder.names(domain)}
+        yield day, domain, pa.table(columns)
 
 
 def _column(dtype) -> tfds.features.FeatureConnector:
