@@ -18,8 +18,9 @@ MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 
 def _check(owner, field: str, valid: bool, expected: str) -> None:
     if not valid:
+        value = getattr(owner, field)
         raise ValueError(
-            f"`{field}` should be {expected}. Received: {getattr(owner, field)!r}"
+            f"`{field}` should be {expected}. Received: {value!r}"
         )
 
 

@@ -20,7 +20,10 @@ _PARSE_ROWS = 4096
 def write(
     path: str | pathlib.Path, rows: dict, spec: features.DataSpec
 ) -> None:
-    """Write rows as a TFRecord file of Examples; arguments as `blocks.write`."""
+    """Write rows as a TFRecord file of Examples.
+
+    Arguments and errors as `blocks.write`.
+    """
     blocks.check(rows, spec)
     columns = {name: np.asarray(rows[name]).tolist() for name in rows}
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -81,7 +81,7 @@ def write_days(data, domain, days, files, first, file_format="blocks"):
 
 @pytest.fixture
 def tiny_data(tmp_path, tiny_spec) -> data_directory.DataDirectory:
-    """Three natural days of 12 + 8 rows (0 to 59), three of ads of 10 (60 on)."""
+    """Natural days of 12 + 8 rows (0 to 59), ad days of 10 (60 to 89)."""
     path = tmp_path / "data"
     path.mkdir()
     tiny_spec.save(path / data_directory.SPEC)

@@ -1,0 +1,114 @@
+"""Import direction: which room may know of which. ARCHITECTURE.md says why."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+# Room -> the rooms, or modules of rooms, that it may import beside itself.
+MAY_IMPORT = {
+    "windows": (),
+    "features": (),
+    "config": ("features",),
+    "presets": ("config",),
+    "store": ("windows",),
+    "layers": (),
+    "optimizers": (),
+    "metrics": (),
+    "models": ("layers", "config", "features"),
+    # Of the layers only the table that historical embeddings are held in.
+    "transfer": ("config", "features", "store", "windows")
+    + ("layers.historical_embedding",),
+    "input": ("features", "store", "windows"),
+    "export": ("config", "features", "store", "windows")
+    + ("input", "layers", "models", "transfer"),
+    "training": ("config", "features", "presets", "store", "windows")
+    + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
+    "evaluation": ("config", "features", "presets", "store", "windows")
+    + ("input", "metrics", "models", "training", "transfer"),
+}
+
+
+def room_of(path):
+    """Return the room of a file: `input/blocks.py` -> `input`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "ecdctr_tf" else parts[0]
+
+
+def imports(source):
+    """Yield what a source imports, `a.b.c` for `from a.b import c`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def violations(source, room):
+    """Return the imports of a source that its room may not have."""
+    allowed = ("__version__", room, *MAY_IMPORT[room])
+    found = []
+    for name in imports(source):
+        top, _, inside = name.partition(".")
+        if top == "ecdctr_tf":
+            known = any(f"{inside}.".startswith(f"{a}.") for a in allowed)
+        else:
+            known = top not in ("", "train_main", "input", "export", "tests")
+        if not known:
+            found.append(name)
+    return found
+
+
+def sources():
+    paths = [
+        p
+        for d in ("ecdctr_tf", "input", "export")
+        for p in (ROOT / d).rglob("*.py")
+    ]
+    return sorted(p for p in paths if p != ROOT / "ecdctr_tf/__init__.py")
+
+
+@pytest.mark.parametrize(
+    "path", sources(), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_module_imports_what_its_room_may(path):
+    room = room_of(path)
+    assert room in MAY_IMPORT, f"{room} needs a row in MAY_IMPORT"
+    assert violations(path.read_text(), room) == []
+
+
+@pytest.mark.parametrize("room", ["layers", "optimizers", "metrics", "models"])
+def test_rooms_that_compute_read_no_files(room):
+    unwanted = {"pathlib", "os", "shutil", "json", "pyarrow"}
+    for path in (ROOT / "ecdctr_tf" / room).rglob("*.py"):
+        tops = {name.partition(".")[0] for name in imports(path.read_text())}
+        assert not tops & unwanted, path
+
+
+def test_every_room_of_the_table_exists():
+    rooms = {room_of(path) for path in sources()}
+    assert set(MAY_IMPORT) <= rooms
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("layers", "from ecdctr_tf import config"),
+        ("layers", "from ecdctr_tf.models import ctr_model"),
+        ("metrics", "import ecdctr_tf.windows"),
+        ("models", "from ecdctr_tf.input import streams"),
+        ("input", "from ecdctr_tf.models.ctr_model import CTRModel"),
+        ("export", "def late():\n    from ecdctr_tf.training import fit"),
+        ("transfer", "from ecdctr_tf.layers import mlp"),
+        ("training", "import train_main"),
+        ("training", "from . import fit"),
+        ("input", "from input import blocks"),
+    ],
+)
+def test_violations_are_found(room, line):
+    assert len(violations(line, room)) == 1
+    assert (
+        violations(f"from ecdctr_tf.{room} import x\nimport json", room) == []
+    )
