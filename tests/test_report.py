@@ -376,11 +376,20 @@ def test_undefined_metrics_are_left_out_of_means():
     assert found["models"]["ads_only"]["auc"] is None
 
 
-def test_gap_closed_without_a_gap_is_none():
-    row = dict.fromkeys(summary.METRICS, 0.5)
-    models = {"oracle": row, "ads_only": row, "e_cdctr": row}
+def test_gap_closed_by_hand():
+    models = {
+        "oracle": {"auc": 0.8, "gauc": 0.6, "log_loss": 0.3},
+        "ads_only": {"auc": 0.6, "gauc": 0.7, "log_loss": 0.5},
+        "e_cdctr": {"auc": 0.7, "gauc": 0.5, "log_loss": 0.35},
+    }
+    for values in models.values():
+        values["normalized_entropy"] = 0.9
     shares = summary.gap_closed(models, "e_cdctr")
-    assert shares == dict.fromkeys(summary.GAP_METRICS)
+    assert shares["auc"] == pytest.approx(0.5)
+    assert shares["log_loss"] == pytest.approx(0.75)
+    # An oracle below or level with ads-only leaves no gap to close.
+    assert shares["gauc"] is None and shares["normalized_entropy"] is None
+    assert summary.gap_closed({"ads_only": {}}, "e_cdctr") == {}
 
 
 def test_print_table_by_hand(tmp_path, data_dir):

@@ -115,6 +115,8 @@ def learning_curves(title: str, lines: Sequence[dict]):
             if several:
                 parts.append(f"to {line['day']}")
             label = " ".join(parts) or None
+            if len(line["rows"]) == 1:
+                look["marker"] = "o"  # A line of one point cannot be seen.
             axes.plot(line["rows"], line["loss"], label=label, **look)
         axes.set_xlabel("rows trained on")
         axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))

@@ -12,8 +12,9 @@ from ecdctr_tf.evaluation import runs as runs_lib
 METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "pcoc")
 # Counts of a scored day, the same for all models.
 COUNTS = ("rows", "clicks", "gauc_users", "gauc_dropped_users")
-# Metrics of which a share of the gap to the oracle can be closed.
-GAP_METRICS = METRICS[:4]
+# Metrics of which a share of the gap to the oracle can be closed, and the sign
+# of what is better.
+GAP_METRICS = {"auc": 1, "gauc": 1, "log_loss": -1, "normalized_entropy": -1}
 PAIRS = (
     ("e_cdctr", "ads_only"),
     ("e_cdctr", "cpm_finetune"),
@@ -96,16 +97,18 @@ def gap_closed(models: dict, model: str) -> dict:
 
     Returns:
       Metric -> share, 0 as good as ads-only, 1 as good as the truth; None
-      where there is no gap. Empty where one of the three is missing.
+      where the oracle is not better (few rows, or true probabilities that
+      sampling made false). Empty where one of the three is missing.
     """
     if not {runs_lib.ORACLE, BASELINE, model} <= set(models):
         return {}
     shares = {}
-    for metric in GAP_METRICS:
+    for metric, sign in GAP_METRICS.items():
         low, high = models[BASELINE][metric], models[runs_lib.ORACLE][metric]
         gap = _minus(high, low)
         way = _minus(models[model][metric], low)
-        shares[metric] = way / gap if gap and way is not None else None
+        defined = None not in (gap, way) and gap * sign > 0
+        shares[metric] = way / gap if defined else None
     return shares
 
 
