@@ -8,12 +8,13 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 import rich.console
-from ecdctr_tf.input import data_directory
+from ecdctr_tf.input import data_directory, id_space
 
 from ecdctr_tf import config as config_lib
 from ecdctr_tf import evaluation, features, store, windows
 from ecdctr_tf.evaluation import coverage, details, summary, text
 from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf.transfer import historical, snapshots
 
 DAYS = ("2024-03-05", "2024-03-06")
 # Two users, two impressions each; the first of each is clicked.
@@ -348,6 +349,31 @@ def test_curves_join_the_days_of_a_ctr_model(tmp_path):
     line = curves["A-CTR"][0]
     assert line["rows"] == [50, 90, 140, 180]
     assert line["loss"] == [0.7, 0.6, 0.7, 0.6]
+
+
+def test_read_history_gives_rows_of_published_tables(tmp_path):
+    space = id_space.Vocabulary(features.TableSpec("user"), [70, 80, 90])
+    for last, ids in (("2024-03-02", [70]), ("2024-03-04", [90, 70])):
+        window = windows.Window(last, last)
+        manifest = store.Manifest(snapshots.KIND, window)
+        vectors = np.ones((len(ids), 2), np.float32)
+        table = snapshots.SnapshotTable(
+            np.array(ids), vectors, np.ones(len(ids), np.int64)
+        )
+        with store.publish(tmp_path / "tpm" / last, manifest) as staging:
+            snapshots.write(staging, {"user": table})
+    target = tmp_path / "historical/2024-03-04"
+    historical.aggregate(
+        sorted((tmp_path / "tpm").iterdir()),
+        target,
+        config_lib.HistoryConfig(aggregation="concat"),
+    )
+    found = coverage.read_history(target, {"user": space})
+    present, visible_from = found["user"]
+    # Row 0 is of unknown ids; 70 has row 1, 90 row 3.
+    assert present.tolist() == [[0, 1, 0, 0], [0, 1, 0, 1]]
+    days = [windows.day_number(d) for d in ("2024-03-03", "2024-03-05")]
+    assert list(visible_from) == days
 
 
 def test_visible_is_the_newest_versions_before_the_day():
