@@ -152,7 +152,7 @@ def _serialize(block: dict, spec: features.DataSpec) -> bytes:
                 for name, v in columns.items()
             }
         )
-    ).SerializeToString()
+    ).SerializeToString(deterministic=True)
 
 
 def _bytes(column, dtype) -> bytes:

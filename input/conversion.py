@@ -14,6 +14,7 @@ The directory is made under another name beside its place and renamed at the
 end, so it is there whole or not at all.
 """
 
+import glob
 import json
 import os
 import pathlib
@@ -88,7 +89,9 @@ def convert_tables(
             f"{out} exists already. Remove it or name another directory."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in out.parent.glob(f".staging-{out.name}-*"):
+    for leftover in out.parent.glob(
+        f".staging-{glob.escape(out.name)}-????????"
+    ):
         shutil.rmtree(leftover, ignore_errors=True)
     staging = out.with_name(f".staging-{out.name}-{uuid.uuid4().hex[:8]}")
     staging.mkdir()
@@ -239,6 +242,11 @@ def _where(table: pa.Table, otherwise: str) -> str:
 
 
 def _bar(what: str, progress: bool) -> tqdm.tqdm:
+    # The delay keeps an early error alone on its line.
     return tqdm.tqdm(
-        desc=what, unit=" rows", unit_scale=True, disable=not progress
+        desc=what,
+        unit=" rows",
+        unit_scale=True,
+        delay=0.5,
+        disable=not progress,
     )

@@ -1,7 +1,7 @@
 """What `convert` is told: logs, columns, features and rules, read from TOML.
 
-Every class below is one kind of TOML table; its fields are the keys. A whole
-example is `datasets/globo.toml`.
+Every class below, and those of `log_spec`, is one kind of TOML table; its
+fields are the keys. A whole example is `datasets/globo.toml`.
 
 Domains are "natural" and "ads". History (`[[sequences]]`, `[[counts]]`) is
 taken from "natural", "ads", "both", or "same": the domain of the row itself.
@@ -11,91 +11,11 @@ import dataclasses
 import pathlib
 import tomllib
 
-from ecdctr_tf import features
+from ecdctr_tf import features, windows
+from ecdctr_tf.input import log_spec
 
 HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
-TIME_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 TIME_PARTS = ("hour", "weekday")
-
-
-def _choice(owner: str, field: str, value, choices) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"`{field}` of {owner} should be one of {', '.join(choices)}. "
-            f"Received: {value!r}"
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Congruence:
-    """The rule `sum(weight * column) % modulo == equals` on whole numbers."""
-
-    # Column of the log -> the whole number it is multiplied by.
-    weights: dict[str, int]
-    modulo: int
-    equals: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Join:
-    """A small file whose columns are looked up for every row of a log."""
-
-    # Path or glob, relative to the source directory.
-    path: str
-    # Column of the log that holds the key.
-    on: str
-    # Column of this file that holds the key; each key once.
-    key: str
-    # Columns of this file to add to the log; a missing key gives nulls.
-    take: tuple[str, ...]
-    # Names of the columns of a file without header.
-    columns: tuple[str, ...] = ()
-    # Of a text file; may be several characters.
-    delimiter: str = ","
-    encoding: str = "utf-8"
-
-
-@dataclasses.dataclass(frozen=True)
-class Log:
-    """Files of one domain: where they are and what their columns mean."""
-
-    domain: str
-    # Path or glob, relative to the source directory; .parquet or text.
-    path: str
-    # Columns with the user, the item and the event time.
-    user: str
-    item: str
-    time: str
-    # Name for `--log name=path`.
-    name: str = ""
-    # Column with the label; empty where the log holds clicks only.
-    click: str = ""
-    # A row is a click where the label is at least this; None: it is 0 or 1.
-    click_at_least: float | None = None
-    # Unit of a numeric event time: s, ms or us since 1970-01-01 UTC.
-    time_unit: str = "s"
-    # strptime format of a text event time, local time; empty for numbers.
-    time_format: str = ""
-    # Column with the day, checked against the time: a whole number of days
-    # since `first_day`, or a date; empty where there is none.
-    day: str = ""
-    # Names of the columns of a text file without header.
-    columns: tuple[str, ...] = ()
-    # Of a text file; may be several characters.
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    # Column -> values; other rows are passed over.
-    keep: dict[str, list] = dataclasses.field(default_factory=dict)
-    # Rows for which all of these hold are kept, the others with `negate`.
-    where: tuple[Congruence, ...] = ()
-    negate: bool = False
-    joins: tuple[Join, ...] = ()
-
-    def __post_init__(self):
-        """Check the choices."""
-        owner = f"the log {self.name or self.path!r}"
-        _choice(owner, "domain", self.domain, features.DOMAINS)
-        _choice(owner, "time_unit", self.time_unit, tuple(TIME_UNITS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +43,8 @@ class Column:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the feature {self.name!r}"
-        _choice(owner, "kind", self.kind, ("id", "dense"))
-        _choice(owner, "time", self.time, ("", *TIME_PARTS))
+        log_spec.check_choice(owner, "kind", self.kind, ("id", "dense"))
+        log_spec.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
         if self.divide < 1 or (self.divide > 1 and self.separator):
             raise ValueError(
                 f"`divide` of {owner} should be at least 1, and 1 beside a "
@@ -150,12 +70,16 @@ class Sequence:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the sequence {self.name!r}"
-        _choice(owner, "domain", self.domain, HISTORY_DOMAINS)
+        log_spec.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """log1p of the events of the row's ids on days before the row's day."""
+    """log1p of the events of the row's ids on days before the row's day.
+
+    Users and items are counted exactly, ids of other features by the rows of
+    their table: ids that share a row are counted together.
+    """
 
     name: str
     # One or two id features whose values are counted.
@@ -170,8 +94,10 @@ class Count:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the count {self.name!r}"
-        _choice(owner, "event", self.event, ("click", "impression"))
-        _choice(owner, "domain", self.domain, HISTORY_DOMAINS)
+        log_spec.check_choice(
+            owner, "event", self.event, ("click", "impression")
+        )
+        log_spec.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
         if len(self.of) not in (1, 2) or self.window_days < 0:
             raise ValueError(
                 f"{owner} should be `of` one or two features, over a number "
@@ -218,7 +144,7 @@ class ConversionSpec:
     sequences: tuple[Sequence, ...] = ()
     counts: tuple[Count, ...] = ()
     ages: tuple[Age, ...] = ()
-    logs: tuple[Log, ...] = ()
+    logs: tuple[log_spec.Log, ...] = ()
     # Names of the id features that say who saw what.
     user: str = "user_id"
     item: str = "item_id"
@@ -236,6 +162,7 @@ class ConversionSpec:
     def __post_init__(self):
         """Check that references resolve; the data spec checks the rest."""
         self.data_spec()
+        windows.day_number(self.first_day)
         ids = {f.name for f in self.features if f.kind == "id"}
         for count in self.counts:
             if not set(count.of) <= ids:
@@ -246,7 +173,9 @@ class ConversionSpec:
         for table in self.min_count:
             self.data_spec().table(table)
         for domain in self.negatives:
-            _choice("`negatives`", "domain", domain, features.DOMAINS)
+            log_spec.check_choice(
+                "`negatives`", "domain", domain, features.DOMAINS
+            )
         for role in (self.user, self.item):
             if role not in ids or self.column(role).time:
                 raise ValueError(f"{role!r} should be an id from a column.")
@@ -304,7 +233,7 @@ def from_dict(values: dict) -> ConversionSpec:
         "sequences": Sequence,
         "counts": Count,
         "ages": Age,
-        "logs": Log,
+        "logs": log_spec.Log,
     }
     for key, kind in lists.items():
         entries = values.get(key, [])
@@ -337,8 +266,8 @@ def _make(kind: type, owner: str, values: dict):
             f"{owner} lacks {', '.join(sorted(needed - set(values)))}."
         )
     values = dict(values)
-    for key, part in (("where", Congruence), ("joins", Join)):
-        if kind is Log and key in values:
+    for key, part in (("where", log_spec.Congruence), ("joins", log_spec.Join)):
+        if kind is log_spec.Log and key in values:
             entries = values[key]
             values[key] = [_make(part, f"[[logs.{key}]]", e) for e in entries]
     return kind(

@@ -96,7 +96,7 @@ def main(argv) -> None:
     try:
         _convert(argv)
     except (ValueError, OSError) as error:
-        print(f"convert: {error}", file=sys.stderr)
+        print("convert:", *str(error).split(), file=sys.stderr)
         sys.exit(1)
 
 

@@ -92,7 +92,7 @@ def _serialize(row: dict, spec: features.DataSpec) -> bytes:
             )
     return tf.train.Example(
         features=tf.train.Features(feature=values)
-    ).SerializeToString()
+    ).SerializeToString(deterministic=True)
 
 
 def _ints(values: list[int]) -> tf.train.Feature:

@@ -16,7 +16,7 @@ import numpy as np
 from ecdctr_tf.input import conversion_spec
 
 # Draws after which a negative that is never allowed is given up.
-_ROUNDS = 12
+_ROUNDS = 20
 
 
 def pair(user: np.ndarray, item: np.ndarray) -> np.ndarray:
