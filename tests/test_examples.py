@@ -1,5 +1,6 @@
 import conftest
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from ecdctr_tf import windows
@@ -62,23 +63,29 @@ def test_rows_of_other_systems_may_lack_a_sequence(tiny_spec, tmp_path):
     assert "unknown_to_the_spec" not in parsed
 
 
-def test_both_formats_give_the_same_batches(tiny_data, tmp_path):
+@pytest.fixture
+def row_wise(tiny_spec, tmp_path):
+    """The natural days of `tiny_data` as row-wise Examples."""
     path = tmp_path / "row-wise"
     path.mkdir()
-    tiny_data.spec.save(path / data_directory.SPEC)
-    other = data_directory.DataDirectory(path)
+    tiny_spec.save(path / data_directory.SPEC)
+    data = data_directory.DataDirectory(path)
     conftest.write_days(
-        other,
+        data,
         "natural",
         conftest.NATURAL_DAYS,
         conftest.NATURAL_FILES,
         first=0,
         file_format="examples",
     )
+    return data
+
+
+def test_both_formats_give_the_same_batches(tiny_data, row_wise):
     window = windows.Window("2024-01-01", "2024-01-03")
     batches = [
         list(streams.batches(data, "natural", window, 7).as_numpy_iterator())
-        for data in (tiny_data, other)
+        for data in (tiny_data, row_wise)
     ]
     assert len(batches[0]) == len(batches[1]) == 9
     for (inputs, clicks), (same_inputs, same_clicks) in zip(
@@ -89,3 +96,13 @@ def test_both_formats_give_the_same_batches(tiny_data, tmp_path):
         for name, column in inputs.items():
             assert column.dtype == same_inputs[name].dtype, name
             np.testing.assert_array_equal(column, same_inputs[name], name)
+
+
+# Two days of 20 rows, parsed 6 at a time: the last group of each is smaller.
+def test_examples_are_shuffled_and_complete(row_wise, monkeypatch):
+    monkeypatch.setattr(examples, "_PARSE_ROWS", 6)
+    window = windows.Window("2024-01-02", "2024-01-03")
+    stream = streams.batches(row_wise, "natural", window, 7, seed=0)
+    order = [n for x, _ in stream.as_numpy_iterator() for n in x["price"]]
+    assert sorted(order) == list(range(20, 60))
+    assert order != sorted(order)
