@@ -111,10 +111,11 @@ def test_order_does_not_depend_on_the_seed_of_tensorflow(tiny_data):
 
 
 def test_passes_are_whole_and_in_other_orders(tiny_data):
-    stream = streams.batches(tiny_data, "natural", WINDOW, 8, seed=0, passes=2)
-    order = flat(stream)
-    assert sorted(order[:60]) == sorted(order[60:]) == list(range(60))
-    assert order[:60] != order[60:]
+    window = windows.Window("2024-01-02", "2024-01-03")
+    order = flat(streams.batches(tiny_data, "ads", window, 8, 0, passes=2))
+    assert sorted(order[:20]) == sorted(order[20:]) == list(range(60, 80))
+    assert order[:10] != order[20:30]
+    assert order[10:20] != order[30:]
 
 
 def test_passes_without_seed_repeat_the_order(tiny_data):
@@ -122,11 +123,17 @@ def test_passes_without_seed_repeat_the_order(tiny_data):
     assert flat(stream) == list(range(60)) * 2
 
 
-def test_a_chunk_smaller_than_a_day_keeps_every_row(tiny_data, monkeypatch):
-    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 6)
-    order = flat(streams.batches(tiny_data, "natural", WINDOW, 8, seed=0))
-    assert sorted(order) == list(range(60))
-    assert order != list(range(60))
+def test_chunks_of_a_day_have_orders_of_their_own(tiny_data, monkeypatch):
+    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 4)
+    rows = conftest.tiny_rows("2024-01-04", 0, 40)
+    tiny_data.write_day("natural", "2024-01-04", [rows], {})
+    window = windows.Window("2024-01-04", "2024-01-04")
+    order = flat(streams.batches(tiny_data, "natural", window, 8, seed=0))
+    assert sorted(order) == list(range(40))
+    # Ten chunks of a block of four rows each, blocks and rows in other orders.
+    chunks = [order[i : i + 4] for i in range(0, 40, 4)]
+    assert [min(chunk) for chunk in chunks] != list(range(0, 40, 4))
+    assert len({tuple(number % 4 for number in c) for c in chunks}) > 2
 
 
 def test_skip_takes_a_stream_up_again(tiny_data):
