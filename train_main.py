@@ -73,6 +73,9 @@ _REPORT_DIR = flags.DEFINE_string(
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", None, "Where exports go; WORKDIR/export if not given."
 )
+_NOTE = flags.DEFINE_multi_string(
+    "note", [], "Sentence that qualifies the report's numbers. Repeatable."
+)
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Same bits in every run, at some cost in speed."
 )
@@ -115,15 +118,15 @@ def main(argv) -> None:
         _require_flags()
         config = config_from_flags()
         # TensorFlow loads here, after what can be refused without it.
-        from ecdctr_tf.training import pipeline
+        from ecdctr_tf import stages
         from ecdctr_tf.windows import Window
 
         window = None
         if _START.value or _END.value:
             first = _START.value or _END.value
             window = Window(first, _END.value or first)
-        pipeline.run(
-            pipeline.Request(
+        stages.run(
+            stages.Request(
                 stage=_STAGE.value,
                 data_dir=pathlib.Path(_DATA_DIR.value),
                 workdir=pathlib.Path(_WORKDIR.value),
@@ -133,6 +136,7 @@ def main(argv) -> None:
                 seeds=tuple(int(s) for s in _SEEDS.value or ()),
                 report_dir=_path(_REPORT_DIR.value),
                 export_dir=_path(_EXPORT_DIR.value),
+                notes=tuple(_NOTE.value),
                 deterministic=_DETERMINISTIC.value,
             )
         )

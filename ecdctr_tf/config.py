@@ -19,9 +19,7 @@ MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 def _check(owner, field: str, valid: bool, expected: str) -> None:
     if not valid:
         value = getattr(owner, field)
-        raise ValueError(
-            f"`{field}` should be {expected}. Received: {value!r}"
-        )
+        raise ValueError(f"`{field}` should be {expected}. Received: {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +138,7 @@ class ScheduleConfig:
     # the day before the first scored day.
     tpm_first: str = ""
     tpm_last: str = ""
-    # Days of a TPM window.
+    # Days of a TPM window; 0: calendar months.
     tpm_days: int = 30
     # Days of a CPM window, which ends the day before the CPM is used.
     cpm_days: int = 7
@@ -149,16 +147,21 @@ class ScheduleConfig:
     # First and last scored day of ads; empty: the last ones there are.
     ctr_first: str = ""
     ctr_last: str = ""
+    # Days of ads that are scored, then trained on, at a time.
+    ctr_days: int = 1
     # Days of ads before the first scored day that a new A-CTR starts with.
     catch_up_days: int = 0
     # First day that the report averages over; empty: the first scored day.
     report_first: str = ""
+    # Whether the report's metrics are those of all rows together instead of
+    # means over days: for days of few rows.
+    report_pooled: bool = False
 
     def __post_init__(self):
         """Check the fields."""
-        for field in ("tpm_days", "cpm_days"):
+        for field in ("cpm_days", "ctr_days"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
-        for field in ("cpm_every", "catch_up_days"):
+        for field in ("tpm_days", "cpm_every", "catch_up_days"):
             _check(self, field, getattr(self, field) >= 0, "at least 0")
 
 

@@ -77,6 +77,13 @@ class Window:
             )
         ]
 
+    def months(self) -> list["Window"]:
+        """Return the calendar months of the window; its ends may cut them."""
+        months: dict[str, list[str]] = {}
+        for day in self.days:
+            months.setdefault(day[:7], []).append(day)
+        return [Window(days[0], days[-1]) for days in months.values()]
+
     def __str__(self) -> str:
         """Return `first..last`."""
         return f"{self.first}..{self.last}"

@@ -18,6 +18,10 @@ SHUFFLE_ROWS = 65_536
 # Undecoded records of a day that are shuffled among each other.
 _SHUFFLE_RECORDS = 256
 
+# The functions here hold no Python loops over tensors: translating them would
+# only cost time, and small days are read often.
+_as_written = tf.autograph.experimental.do_not_convert
+
 
 def batches(
     data: data_directory.DataDirectory,
@@ -53,7 +57,8 @@ def batches(
     columns = rows(data, domain, window, seed, passes, names)
     columns = columns.rebatch(batch_size)
     count = -(-data.rows(domain, window) * passes // batch_size)
-    dataset = columns.map(functools.partial(_split, spec=data.spec)).skip(skip)
+    split = _as_written(functools.partial(_split, spec=data.spec))
+    dataset = columns.map(split).skip(skip)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
@@ -90,7 +95,9 @@ def rows(
             numbers.append(number)
             seeds.append([seed or 0, number * 1000 + turn])
 
+    @_as_written
     def read_day(files, day, seeds):
+        @_as_written
         def parse(record):
             columns = file_format.parse(record, spec)
             columns["day"] = tf.fill(tf.shape(columns["click"]), day)
@@ -98,10 +105,10 @@ def rows(
 
         if seed is None:
             return file_format.read(files, spec).map(parse, tf.data.AUTOTUNE)
-        shuffle = functools.partial(_shuffle, seeds=seeds)
+        shuffle = _as_written(functools.partial(_shuffle, seeds=seeds))
         groups = file_format.read(files, spec, shuffle)
         groups = groups.map(parse, tf.data.AUTOTUNE).rebatch(SHUFFLE_ROWS)
-        permute = functools.partial(_permute, seeds=seeds)
+        permute = _as_written(functools.partial(_permute, seeds=seeds))
         return groups.enumerate().map(permute, tf.data.AUTOTUNE)
 
     dataset = tf.data.Dataset.from_tensor_slices(
@@ -121,9 +128,12 @@ def _shuffle(records: tf.data.Dataset, seeds: tf.Tensor) -> tf.data.Dataset:
     where that is 0 it takes no seed that is a tensor.
     """
     groups = records.batch(_SHUFFLE_RECORDS)
-    return groups.map(
-        lambda group: tf.gather(group, _order(tf.shape(group), seeds))
-    ).unbatch()
+
+    @_as_written
+    def permute(group):
+        return tf.gather(group, _order(tf.shape(group), seeds))
+
+    return groups.map(permute).unbatch()
 
 
 def _order(shape: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:

@@ -27,6 +27,9 @@ MAY_IMPORT = {
     + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
     "evaluation": ("config", "features", "presets", "store", "windows")
     + ("input", "metrics", "models", "training", "transfer"),
+    # The stages tie the rooms together for the command line.
+    "stages": ("config", "presets", "store", "windows")
+    + ("evaluation", "export", "input", "training"),
 }
 
 

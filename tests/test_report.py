@@ -8,12 +8,12 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 import rich.console
-from ecdctr_tf.input import data_directory, id_space
 
 from ecdctr_tf import config as config_lib
 from ecdctr_tf import evaluation, features, store, windows
 from ecdctr_tf.evaluation import coverage, details, summary, text
 from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf.input import data_directory, id_space
 from ecdctr_tf.transfer import historical, snapshots
 
 DAYS = ("2024-03-05", "2024-03-06")

@@ -19,7 +19,7 @@ def print_table(
     console = console or rich.console.Console()
     models = summary["models"]
     table = rich.table.Table(
-        title=(f"Mean over {text.scope(summary)}"),
+        title=text.scope(summary),
         title_justify="left",
     )
     table.add_column("model", no_wrap=True)

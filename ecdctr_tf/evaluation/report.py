@@ -53,13 +53,16 @@ def write_report(
     days = runs_lib.common_days(runs, models)
     averaged = summary_lib.averaged_days(days, config.schedule.report_first)
     results = runs_lib.evaluate(runs, models, days, data)
+    pooled = None
+    if config.schedule.report_pooled:
+        pooled = runs_lib.pooled(runs, models, averaged)
     if read_history is None:
 
         def read_history(path):
             return coverage_lib.read_history(path, data.id_spaces)
 
     summary = {
-        **summary_lib.summarize(results, averaged),
+        **summary_lib.summarize(results, averaged, pooled),
         "seeds": [run.name for run in runs],
         "coverage": coverage_lib.coverage(
             runs[0], models[-1], days, data.spec, config.history, read_history
@@ -89,7 +92,7 @@ def to_markdown(summary: dict) -> str:
     """Return the tables of models and differences as Markdown."""
     names = list(text.METRICS.values())
     lines = [
-        f"Mean over {text.scope(summary)}.",
+        f"{text.scope(summary)}.",
         "",
         f"| model | {' | '.join(names)} |",
         f"|---|{'---:|' * len(names)}",

@@ -45,6 +45,11 @@ class Run:
             if (directory / day / SCORES).exists()
         ]
 
+    def window(self, model: str, day: str) -> windows.Window:
+        """Return the days scored together under the name of the last one."""
+        manifest = store.read_manifest(self.path / model / "ctr" / day, "ctr")
+        return manifest.window
+
     def scores(self, model: str, day: str) -> dict[str, np.ndarray]:
         """Return `ctr`, `click`, `user` and `item`, `[N]`, of a scored day.
 
@@ -134,7 +139,7 @@ def evaluate(
     """
     results = [{model: {} for model in models} for _ in runs]
     for day in days:
-        oracle, truth = _oracle(data, day)
+        oracle, truth = _oracle(data, runs[0].window(models[0], day))
         for run, result in zip(runs, results, strict=True):
             for model in models:
                 scores = run.scores(model, day)
@@ -159,15 +164,39 @@ def _metrics(path: pathlib.Path, scores: dict) -> dict:
         raise ValueError(f"In {path / SCORES}: {error}") from error
 
 
-def _oracle(data, day: str) -> tuple[dict | None, np.ndarray | None]:
-    """Return the metrics of the true probabilities of a day, and its clicks."""
+def pooled(
+    runs: Sequence[Run], models: Sequence[str], days: Sequence[str]
+) -> list[dict]:
+    """Return the metrics of the rows of all days together, by model.
+
+    Args:
+      runs: one a seed.
+      models: names of the models.
+      days: days that all of them scored.
+
+    Returns:
+      For each run: model -> what `metrics.evaluate` returns.
+    """
+    results = []
+    for run in runs:
+        result = {}
+        for model in models:
+            parts = [run.scores(model, day) for day in days]
+            rows = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+            result[model] = _metrics(run.path / model / "ctr", rows)
+        results.append(result)
+    return results
+
+
+def _oracle(
+    data, window: windows.Window
+) -> tuple[dict | None, np.ndarray | None]:
+    """Return the metrics of the true probabilities of days, and the clicks."""
     if TRUE_CTR not in data.spec.evaluation:
         return None, None
     user = data.spec.user
     # A spec cannot be without its item, so a user alone cannot be read.
     names = [user, data.spec.item]
-    columns = streams.read_columns(
-        data, "ads", windows.Window(day, day), names=names
-    )
+    columns = streams.read_columns(data, "ads", window, names=names)
     click = columns["click"]
     return metrics.evaluate(click, columns[TRUE_CTR], columns[user]), click

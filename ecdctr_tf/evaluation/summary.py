@@ -39,12 +39,19 @@ def averaged_days(days: Sequence[str], first: str) -> list[str]:
     return kept
 
 
-def summarize(results: Sequence[dict], averaged: Sequence[str]) -> dict:
+def summarize(
+    results: Sequence[dict],
+    averaged: Sequence[str],
+    pooled: Sequence[dict] | None = None,
+) -> dict:
     """Return the numbers of a report, ready for JSON.
 
     Args:
       results: for each seed, model -> day -> metrics (`runs.evaluate`).
       averaged: the days that means are over.
+      pooled: for each seed, model -> metrics of the rows of the averaged days
+        together, to take instead of means over days (`runs.pooled`); there is
+        no oracle then.
 
     Returns:
       `models`: model -> each metric and `<metric>_std`, `days`, `seeds`;
@@ -58,7 +65,11 @@ def summarize(results: Sequence[dict], averaged: Sequence[str]) -> dict:
     """
     order = [runs_lib.ORACLE, *results[0]]
     names = [n for n in dict.fromkeys(order) if n in results[0]]
-    means = {name: _seed_means(results, name, averaged) for name in names}
+    if pooled is not None:
+        names = [name for name in names if name in pooled[0]]
+        means = {n: [_row(seed[n]) for seed in pooled] for n in names}
+    else:
+        means = {n: _seed_means(results, n, averaged) for n in names}
     models = {
         name: {
             **_with_std(means[name]),
@@ -82,6 +93,7 @@ def summarize(results: Sequence[dict], averaged: Sequence[str]) -> dict:
         },
         "days": days,
         "averaged_days": list(averaged),
+        "pooled": pooled is not None,
         **{key: sum(first[day][key] for day in averaged) for key in COUNTS},
     }
 

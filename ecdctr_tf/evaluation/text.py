@@ -69,8 +69,9 @@ def scope(summary: dict) -> str:
     """Return what the means of a summary are over: days, rows, seeds."""
     days = summary["averaged_days"]
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    what = "All rows of" if summary["pooled"] else "Mean over"
     return (
-        f"{plural(len(days), 'scored day')} ({span}; "
+        f"{what} {plural(len(days), 'scored day')} ({span}; "
         f"{plural(summary['rows'], 'row')}, "
         f"{plural(summary['clicks'], 'click')}) and "
         f"{plural(len(summary['seeds']), 'seed')}"

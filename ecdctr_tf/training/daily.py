@@ -25,7 +25,8 @@ _SCORE_BATCH = 8192
 class DailyTrainer:
     """Progressive validation of one model over days of ads.
 
-    A day is scored, then trained on, then published with its scores. When a
+    A day (or several, `schedule.ctr_days`) is scored, then trained on, then
+    published with its scores under the name of the last day. When a
     newer CPM has been published, the A-CTR starts anew from it and first
     catches up on `schedule.catch_up_days` past days.
 
@@ -59,41 +60,45 @@ class DailyTrainer:
         self._level_day = ""
         self._history: tuple[pathlib.Path | None, dict] = (None, {})
 
-    def run(self, window: windows.Window) -> None:
-        """Go through the days of a window; published days are passed over.
+    def run(self, parts: list[windows.Window]) -> None:
+        """Go through days, a window at a time; published ones are passed over.
+
+        Args:
+          parts: windows of ads in order; those without rows are passed over.
 
         Raises:
           FileNotFoundError, ValueError: what a day needs is missing, damaged,
             from the day's future, or of another spec or id space.
         """
-        self._data.covered(ADS, window)
-        bar = tqdm.tqdm(window.days, desc=self._name, unit="day", leave=None)
-        for day in bar:
-            if (self._run.ctr(self._name) / day).exists():
-                logging.info("%s of %s is there", day, self._name)
-                continue
-            result = self._day(day)
-            bar.set_postfix({"auc": result["auc"]})
+        for part in parts:
+            self._data.covered(ADS, part)
+        bar = tqdm.tqdm(parts, desc=f"{self._name} ctr", unit="day")
+        for part in bar:
+            if (self._run.ctr(self._name) / part.last).exists():
+                logging.info("%s of %s is there", part, self._name)
+            elif self._data.rows(ADS, part):
+                result = self._day(part)
+                bar.set_postfix({"auc": result["auc"]})
 
-    def _day(self, day: str) -> dict:
+    def _day(self, today: windows.Window) -> dict:
         """Score, train on and publish one day; return its metrics."""
         began = time.monotonic()
-        path = self._run.ctr(self._name) / day
-        level = self._ready(day, path)
-        scores = score(level.model, self._data, day)
+        path = self._run.ctr(self._name) / today.last
+        level = self._ready(today.first, path)
+        scores = score(level.model, self._data, today)
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"]
         )
-        today = windows.Window(day, day)
         levels.grow(
             self._data,
             self._config,
             self._stage,
             level,
-            self._data.table_rows(day),
+            self._data.table_rows(today.last),
         )
-        replay = self._past(day, self._stage.training.replay_days)
-        curve = self._fit(windows.Window(replay[0], day) if replay else today)
+        past = self._past(today.first, self._stage.training.replay_days)
+        first = past[0] if past else today.first
+        curve = self._fit(windows.Window(first, today.last))
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         result["seconds"] = time.monotonic() - began
         levels.publish(
@@ -107,7 +112,7 @@ class DailyTrainer:
             lambda staging: np.savez(staging / SCORES, **scores),
         )
         level.report = None
-        self._level_day = day
+        self._level_day = today.last
         return result
 
     def _ready(self, day: str, path: pathlib.Path) -> levels.Level:
@@ -187,8 +192,8 @@ class DailyTrainer:
             window = windows.Window(past[0], past[-1])
             if cpm and self._config.warm_start.batch_norm == "statistics":
                 adapt_statistics(model, self._stream(window, 0))
-            for past_day in past:
-                self._fit(windows.Window(past_day, past_day))
+            for part in window.split(self._config.schedule.ctr_days):
+                self._fit(part)
         return level
 
     def _warm_start(self, level, cpm: pathlib.Path, path) -> None:
@@ -240,7 +245,7 @@ class DailyTrainer:
             batch_size=training.batch_size,
             checkpoint_steps=training.checkpoint_steps,
             progress=self._run.progress(self._name, "ctr", str(window)),
-            tensorboard=None,
+            bar=False,
         )
         self._level.rows += task.rows
         return fit.fit(self._level.model, task)
@@ -255,14 +260,13 @@ def _continues(last: pathlib.Path, cpm: pathlib.Path | None) -> bool:
 
 
 def score(
-    model: CTRModel, data: DataDirectory, day: str
+    model: CTRModel, data: DataDirectory, window: windows.Window
 ) -> dict[str, np.ndarray]:
-    """Return click probabilities of a day of ads, in the order of its files.
+    """Return click probabilities of days of ads, in the order of their files.
 
     Returns:
       `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
     """
-    window = windows.Window(day, day)
     names = [f.name for f in model.spec.features]
     batches = streams.batches(data, ADS, window, _SCORE_BATCH, names=names)
     parts = []

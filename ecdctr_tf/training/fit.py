@@ -42,6 +42,8 @@ class Task:
     progress: pathlib.Path
     # Directory of the TensorBoard scalars, or None.
     tensorboard: pathlib.Path | None = None
+    # Whether the window has a progress bar of its own.
+    bar: bool = True
 
 
 def fit(model: CTRModel, task: Task) -> list[dict]:
@@ -129,7 +131,7 @@ class _Recorder(keras.callbacks.Callback):
             unit=" rows",
             unit_scale=True,
             mininterval=1.0,
-            leave=None,
+            disable=not self._task.bar,
         )
 
     def on_epoch_begin(self, epoch, logs=None):

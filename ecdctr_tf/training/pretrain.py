@@ -160,19 +160,21 @@ def _seen(data, level, window) -> dict[str, snapshots.SnapshotTable]:
 
 
 def aggregate(
-    run: workdir.Workdir, config: configs.Config, last: str | None = None
+    run: workdir.Workdir, config: configs.Config, days: list[str]
 ) -> pathlib.Path:
-    """Publish the historical tables of the snapshots up to a day.
+    """Publish the historical tables of the newest of some snapshots.
 
     Args:
       run: the work directory.
       config: the run's config.
-      last: day of the newest snapshot to use; None takes the newest there is.
+      days: the snapshots' days, in order.
+
+    Returns:
+      The artefact's place. One published before is left as it is.
 
     Raises:
       FileNotFoundError: there is no snapshot.
     """
-    days = [d for d in store.dated(run.tpm) if last is None or d <= last]
     if not days:
         raise FileNotFoundError(
             f"{run.tpm} holds no snapshot. Train one with "
@@ -180,9 +182,8 @@ def aggregate(
         )
     path = run.historical / days[-1]
     if not path.exists():
-        historical.aggregate(
-            [run.tpm / day for day in days], path, config.history
-        )
+        snapshot_dirs = [run.tpm / day for day in days]
+        historical.aggregate(snapshot_dirs, path, config.history)
     return path
 
 

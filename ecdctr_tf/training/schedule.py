@@ -13,8 +13,8 @@ class Plan:
 
     tpm: list[windows.Window]
     cpm: list[windows.Window]
-    # Days of ads that are scored and then trained on.
-    ctr: windows.Window
+    # Days of ads that are scored and then trained on together.
+    ctr: list[windows.Window]
 
 
 def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
@@ -40,9 +40,9 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
         schedule.tpm_last or min(before, natural.last),
     )
     return Plan(
-        tpm=[w for w in tpm.split(schedule.tpm_days) if len(w.days) > 0],
+        tpm=tpm.split(schedule.tpm_days) if schedule.tpm_days else tpm.months(),
         cpm=_cpm_windows(schedule, natural, ctr),
-        ctr=ctr,
+        ctr=ctr.split(schedule.ctr_days),
     )
 
 

@@ -88,18 +88,12 @@ def aggregate(
     for table in read[0]:
         ids, vectors, present = _align([tables[table] for tables in read])
         if history.aggregation not in LEARNED:
-            last = range(len(vectors))
-            groups = [slice(max(i + 1 - count, 0), i + 1) for i in last]
+            groups = [
+                slice(max(i + 1 - count, 0), i + 1) for i in range(len(vectors))
+            ]
+            kind, decay = history.aggregation, history.decay
             vectors = np.stack(
-                [
-                    combine(
-                        vectors[g],
-                        present[g],
-                        history.aggregation,
-                        history.decay,
-                    )
-                    for g in groups
-                ]
+                [combine(vectors[g], present[g], kind, decay) for g in groups]
             )
             present = np.stack([present[g].any(0) for g in groups])
         arrays[f"{table}/ids"] = ids

@@ -1,0 +1,158 @@
+"""The stages in order, for one seed or several."""
+
+import dataclasses
+import logging
+import pathlib
+
+import tensorflow as tf
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import evaluation, export, presets, store, windows
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import daily, pretrain, schedule
+from ecdctr_tf.training.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a command asks for."""
+
+    # A key of `STAGES`, or "all".
+    stage: str
+    data_dir: pathlib.Path
+    workdir: pathlib.Path
+    config: configs.Config
+    # Names of `config.MODELS`.
+    models: tuple[str, ...]
+    # Days to train on instead of the schedule's.
+    window: windows.Window | None = None
+    # Seeds to repeat the run with, each in a directory of its own.
+    seeds: tuple[int, ...] = ()
+    report_dir: pathlib.Path | None = None
+    export_dir: pathlib.Path | None = None
+    # Sentences that qualify the report's numbers.
+    notes: tuple[str, ...] = ()
+    deterministic: bool = False
+
+    def runs(self) -> list[tuple[Workdir, configs.Config]]:
+        """Return the work directory and the config of each seed."""
+        if not self.seeds:
+            return [(Workdir(self.workdir), self.config)]
+        return [
+            (
+                Workdir(self.workdir / f"seed-{seed}"),
+                dataclasses.replace(self.config, seed=seed),
+            )
+            for seed in self.seeds
+        ]
+
+
+def run(request: Request) -> None:
+    """Run a stage, or all of them.
+
+    Raises:
+      FileNotFoundError, ValueError: what the stage needs is missing or does
+        not fit; nothing published before is changed.
+    """
+    if request.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    data = DataDirectory(request.data_dir)
+    for run_dir, config in request.runs():
+        run_dir.open(config)
+    if request.stage != "all":
+        STAGES[request.stage](data, request)
+        return
+    summary = None
+    for stage in ("tpm", "aggregate", "cpm", "ctr", "export", "report"):
+        summary = STAGES[stage](data, request)
+    evaluation.print_table(summary)
+
+
+def _tpm(data: DataDirectory, request: Request) -> None:
+    for run_dir, config in request.runs():
+        planned = [request.window]
+        if request.window is None:
+            planned = schedule.plan(data, config.schedule).tpm
+        for window in planned:
+            pretrain.train_tpm(data, run_dir, config, window)
+
+
+def _aggregate(data: DataDirectory, request: Request) -> None:
+    del data
+    for run_dir, config in request.runs():
+        days = store.dated(run_dir.tpm)
+        if request.window is not None:
+            days = [day for day in days if day <= request.window.last]
+        pretrain.aggregate(run_dir, config, days)
+
+
+def _cpm(data: DataDirectory, request: Request) -> None:
+    for run_dir, config in request.runs():
+        planned = [request.window]
+        if request.window is None:
+            planned = schedule.plan(data, config.schedule).cpm
+        for name in request.models:
+            if name == "ads_only":
+                continue
+            variant = presets.variant(config, name)
+            for window in planned:
+                pretrain.train_cpm(data, run_dir, variant, name, window)
+
+
+def _ctr(data: DataDirectory, request: Request) -> None:
+    for run_dir, config in request.runs():
+        parts = schedule.plan(data, config.schedule).ctr
+        if request.window is not None:
+            parts = request.window.split(config.schedule.ctr_days)
+        for name in request.models:
+            variant = presets.variant(config, name)
+            daily.DailyTrainer(data, run_dir, variant, name).run(parts)
+
+
+def _export(data: DataDirectory, request: Request) -> None:
+    """Export the newest day of the first run's best-informed model."""
+    run_dir, _ = request.runs()[0]
+    name = max(request.models, key=configs.MODELS.index)
+    days = store.dated(run_dir.ctr(name))
+    if request.window is not None:
+        days = [day for day in days if day <= request.window.last]
+    if not days:
+        raise FileNotFoundError(
+            f"{run_dir.ctr(name)} holds no day to export. Train one with "
+            "`python train_main.py --stage=ctr`."
+        )
+    artefact = run_dir.ctr(name) / days[-1]
+    export_dir = request.export_dir or request.workdir / "export"
+    version = export_dir / days[-1].replace("-", "")
+    parents = {"artefact": store.parent(artefact, version)}
+    if (version / store.MANIFEST).exists() and (
+        store.read_manifest(version, "export").parents == parents
+    ):
+        logging.info("%s is there", version)
+    else:
+        export.export_model(artefact, data.path, export_dir)
+    print(f"exported {artefact} to {version}")
+
+
+def _report(data: DataDirectory, request: Request) -> dict:
+    report_dir = request.report_dir or request.workdir / "report"
+    summary = evaluation.write_report(
+        [run_dir.path for run_dir, _ in request.runs()],
+        data.path,
+        report_dir,
+        request.config,
+        request.notes,
+    )
+    if request.stage == "report":
+        evaluation.print_table(summary)
+    return summary
+
+
+STAGES = {
+    "tpm": _tpm,
+    "aggregate": _aggregate,
+    "cpm": _cpm,
+    "ctr": _ctr,
+    "export": _export,
+    "report": _report,
+}
