@@ -117,6 +117,8 @@ def test_override_of_wrong_type_raises(assignment, message):
         ("warm_start.batch_norm=half", "`batch_norm` should be one of keep"),
         ("warm_start.min_restored=2", r"`min_restored` should be in \[0, 1\]"),
         ("schedule.cpm_days=0", "`cpm_days` should be at least 1"),
+        ("schedule.ctr_days=0", "`ctr_days` should be at least 1"),
+        ("schedule.tpm_days=-1", "`tpm_days` should be at least 0"),
         ("schedule.cpm_every=-1", "`cpm_every` should be at least 0"),
         ("seed=-1", "`seed` should be at least 0"),
     ],

@@ -63,3 +63,13 @@ def test_split_leaves_a_shorter_last_window():
 def test_split_by_nothing_raises():
     with pytest.raises(ValueError, match="`days` should be at least 1"):
         windows.Window("2024-01-01", "2024-01-05").split(0)
+
+
+def test_months_are_cut_by_the_ends_of_the_window():
+    months = windows.Window("2023-12-30", "2024-03-01").months()
+    assert [str(month) for month in months] == [
+        "2023-12-30..2023-12-31",
+        "2024-01-01..2024-01-31",
+        "2024-02-01..2024-02-29",
+        "2024-03-01..2024-03-01",
+    ]
