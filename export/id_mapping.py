@@ -1,0 +1,102 @@
+"""Raw ids to rows of a table, in the graph: `input.id_space` for serving.
+
+Shapes: N ids.
+"""
+
+import pathlib
+import uuid
+
+import tensorflow as tf
+
+from ecdctr_tf import features
+from ecdctr_tf.input import id_space
+
+
+class IdMapping(tf.Module):
+    """Number raw ids as the id space of a table does.
+
+    Args:
+      space: the ids that the model knows, no more.
+      directory: where the vocabulary's file is written. It has to stay until
+        the module is saved, which copies it among the assets.
+    """
+
+    def __init__(self, space: id_space.IdSpace, directory: str | pathlib.Path):
+        """Write the file and make the table from it."""
+        super().__init__(name=f"ids_{space.table.name}")
+        self._spec = space.table
+        self.dtype = tf.as_dtype(space.table.dtype)
+        self.padding = padding(space.table)
+        self._known = None
+        # TensorFlow has no empty lookup tables.
+        if space.table.ids == "vocabulary" and len(space.ids):
+            space.save(directory)
+            path = pathlib.Path(directory) / f"{space.table.name}.txt"
+            self._known = tf.lookup.StaticHashTable(
+                _Lines(str(path), self.dtype), default_value=-1
+            )
+
+    def rows(self, raw: tf.Tensor) -> tf.Tensor:
+        """Return the rows of raw ids.
+
+        Args:
+          raw: int64 or string `[N]`, as the table's dtype is.
+
+        Returns:
+          int32 `[N]`; unknown ids have row 0, or with several buckets that of
+          the hash of their text.
+        """
+        if self._spec.buckets > 1:
+            unknown = self._hashed(raw)  # [N]
+        else:
+            unknown = tf.zeros(tf.shape(raw), tf.int32)  # [N]
+        if self._known is None:
+            return unknown
+        place = tf.cast(self._known.lookup(raw), tf.int32)  # [N]
+        return tf.where(place >= 0, place + self._spec.buckets, unknown)
+
+    def _hashed(self, raw: tf.Tensor) -> tf.Tensor:
+        text = raw if self.dtype == tf.string else tf.strings.as_string(raw)
+        buckets = self._spec.buckets
+        return tf.cast(tf.strings.to_hash_bucket_fast(text, buckets), tf.int32)
+
+
+def padding(table: features.TableSpec) -> int | str:
+    """Return what stands in the unused places of a sequence of raw ids."""
+    return -1 if table.dtype == "int64" else ""
+
+
+class _Lines(tf.lookup.TextFileInitializer):
+    """Line -> line number of an asset, split at line feeds and nowhere else.
+
+    The stock initializer refuses an empty line and drops carriage returns,
+    both of which an id may hold.
+    """
+
+    def __init__(self, path: str, dtype: tf.DType):
+        super().__init__(
+            path,
+            dtype,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        self._unique_name = f"ids_{uuid.uuid4().hex}"
+
+    @property
+    def _shared_name(self) -> str:
+        # The stock name holds the path: no business of whoever serves.
+        return self._unique_name
+
+    def initialize(self, table) -> tf.Operation | None:
+        """Fill the table; called when it is made and when it is loaded."""
+        path = tf.convert_to_tensor(self._filename, tf.string)
+        lines = tf.strings.split(tf.io.read_file(path), "\n")[:-1]  # [N]
+        keys = lines
+        if self.key_dtype != tf.string:
+            keys = tf.strings.to_number(lines, self.key_dtype)  # [N]
+        return tf.raw_ops.InitializeTableV2(
+            table_handle=table.resource_handle,
+            keys=keys,
+            values=tf.range(tf.size(lines, tf.int64)),  # [N]
+        )

@@ -1,0 +1,165 @@
+"""Write and publish a SavedModel of an A-CTR day.
+
+An export is a version directory of TensorFlow Serving, besides which lie:
+
+```
+manifest.json                the files' hashes and the artefact exported
+assets.extra/lineage.json    its features and config, and the manifests of all
+                             that it was made from, by their hash
+```
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import tempfile
+import time
+
+import tensorflow as tf
+
+from ecdctr_tf import store
+from ecdctr_tf.export import load, probe, signatures, verify
+from ecdctr_tf.export.id_mapping import IdMapping, padding
+from ecdctr_tf.input import id_space
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
+
+KIND = "export"
+LINEAGE = "lineage.json"
+
+
+def export_model(
+    artefact_dir: str | pathlib.Path,
+    data_dir: str | pathlib.Path,
+    export_dir: str | pathlib.Path,
+    version: int | None = None,
+) -> pathlib.Path:
+    """Publish an A-CTR day as a version for TensorFlow Serving.
+
+    Args:
+      artefact_dir: the day, `<workdir>/<model>/ctr/<day>`.
+      data_dir: the data directory that it was trained on.
+      export_dir: the base path of the served model; its children are versions.
+      version: name of the version, above 0; None takes the day as YYYYMMDD.
+
+    Returns:
+      The version's directory. It was loaded in a process without project code
+      and answered as the model does before it got its name.
+
+    Raises:
+      FileExistsError: there is such a version; a server may have it loaded.
+      FileNotFoundError, ValueError: the artefact is missing, damaged or does
+        not fit the data directory, or the export answers otherwise than the
+        model. Nothing is left behind.
+    """
+    began = time.monotonic()
+    artefact_dir = pathlib.Path(artefact_dir)
+    artefact = store.read_manifest(artefact_dir, load.KIND)
+    if version is None:
+        version = int(artefact.window.last.replace("-", ""))
+    if isinstance(version, bool) or int(version) != version or version < 1:
+        raise ValueError(
+            "`version` should be a whole number above 0, as TensorFlow "
+            f"Serving asks for. Received: {version!r}"
+        )
+    target = pathlib.Path(export_dir) / str(int(version))
+    data = DataDirectory(data_dir)
+    manifest = dataclasses.replace(
+        artefact, kind=KIND, parents={}, config={}, files={}
+    )
+    with store.publish(target, manifest) as staging:
+        model = load.load_model(artefact_dir, data)
+        spaces = load.known_spaces(artefact, data)
+        _warn_of_padding(model, spaces)
+        raw = probe.requests(model.spec, spaces)
+        answers = probe.expected(model, raw, spaces)
+        load.keep_newest(model)
+        write(model, spaces, staging)
+        _write_lineage(artefact_dir, target, staging)
+        worst = verify.check(staging, model.spec, raw, answers)
+        manifest.parents = {"artefact": store.parent(artefact_dir, target)}
+        manifest.metrics = {
+            "seconds": time.monotonic() - began,
+            "max_difference": worst,
+        }
+    return target
+
+
+def write(
+    model: CTRModel,
+    spaces: dict[str, id_space.IdSpace],
+    directory: str | pathlib.Path,
+) -> None:
+    """Write a SavedModel.
+
+    Args:
+      model: the model, with the historical versions to be served.
+      spaces: table name -> the ids that the model knows.
+      directory: where to; exists and is empty.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        # A bare module: the Keras model itself would bring its training calls.
+        served = tf.Module(name="ctr")
+        served.mappings = {
+            name: IdMapping(space, scratch) for name, space in spaces.items()
+        }
+        served.kept = _variables(model)
+        tf.saved_model.save(
+            served,
+            str(directory),
+            signatures=signatures.make(model, served.mappings),
+        )
+
+
+def _variables(model: CTRModel) -> list[tf.Variable]:
+    """Return what a model's answers are made of; metrics are not."""
+    parts = [*model.parts().values(), *model.history_tables.values()]
+    return [variable for part in parts for variable in part.variables]
+
+
+def _warn_of_padding(model: CTRModel, spaces: dict) -> None:
+    """Say so if an id cannot be sent as an entry of a sequence."""
+    for feature in model.spec.of_kind("sequence"):
+        space = spaces[feature.table]
+        unused = padding(space.table)
+        if space.table.ids == "vocabulary" and load.knows(space, unused):
+            logging.warning(
+                "%r is an id of table %r and also stands for the unused places "
+                "of %r: when served, it is no behavior.",
+                unused,
+                feature.table,
+                feature.name,
+            )
+
+
+def _write_lineage(
+    artefact_dir: pathlib.Path, target: pathlib.Path, staging: pathlib.Path
+) -> None:
+    """Write `assets.extra/lineage.json`."""
+    ancestors: dict[str, dict] = {}
+    _collect(artefact_dir, target, ancestors)
+    lineage = {
+        "artefact": store.file_hash(artefact_dir / store.MANIFEST),
+        "features": json.loads((artefact_dir / "spec.json").read_text()),
+        "config": json.loads((artefact_dir / "config.json").read_text()),
+        "ancestors": ancestors,
+    }
+    text = json.dumps(lineage, indent=1) + "\n"
+    store.write_text(staging / "assets.extra" / LINEAGE, text)
+
+
+def _collect(
+    path: pathlib.Path, target: pathlib.Path, found: dict[str, dict]
+) -> None:
+    """Add an artefact and what it was made from, by hash of the manifest."""
+    file = path / store.MANIFEST
+    key = store.file_hash(file) if file.exists() else None
+    if key is None or key in found:
+        return
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    del manifest["files"]
+    found[key] = {"path": os.path.relpath(path, target), **manifest}
+    for parent in manifest["parents"].values():
+        _collect((path / parent["path"]).resolve(), target, found)

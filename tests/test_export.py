@@ -1,0 +1,596 @@
+"""One export is made for the module; what it answers is looked at from here.
+
+The data set has ids of every kind: exact and hashed, numbers and text, one
+bucket and several, and ids that the data directory got after the artefact.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import export, features, store, windows
+from ecdctr_tf.export import (
+    contract,
+    fresh_process,
+    load,
+    probe,
+    saved_model,
+    signatures,
+    verify,
+)
+from ecdctr_tf.input import data_directory, id_space
+from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.transfer import checkpoint
+
+DAY, VERSION, DIM, NEWEST_DAY = "2024-02-03", "20240203", 4, 2**31 - 1
+# Checkpoints leave out the weights of cross layers; `load_model` refuses that.
+CROSS_LAYERS = 0
+USERS, ITEMS = np.arange(100, 110), np.arange(200, 212)
+CATEGORIES = ["books", "films", "", "a\rb"]
+# What the artefact knows: 9 users, 10 items, all categories.
+TABLE_ROWS = {"user": 1 + 9, "item": 3 + 10, "category": 1 + 4, "city": 5}
+
+SPEC = features.DataSpec(
+    tables=(
+        features.TableSpec("user"),
+        features.TableSpec("item", buckets=3),
+        features.TableSpec("category", dtype="string"),
+        features.TableSpec("city", "hashing", "string", buckets=5),
+    ),
+    features=(
+        features.FeatureSpec("user_id", "id", "user", "user", basic=True),
+        features.FeatureSpec("item_id", "id", "item", "item", basic=True),
+        features.FeatureSpec("category", "id", "category", "item"),
+        features.FeatureSpec("city", "id", "city"),
+        features.FeatureSpec(
+            "clicked", "sequence", "item", "user", max_length=3
+        ),
+        features.FeatureSpec(
+            "seen", "sequence", "category", "user", max_length=2
+        ),
+        features.FeatureSpec("price", "dense"),
+        features.FeatureSpec("age", "dense"),
+    ),
+)
+# Known, known, unknown to the data, later than the artefact.
+RAW = {
+    "user_id": np.array([100, 108, 7, 109]),
+    "item_id": np.array([200, 209, 7, 211]),
+    "category": np.array(["books", "a\rb", "no", "films"]),
+    "city": np.array(["rome", "oslo", "", "rome"]),
+    "clicked": np.array(
+        [
+            [200, 201, 202, 203, 204],
+            [205, -1, -1, -1, -1],
+            [-1, -1, -1, -1, -1],
+            [7, 206, 211, -1, -1],
+        ]
+    ),
+    "seen": np.array(
+        [["films", "no"], ["books", ""], ["", ""], ["a\rb", "films"]]
+    ),
+    "price": np.array([0.5, -1.0, 2.0, 0.0], np.float32),
+    "age": np.array([1.0, 0.0, -0.5, 3.0], np.float32),
+}
+
+
+def hashed(text, buckets):
+    return int(tf.strings.to_hash_bucket_fast(text, buckets))
+
+
+def rows_by_hand():
+    """Return the rows that `RAW` stands for."""
+    unknown, later = hashed("7", 3), hashed("211", 3)
+    return {
+        "user_id": np.array([1, 9, 0, 0], np.int32),
+        "item_id": np.array([3, 12, unknown, later], np.int32),
+        "category": np.array([1, 4, 0, 2], np.int32),
+        "city": np.array(
+            [hashed(c, 5) for c in ("rome", "oslo", "", "rome")], np.int32
+        ),
+        "clicked": np.array(
+            [[5, 6, 7], [8, -1, -1], [-1, -1, -1], [unknown, 9, later]],
+            np.int32,
+        ),
+        "seen": np.array([[2, 0], [1, -1], [-1, -1], [4, 2]], np.int32),
+        "price": RAW["price"],
+        "age": RAW["age"],
+        "day": np.full(4, NEWEST_DAY, np.int32),
+    }
+
+
+def write_data(path, items=ITEMS, spec=SPEC):
+    path.mkdir(parents=True)
+    spec.save(path / data_directory.SPEC)
+    raw = {"user": USERS, "item": items, "category": CATEGORIES, "city": []}
+    for table in spec.tables:
+        space = id_space.new(table)
+        space.append(raw[table.name])
+        space.save(path / "ids")
+    return data_directory.DataDirectory(path)
+
+
+def write_history(path, data):
+    """Publish three versions of vectors of some users and items."""
+    random = np.random.default_rng(1)
+    arrays = {"visible_from": np.array([19000, 19030, 19060], np.int32)}
+    for table, ids in (("user", USERS[:6]), ("item", ITEMS[2:9])):
+        shape = [3, len(ids)]
+        vectors = random.normal(size=[*shape, DIM]).astype(np.float32)
+        arrays[f"{table}/ids"] = ids
+        arrays[f"{table}/vectors"] = vectors
+        arrays[f"{table}/present"] = random.random(shape) < 0.7
+    manifest = store.Manifest(
+        "historical", windows.Window("2023-12-01", "2024-01-31")
+    )
+    manifest.ids = fingerprints(data, ("user", "item"))
+    with store.publish(path, manifest) as staging:
+        checkpoint.write(staging / "historical", arrays)
+
+
+def fingerprints(data, tables):
+    return {
+        name: data.id_spaces[name].fingerprint(TABLE_ROWS[name])
+        for name in tables
+    }
+
+
+def write_artefact(path, data, config, history=None):
+    """Publish a model with random weights, batch norm's included."""
+    parents = {}
+    if config.model.history:
+        parents["historical"] = store.parent(history, path)
+    spec = data.spec.without(config.model.exclude)
+    used = [table.name for table in spec.tables]
+    manifest = store.Manifest(
+        "ctr",
+        windows.Window(DAY, DAY),
+        rows=12,
+        spec=data.spec.fingerprint(),
+        ids=fingerprints(data, used),
+        parents=parents,
+        metrics={"auc": 0.75},
+    )
+    tables = load.historical.load(history, data.id_spaces) if parents else {}
+    model = CTRModel(
+        spec,
+        config.model,
+        {name: TABLE_ROWS[name] for name in used},
+        history=tables,
+        history_mode=config.history.aggregation,
+        history_slots=config.history.snapshots,
+    ).build_from_spec()
+    random = np.random.default_rng(2)
+    variables = checkpoint.named_variables(model.parts())
+    for name, variable in variables.items():
+        noise = random.normal(0.0, 0.3, variable.shape)
+        variable.assign(abs(noise) if name.endswith("variance") else noise)
+    manifest.config = {"capacities": model.embedding.capacities}
+    with store.publish(path, manifest) as staging:
+        checkpoint.write(staging / "weights", variables)
+        store.write_text(staging / "config.json", config.to_json())
+        data.spec.save(staging / "spec.json")
+
+
+CONFIG = configs.Config(
+    model=configs.ModelConfig(
+        embedding_dim=DIM,
+        hidden_units=(8, 4),
+        cross_layers=CROSS_LAYERS,
+        exclude=("age",),
+    ),
+    history=configs.HistoryConfig(aggregation="attention", snapshots=2),
+)
+
+
+class Poller(threading.Thread):
+    """Lists the versions there are, as a server does, and what they lack."""
+
+    def __init__(self, directory):
+        super().__init__(daemon=True)
+        self.directory, self.seen, self.lacking = directory, 0, []
+        self.hidden: set[str] = set()
+        self.stop = threading.Event()
+
+    def run(self):
+        while not self.stop.is_set():
+            names = os.listdir(self.directory)
+            self.hidden.update(n for n in names if not n.isdigit())
+            for name in filter(str.isdigit, names):
+                self.seen += 1
+                for file in (
+                    "saved_model.pb",
+                    "variables/variables.index",
+                    "variables/variables.data-00000-of-00001",
+                    "assets/user.txt",
+                    "assets.extra/lineage.json",
+                    "manifest.json",
+                ):
+                    if not (self.directory / name / file).exists():
+                        self.lacking.append(f"{name}/{file}")
+            self.stop.wait(0.001)
+
+
+class World:
+    """A data directory, an artefact, its export and what a poller saw."""
+
+    def __init__(self, path):
+        self.data = write_data(path / "data")
+        self.work, self.export_dir = path / "work", path / "export"
+        self.artefact = self.work / "e_cdctr" / "ctr" / DAY
+        write_history(self.work / "historical" / "2024-01-31", self.data)
+        history = self.work / "historical" / "2024-01-31"
+        write_artefact(self.artefact, self.data, CONFIG, history)
+        self.plain = self.work / "ads_only" / "ctr" / DAY
+        model = configs.ModelConfig(
+            embedding_dim=DIM,
+            hidden_units=(4,),
+            cross_layers=CROSS_LAYERS,
+            history=False,
+        )
+        write_artefact(self.plain, self.data, configs.Config(model=model))
+        self.export_dir.mkdir()
+        self.poller = Poller(self.export_dir)
+        self.poller.start()
+        self.version = export.export_model(
+            self.artefact, self.data.path, self.export_dir
+        )
+        self.poller.stop.wait(0.1)
+        self.poller.stop.set()
+        self.poller.join()
+        self.served = tf.saved_model.load(str(self.version)).signatures
+        self.model = load.load_model(self.artefact, self.data)
+
+    def expected(self):
+        rows = rows_by_hand()
+        del rows["age"]
+        logit = self.model(
+            {name: tf.constant(column) for name, column in rows.items()},
+            training=False,
+        )
+        return {"ctr": 1 / (1 + np.exp(-logit.numpy())), "logit": logit.numpy()}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture
+def copied(world, tmp_path):
+    """A copy of the artefact's work directory that a test may damage."""
+    shutil.copytree(world.work, tmp_path / "work")
+    return tmp_path / "work" / world.artefact.relative_to(world.work)
+
+
+def request(part=slice(None), **changes):
+    raw = {n: c[part] for n, c in RAW.items() if n != "age"} | changes
+    return {name: tf.constant(column) for name, column in raw.items()}
+
+
+def example(i, **changes):
+    """Return row i of `RAW` as an Example; None leaves a feature out."""
+    values = {}
+    for name, column in (RAW | changes).items():
+        if column is None:
+            continue
+        value = np.atleast_1d(column[i])
+        if value.dtype.kind == "f":
+            made = tf.train.Feature(float_list={"value": value})
+        elif value.dtype.kind == "i":
+            value = value[value != -1] if column.ndim == 2 else value
+            made = tf.train.Feature(int64_list={"value": value})
+        else:
+            value = value[value != ""] if column.ndim == 2 else value
+            value = [v.encode() for v in value]
+            made = tf.train.Feature(bytes_list={"value": value})
+        values[name] = made
+    row = tf.train.Example(features=tf.train.Features(feature=values))
+    return row.SerializeToString()
+
+
+def assert_answers(answers, expected, part=slice(None)):
+    assert sorted(answers) == ["ctr", "logit"]
+    for name, answer in answers.items():
+        np.testing.assert_allclose(answer, expected[name][part], 0, 1e-6)
+
+
+@pytest.mark.parametrize("part", [slice(0, 1), slice(3, 4), slice(None)])
+def test_serving_default_answers_as_the_model(world, part):
+    answers = world.served["serving_default"](**request(part))
+    assert_answers(answers, world.expected(), part)
+
+
+@pytest.mark.parametrize("part", [slice(0, 1), slice(3, 4), slice(None)])
+def test_predict_examples_answers_as_the_model(world, part):
+    rows = tf.constant([example(i) for i in range(4)][part])
+    answers = world.served["predict_examples"](examples=rows)
+    assert_answers(answers, world.expected(), part)
+
+
+def test_answers_depend_on_every_feature(world):
+    serve = world.served["serving_default"]
+    before = serve(**request(slice(0, 1)))["logit"].numpy()
+    others = request(slice(1, 2))
+    for name in others:
+        after = serve(**(request(slice(0, 1)) | {name: others[name]}))["logit"]
+        assert abs(after.numpy() - before) > 1e-4, name
+
+
+@pytest.mark.parametrize(
+    "clicked",
+    [
+        np.array([[202, 203, 204]]),
+        np.array([[-1, -1, 202, 203, 204]]),
+        np.array([[202, -1, 203, 204, -1]]),
+        np.array([[208, 207, 206, 205, 202, 203, 204, -1]]),
+    ],
+)
+def test_sequences_of_any_length_keep_their_newest_entries(world, clicked):
+    part = slice(0, 1)
+    answers = world.served["serving_default"](**request(part, clicked=clicked))
+    assert_answers(answers, world.expected(), part)
+
+
+def test_a_sequence_may_have_no_places(world):
+    part = slice(2, 3)
+    empty = np.zeros([1, 0], np.int64)
+    answers = world.served["serving_default"](**request(part, clicked=empty))
+    assert_answers(answers, world.expected(), part)
+
+
+def test_an_example_may_lack_a_sequence(world):
+    row = tf.constant([example(2, clicked=None, seen=None)])
+    answers = world.served["predict_examples"](examples=row)
+    assert_answers(answers, world.expected(), slice(2, 3))
+
+
+@pytest.mark.parametrize("name", ["user_id", "price"])
+def test_an_example_without_an_id_or_a_number_raises(world, name):
+    row = tf.constant([example(0, **{name: None})])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=name):
+        world.served["predict_examples"](examples=row)
+
+
+def test_a_session_loads_and_runs_it_as_a_server_does(world):
+    v1 = tf.compat.v1
+    expected = world.expected()
+    with tf.Graph().as_default(), v1.Session() as session:
+        graph = v1.saved_model.load(session, ["serve"], str(world.version))
+        signature = graph.signature_def["serving_default"]
+        assert signature.method_name == "tensorflow/serving/predict"
+        feed = {info.name: RAW[name] for name, info in signature.inputs.items()}
+        fetch = {name: info.name for name, info in signature.outputs.items()}
+        assert_answers(session.run(fetch, feed), expected)
+
+
+def test_a_process_without_project_code_gives_the_same_answers(world):
+    rows = np.array([example(0), example(1)], object)
+    sent = {"a/predict_examples/examples": rows}
+    answers = verify.in_fresh_process(world.version, sent)
+    ctr = answers["a/predict_examples/ctr"]
+    np.testing.assert_allclose(ctr, world.expected()["ctr"][:2], 0, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ecdctr_tf", "ecdctr_tf.models.ctr_model", "tf_keras", "train_main"],
+)
+def test_the_fresh_process_refuses_project_code(name):
+    with pytest.raises(ImportError, match=f"{name} may not be needed"):
+        fresh_process._Refuse().find_spec(name)
+
+
+def test_signatures_are_as_promised(world):
+    ids = {"user_id": tf.int64, "item_id": tf.int64}
+    texts = {"category": tf.string, "city": tf.string}
+    wanted = {
+        **{name: (d, [None]) for name, d in (ids | texts).items()},
+        "clicked": (tf.int64, [None, None]),
+        "seen": (tf.string, [None, None]),
+        "price": (tf.float32, [None]),
+    }
+    examples = {"examples": (tf.string, [None])}
+    outputs = {"ctr": (tf.float32, [None]), "logit": (tf.float32, [None])}
+    assert sorted(world.served) == ["predict_examples", "serving_default"]
+    for name, inputs in (
+        ("serving_default", wanted),
+        ("predict_examples", examples),
+    ):
+        served = world.served[name]
+        _, have = served.structured_input_signature
+        assert described(have) == inputs
+        assert described(served.structured_outputs) == outputs
+
+
+def described(specs):
+    return {n: (s.dtype, s.shape.as_list()) for n, s in specs.items()}
+
+
+def test_the_graph_holds_stock_operations_only(world):
+    graph = contract.meta_graph(world.version)
+    used = contract.operations(graph)
+    assert "LookupTableFindV2" in used
+    assert {op for op in used if not hasattr(tf.raw_ops, op)} == set()
+    assert not any("PyFunc" in op for op in used)
+
+
+def test_no_version_is_ever_seen_incomplete(world):
+    assert world.poller.seen > 0
+    assert world.poller.hidden  # it did look while the version was written
+    assert world.poller.lacking == []
+
+
+def test_the_version_directory_is_one_of_tensorflow_serving(world):
+    assert world.version == world.export_dir / VERSION
+    assert sorted(p.name for p in world.export_dir.iterdir()) == [VERSION]
+    assert sorted(p.name for p in world.version.iterdir()) == [
+        "assets",
+        "assets.extra",
+        "fingerprint.pb",
+        "manifest.json",
+        "saved_model.pb",
+        "variables",
+    ]
+    users = (world.version / "assets" / "user.txt").read_text().split()
+    assert users == [str(user) for user in USERS[:9]]
+
+
+def test_the_manifest_and_lineage_tell_where_it_comes_from(world):
+    manifest = store.verify(world.version, "export")
+    assert manifest.window.last == DAY
+    assert manifest.metrics["max_difference"] <= 1e-6
+    source = world.version / manifest.parents["artefact"]["path"]
+    assert source.resolve() == world.artefact.resolve()
+    file = world.version / "assets.extra" / "lineage.json"
+    lineage = json.loads(file.read_text())
+    assert lineage["config"] == json.loads(CONFIG.to_json())
+    assert lineage["features"]["user"] == "user_id"
+    artefact = lineage["ancestors"][lineage["artefact"]]
+    assert artefact["rows"] == 12
+    assert artefact["metrics"] == {"auc": 0.75}
+    assert artefact["window"] == {"first": DAY, "last": DAY}
+    history = artefact["parents"]["historical"]["manifest"]
+    assert lineage["ancestors"][history]["kind"] == "historical"
+    assert len(lineage["ancestors"]) == 2
+
+
+def test_only_the_newest_history_is_served(world):
+    model = load.load_model(world.artefact, world.data)
+    raw = {
+        n: c.astype(object) if c.dtype.kind == "U" else c
+        for n, c in RAW.items()
+    }
+    manifest = store.read_manifest(world.artefact, "ctr")
+    spaces = load.known_spaces(manifest, world.data)
+    before = probe.expected(model, raw, spaces)
+    assert {t.slots for t in model.history_tables.values()} == {3}
+    load.keep_newest(model)
+    assert {t.slots for t in model.history_tables.values()} == {2}
+    after = probe.expected(model, raw, spaces)
+    np.testing.assert_array_equal(after["logit"], before["logit"])
+    np.testing.assert_array_equal(before["logit"], world.expected()["logit"])
+
+
+def test_a_published_version_is_never_replaced(world):
+    with pytest.raises(FileExistsError, match=f"{VERSION} was published"):
+        export.export_model(world.plain, world.data.path, world.export_dir)
+
+
+@pytest.mark.parametrize("version", [0, -1, 1.5, True])
+def test_a_version_that_is_no_whole_number_is_refused(world, tmp_path, version):
+    with pytest.raises(ValueError, match="`version` should be a whole number"):
+        export.export_model(
+            world.artefact, world.data.path, tmp_path, version=version
+        )
+
+
+def test_a_model_without_history_is_exported_under_a_version_of_choice(
+    world, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(verify, "in_fresh_process", answer_here)
+    version = export.export_model(world.plain, world.data.path, tmp_path, 7)
+    assert version == tmp_path / "7"
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    assert "age" in served.structured_input_signature[1]
+
+
+def answer_here(directory, sent):
+    """Answer as `verify.in_fresh_process`, in this process to save time."""
+    return fresh_process.answer(tf.saved_model.load(str(directory)), sent)
+
+
+def test_a_failing_export_leaves_nothing(world, tmp_path, monkeypatch):
+    def differ(directory, sent):
+        return {n: v + 1e-4 for n, v in answer_here(directory, sent).items()}
+
+    monkeypatch.setattr(verify, "in_fresh_process", differ)
+    with pytest.raises(ValueError, match="is not the model's"):
+        export.export_model(world.plain, world.data.path, tmp_path / "export")
+    assert list((tmp_path / "export").iterdir()) == []
+
+
+def test_a_fresh_process_that_fails_is_quoted(tmp_path, monkeypatch):
+    script = tmp_path / "script.py"
+    script.write_text("raise ImportError('ecdctr_tf may not be needed')")
+    monkeypatch.setattr(verify, "_SCRIPT", script)
+    with pytest.raises(ValueError, match="(?s)no answer.*may not be needed"):
+        verify.in_fresh_process(tmp_path, {})
+
+
+def test_another_signature_than_promised_raises(world):
+    with pytest.raises(ValueError, match="serving_default should have"):
+        contract.check(world.version, SPEC)
+
+
+def test_an_artefact_of_another_spec_is_refused(world, tmp_path):
+    spec = SPEC.without(["price"])
+    data = write_data(tmp_path / "data", spec=spec)
+    with pytest.raises(ValueError, match="was made for the feature spec"):
+        export.export_model(world.artefact, data.path, tmp_path / "export")
+    assert list((tmp_path / "export").iterdir()) == []
+
+
+def test_an_artefact_of_another_id_space_is_refused(world, tmp_path):
+    data = write_data(tmp_path / "data", items=ITEMS[::-1])
+    with pytest.raises(ValueError, match="another id space of table 'item'"):
+        export.export_model(world.artefact, data.path, tmp_path / "export")
+
+
+def test_an_artefact_without_its_history_is_refused(world, copied):
+    shutil.rmtree(copied.parents[2] / "historical")
+    with pytest.raises(FileNotFoundError, match="whole work directory"):
+        load.load_model(copied, world.data)
+
+
+def test_an_artefact_with_other_history_is_refused(world, copied):
+    history = copied.parents[2] / "historical" / "2024-01-31"
+    with open(history / "manifest.json", "a") as file:
+        file.write("\n")
+    with pytest.raises(ValueError, match="made anew since"):
+        load.load_model(copied, world.data)
+
+
+def test_a_damaged_artefact_is_refused(world, copied):
+    file = copied / "weights.data-00000-of-00001"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="truncated"):
+        load.load_model(copied, world.data)
+
+
+def test_weights_that_no_checkpoint_holds_are_refused(world, monkeypatch):
+    named = checkpoint.named_variables
+
+    def without_head(parts):
+        found = named(parts)
+        return {n: v for n, v in found.items() if n != "head/bias"}
+
+    monkeypatch.setattr(checkpoint, "named_variables", without_head)
+    with pytest.raises(ValueError, match="bias:0, which would be served"):
+        load.load_model(world.artefact, world.data)
+
+
+def test_an_artefact_that_is_not_there_is_refused(world, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no ctr artefact"):
+        export.export_model(
+            pathlib.Path("nowhere"), world.data.path, tmp_path / "export"
+        )
+
+
+def test_an_id_that_stands_for_unused_places_is_told(world, caplog):
+    spaces = {"item": id_space.new(SPEC.table("item"))}
+    spaces["category"] = world.data.id_spaces["category"]
+    saved_model._warn_of_padding(world.model, spaces)
+    assert "stands for the unused places of 'seen'" in caplog.text
+    assert "clicked" not in caplog.text
+
+
+def test_the_newest_day_is_after_every_day():
+    assert signatures.NEWEST_DAY == NEWEST_DAY
