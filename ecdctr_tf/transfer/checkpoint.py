@@ -22,20 +22,20 @@ def named_variables(parts: dict) -> dict[str, tf.Variable]:
       parts: name -> layer or other trackable object.
     """
     found: dict[str, tf.Variable] = {}
-    seen: set[int] = set()
+    seen: dict[int, object] = {}  # By identity; kept, so that none is reused.
 
     def visit(trackable, path):
         if id(trackable) in seen:
             return
-        seen.add(id(trackable))
+        seen[id(trackable)] = trackable
         if isinstance(trackable, tf.Variable):
-            if not path.endswith(_NOT_KEPT):
+            if path.split("/")[-1] != _NOT_KEPT:
                 found[path] = trackable
             return
+        # Private attributes too: the cross layer keeps its weights in one.
         children = tf.train.TrackableView.children(trackable)
         for name in sorted(children):
-            if not name.startswith(("_", "keras_api", "layer")):
-                visit(children[name], f"{path}/{name}")
+            visit(children[name], f"{path}/{name}")
 
     for name in sorted(parts):
         visit(parts[name], name)
@@ -67,16 +67,9 @@ def write(prefix: str | pathlib.Path, variables: dict) -> None:
         node[leaf] = (
             value if isinstance(value, tf.Variable) else tf.Variable(value)
         )
-    tf.train.Checkpoint(**{k: _tracked(v) for k, v in tree.items()}).write(
-        str(prefix)
-    )
-
-
-def _tracked(node):
-    """Return a tree of variables as one of checkpoint objects."""
-    if not isinstance(node, dict):
-        return node
-    return tf.train.Checkpoint(**{k: _tracked(v) for k, v in node.items()})
+    holder = tf.Module()
+    holder.tree = tree  # As an attribute it becomes trackable.
+    tf.train.Checkpoint(root=holder.tree).write(str(prefix))
 
 
 def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -91,9 +84,10 @@ def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         return {
-            key.removesuffix(_SUFFIX): reader.get_tensor(key)
+            # TensorFlow writes a dot in a name as two.
+            key.removesuffix(_SUFFIX).replace("..", "."): reader.get_tensor(key)
             for key in reader.get_variable_to_shape_map()
-            if key.endswith(_SUFFIX) and not key.startswith("save_counter")
+            if key.endswith(_SUFFIX)
         }
     except (tf.errors.OpError, RuntimeError) as error:
         raise ValueError(
