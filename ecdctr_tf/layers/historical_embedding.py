@@ -24,7 +24,17 @@ class HistoricalTable(tf.Module):
     def __init__(self, vectors, present, visible_from, name=None):
         """Check the shapes and freeze the arrays."""
         super().__init__(name=name)
-        vectors = np.asarray(vectors, np.float32)
+        vectors, present = np.asarray(vectors, np.float32), np.asarray(present)
+        if (
+            vectors.ndim != 3
+            or present.shape != vectors.shape[:2]
+            or np.shape(visible_from) != vectors.shape[:1]
+        ):
+            raise ValueError(
+                "`vectors`, `present` and `visible_from` should be [S, V, D], "
+                f"[S, V] and [S]. Received: {vectors.shape}, {present.shape} "
+                f"and {np.shape(visible_from)}"
+            )
         versions, rows, self.dim = vectors.shape
         self.slots = versions
         self.rows = rows
@@ -34,12 +44,12 @@ class HistoricalTable(tf.Module):
                 f"Received: {list(visible_from)}"
             )
         # Ids without a vector read zeros, whatever the version holds for them.
-        vectors = vectors * np.asarray(present)[:, :, np.newaxis]
+        vectors = vectors * present[:, :, np.newaxis]
         self.vectors = tf.Variable(
             vectors.reshape(versions * rows, self.dim), trainable=False
         )
         self.present = tf.Variable(
-            np.asarray(present, np.bool_).reshape(-1), trainable=False
+            present.astype(np.bool_).reshape(-1), trainable=False
         )
         self.visible_from = tf.Variable(
             np.asarray(visible_from, np.int32), trainable=False

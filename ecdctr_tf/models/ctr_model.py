@@ -58,11 +58,11 @@ class CTRModel(keras.Model):
         self.spec = spec
         self.table_l2 = table_l2
         momentum = config.batch_norm_momentum
-        on_table = {f.name: f.table for f in spec.features if f.table}
+        sequences = spec.of_kind("sequence") if config.attention else ()
+        on_table = {f.name: f.table for f in (*spec.of_kind("id"), *sequences)}
         self.embedding = FeatureEmbedding(
             on_table, table_rows, config.embedding_dim, capacities
         )
-        sequences = spec.of_kind("sequence") if config.attention else ()
         self._queries = {f.name: _query(spec, f) for f in sequences}
         self.attention = {n: TargetAttention(name=n) for n in self._queries}
         self._products = _products(spec) if config.products else []
@@ -79,7 +79,7 @@ class CTRModel(keras.Model):
             )
             for _ in range(config.cross_layers)
         ]
-        self.mlp = MLP(config.hidden_units, momentum, l2)
+        self.mlp = MLP(config.hidden_units, momentum, l2, config.dropout)
         self.head = keras.layers.Dense(1, name="head")
         self.loss_metric = keras.metrics.Mean("loss")
 

@@ -44,9 +44,8 @@ class RowWiseAdagrad(keras.optimizers.Optimizer):
             self.add_variable_from_reference(
                 var,
                 "accumulator",
-                shape=var.shape[:1] if var.shape.rank > 1 else var.shape,
                 initial_value=tf.fill(
-                    var.shape[:1] if var.shape.rank > 1 else var.shape,
+                    var.shape[:1],
                     tf.cast(self.initial_accumulator, var.dtype),
                 ),
             )
@@ -89,4 +88,6 @@ def _row_mean(squares: tf.Tensor) -> tf.Tensor:
 
 def _spread(per_row: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Return `[V]` with as many axes as `like` has, for broadcasting."""
+    if like.shape.rank < 2:
+        return per_row
     return tf.reshape(per_row, [-1] + [1] * (like.shape.rank - 1))

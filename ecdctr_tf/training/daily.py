@@ -101,6 +101,8 @@ class DailyTrainer:
         curve = self._fit(windows.Window(first, today.last))
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         result["seconds"] = time.monotonic() - began
+        if self._history[0] is not None:
+            level.parents["historical"] = store.parent(self._history[0], path)
         levels.publish(
             self._data,
             self._config,
@@ -185,8 +187,6 @@ class DailyTrainer:
         level = levels.Level(model, KIND, table_rows)
         if cpm is not None:
             self._warm_start(level, cpm, path)
-        if self._history[0] is not None:
-            level.parents["historical"] = store.parent(self._history[0], path)
         self._level = level
         if past:
             window = windows.Window(past[0], past[-1])

@@ -53,7 +53,8 @@ def combine(
         weights = present.astype(np.float32)
     else:
         weights = present * np.float32(decay) ** age
-    total = np.maximum(weights.sum(0), 1e-12)[:, np.newaxis]  # [N, 1]
+    total = weights.sum(0)[:, np.newaxis]  # [N, 1]
+    total[total == 0] = 1
     summed = np.einsum("kn,knd->nd", weights, vectors)
     return (summed / total).astype(np.float32)
 
@@ -151,7 +152,14 @@ def load(
     for name in sorted({key.split("/")[0] for key in arrays}):
         space = id_spaces[name]
         ids = arrays[f"{name}/ids"]
-        rows = snapshots.SnapshotTable(ids, None, None).rows(space)
+        rows = snapshots.rows_of(ids, space)
+        if space.table.ids != "hashing" and np.any(rows < space.table.buckets):
+            raise ValueError(
+                f"{directory} holds ids of table {name!r} that the data "
+                "directory's vocabulary lacks: it was made of snapshots of "
+                "several data directories. Remove those of the others and "
+                "rebuild it with `python train_main.py --stage=aggregate`."
+            )
         vectors, present = arrays[f"{name}/vectors"], arrays[f"{name}/present"]
         size = int(rows.max(initial=0)) + 1
         wide = np.zeros((len(vectors), size, vectors.shape[2]), np.float32)

@@ -33,6 +33,8 @@ class SnapshotTable:
           space: the table's id space.
           embeddings: float32 `[V, D]`.
           counts: int64, uses of each row; longer or shorter than V.
+
+        Rows of unknown ids belong to nobody and are left out.
         """
         rows = np.flatnonzero(counts[: len(embeddings)])
         if space.table.ids == "hashing":
@@ -40,25 +42,29 @@ class SnapshotTable:
         else:
             rows = rows[rows >= space.table.buckets]
             ids = space.ids[rows - space.table.buckets]
+            if space.table.dtype == "string":
+                ids = np.array([i.encode() for i in ids], dtype=object)
         return cls(ids, embeddings[rows], counts[rows].astype(np.int64))
 
     def rows(self, space) -> np.ndarray:
         """Return the rows of the ids in an id space, int32 `[N]`."""
-        if space.table.ids == "hashing":
-            return self.ids.astype(np.int32)
-        if space.table.dtype == "string":
-            return space.lookup([i.decode() for i in self.ids])
-        return space.lookup(self.ids)
+        return rows_of(self.ids, space)
+
+
+def rows_of(ids: np.ndarray, space) -> np.ndarray:
+    """Return the rows of a snapshot's `ids` in an id space, int32 `[N]`."""
+    if space.table.ids == "hashing":
+        return ids.astype(np.int32)
+    if space.table.dtype == "string":
+        return space.lookup([i.decode() for i in ids])
+    return space.lookup(ids)
 
 
 def write(directory: pathlib.Path, tables: dict[str, SnapshotTable]) -> None:
     """Write a snapshot's checkpoint into a directory being published."""
     arrays = {}
     for name, table in tables.items():
-        ids = table.ids
-        if ids.dtype == object:
-            ids = np.array([str(i).encode() for i in ids], dtype=object)
-        arrays[f"{name}/ids"] = ids
+        arrays[f"{name}/ids"] = table.ids
         arrays[f"{name}/vectors"] = table.vectors
         arrays[f"{name}/counts"] = table.counts
     checkpoint.write(directory / NAME, arrays)

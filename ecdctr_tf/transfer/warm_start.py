@@ -18,6 +18,8 @@ REMAPPED = "remapped"
 REINITIALISED = "re-initialised"
 NEW = "new"
 
+# What has a row for each id; only these may have more or fewer rows.
+_OF_TABLES = ("embedding/", "table_optimizer/")
 _BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -85,8 +87,8 @@ def restore(
       The report; nothing about weights is silent.
 
     Raises:
-      ValueError: a variable is missing, unexpected or of another width. The
-        message lists all of them, missing ` - `, unexpected ` + `, and no
+      ValueError: a variable is missing, unexpected or of another shape; only
+        what has a row for each id may have another number of rows. The message lists all of them, missing ` - `, unexpected ` + `, and no
         variable has been changed.
     """
     problems = [
@@ -98,7 +100,8 @@ def restore(
     problems += [f" + {name}" for name in unused]
     for name in set(variables) & set(values):
         have, want = values[name].shape, tuple(variables[name].shape)
-        if len(have) != len(want) or have[1:] != want[1:]:
+        by_id = name.startswith(_OF_TABLES) and len(have) == len(want) > 0
+        if have != want and not (by_id and have[1:] == want[1:]):
             problems.append(f" ! {name}: {have} does not fit {want}")
     if problems:
         raise ValueError(
