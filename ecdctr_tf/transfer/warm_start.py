@@ -87,9 +87,10 @@ def restore(
       The report; nothing about weights is silent.
 
     Raises:
-      ValueError: a variable is missing, unexpected or of another shape; only
-        what has a row for each id may have another number of rows. The message lists all of them, missing ` - `, unexpected ` + `, and no
-        variable has been changed.
+      ValueError: a variable is missing, unexpected or of another shape (what
+        has a row for each id may have more or fewer rows). The message lists
+        all of them, missing ` - `, unexpected ` + `, other shape ` ! `, and
+        no variable has been changed.
     """
     problems = [
         f" - {name}"
