@@ -68,7 +68,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
 
 def capacity(rows: int) -> int:
-    """Return room for at least `rows` rows and up to an eighth more.
+    """Return room for one row more at least and a quarter more (8) at most.
 
     A table that grows a little every day is then rebuilt rarely.
     """

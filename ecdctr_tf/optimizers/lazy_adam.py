@@ -31,7 +31,9 @@ class LazyAdam(keras.optimizers.Optimizer):
         **kwargs,
     ):
         """Keep the hyper-parameters."""
-        super().__init__(name=name, **{"jit_compile": False, **kwargs})
+        # Any weight decay but None, 0 too, goes over the whole table each step.
+        defaults = {"jit_compile": False, "weight_decay": None}
+        super().__init__(name=name, **{**defaults, **kwargs})
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.beta_1 = beta_1
         self.beta_2 = beta_2

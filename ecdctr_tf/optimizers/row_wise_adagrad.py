@@ -29,7 +29,9 @@ class RowWiseAdagrad(keras.optimizers.Optimizer):
         **kwargs,
     ):
         """Keep the hyper-parameters."""
-        super().__init__(name=name, **{"jit_compile": False, **kwargs})
+        # Any weight decay but None, 0 too, goes over the whole table each step.
+        defaults = {"jit_compile": False, "weight_decay": None}
+        super().__init__(name=name, **{**defaults, **kwargs})
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.initial_accumulator = initial_accumulator
         self.epsilon = epsilon

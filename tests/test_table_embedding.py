@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf.layers.table_embedding import TableEmbedding
+
+
+def numbered(capacity=6, dim=2, vocab_size=4):
+    """Return a table whose row n is [n + 1, 10 * (n + 1)], and so on."""
+    table = TableEmbedding(capacity, dim, vocab_size, name="item")
+    rows = np.arange(1, capacity + 1, dtype=np.float32)[:, np.newaxis]
+    table.embeddings.assign(rows * 10.0 ** np.arange(dim))
+    return table
+
+
+class TableEmbeddingTest(tf.test.TestCase):
+    def test_call_reads_rows_of_ids_and_sequences(self):
+        got = numbered()(
+            {
+                "item": tf.constant([3, 1]),
+                "clicked": tf.constant([[2, 3, -1], [-1, -1, -1]]),
+            }
+        )
+        self.assertAllEqual(got["item"], [[4, 40], [2, 20]])
+        self.assertAllEqual(
+            got["clicked"],
+            [[[3, 30], [4, 40], [0, 0]], [[0, 0], [0, 0], [0, 0]]],
+        )
+
+    def test_call_reads_row_0_for_rows_past_the_vocabulary(self):
+        got = numbered()({"item": tf.constant([3, 4, 5, 6, 10**6])})
+        unknown = [1, 10]
+        self.assertAllEqual(got["item"], [[4, 40]] + [unknown] * 4)
+
+    def test_set_vocab_size_makes_rows_known_without_a_new_trace(self):
+        table = numbered()
+        traces = []
+
+        @tf.function
+        def look_up(rows):
+            traces.append(1)
+            return table({"item": rows})["item"]
+
+        rows = tf.constant([4, 5])
+        self.assertAllEqual(look_up(rows), [[1, 10], [1, 10]])
+        table.set_vocab_size(5)
+        self.assertAllEqual(look_up(rows), [[5, 50], [1, 10]])
+        self.assertLen(traces, 1)
+
+    def test_gradient_is_sparse_and_nothing_for_padding(self):
+        table = numbered()
+        with tf.GradientTape() as tape:
+            got = table(
+                {
+                    "item": tf.constant([2, 9]),  # 9 is unknown: row 0
+                    "clicked": tf.constant([[2, -1, 1], [-1, -1, -1]]),
+                }
+            )
+            total = tf.reduce_sum(got["item"]) + 2 * tf.reduce_sum(
+                got["clicked"]
+            )
+        gradient = tape.gradient(total, table.embeddings)
+        self.assertIsInstance(gradient, tf.IndexedSlices)
+        # Row 0 once by the unknown id; four paddings give it nothing.
+        self.assertAllEqual(
+            tf.convert_to_tensor(gradient),
+            [[1, 1], [2, 2], [3, 3], [0, 0], [0, 0], [0, 0]],
+        )
+
+    def test_several_features_are_one_gather(self):
+        table = numbered()
+        look_up = tf.function(lambda rows: table(rows))
+        graph = look_up.get_concrete_function(
+            {n: tf.TensorSpec([None], tf.int32) for n in ("a", "b", "c")}
+        ).graph
+        gathers = [o for o in graph.get_operations() if "Gather" in o.type]
+        self.assertLen(gathers, 1)
+
+    def test_shapes_are_known_when_traced(self):
+        table = numbered(dim=3)
+
+        @tf.function
+        def look_up(item, clicked):
+            got = table({"item": item, "clicked": clicked})
+            self.assertEqual(got["item"].shape.as_list(), [None, 3])
+            self.assertEqual(got["clicked"].shape.as_list(), [None, 2, 3])
+            return got
+
+        signature = (
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, 2], tf.int32),
+        )
+        look_up.get_concrete_function(*signature)
+
+    def test_batch_of_one_and_of_none(self):
+        table = numbered()
+        one = table({"a": tf.constant([1]), "b": tf.constant([[2]])})
+        self.assertAllEqual(one["a"], [[2, 20]])
+        self.assertAllEqual(one["b"], [[[3, 30]]])
+        none = table({"a": tf.zeros([0], tf.int32)})["a"]
+        self.assertEqual(none.shape, [0, 2])
+
+    def test_only_the_rows_are_trained(self):
+        table = numbered()
+        self.assertLen(table.trainable_variables, 1)
+        self.assertIs(table.trainable_variables[0], table.embeddings)
+
+    def test_bad_sizes_are_refused(self):
+        for vocab_size in (0, 7):
+            with pytest.raises(ValueError, match="between 1 and `capacity`"):
+                TableEmbedding(6, 2, vocab_size)
+        with pytest.raises(ValueError, match="item has room for 6 rows"):
+            numbered().set_vocab_size(7)
