@@ -23,12 +23,11 @@ started again with the same command. Examples:
 Data directories are made by `python -m ecdctr_tf.input.convert`.
 """
 
-import logging
-import os
 import pathlib
 import sys
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets
@@ -112,6 +111,10 @@ def _require_flags() -> None:
 
 def main(argv) -> None:
     """Run the stage that the flags ask for."""
+    # What TensorFlow logs through absl is of no use to who trains a model.
+    absl_logging.set_verbosity(
+        absl_logging.INFO if _VERBOSE.value else absl_logging.WARNING
+    )
     try:
         if len(argv) > 1:
             raise ValueError(f"Unknown arguments: {' '.join(argv[1:])}")
@@ -153,8 +156,6 @@ def _path(text: str | None) -> pathlib.Path | None:
 
 def run() -> None:
     """Run as a console script."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("absl").setLevel(logging.WARNING)
     app.run(main)
 
 

@@ -22,9 +22,14 @@ def synthetic() -> configs.Config:
     """Return the config of the synthetic two-domain world (`make demo`).
 
     Five TPM windows of 30 days, one CPM on the 30 days before the first ads,
-    30 days of ads of which the report averages the last 15.
+    30 days of ads of which the report averages the last 15. Batch size and
+    learning rates were chosen on the first 15, for A-CTR and ads-only alike.
     """
     return configs.Config(
+        ctr=configs.TrainingConfig(
+            batch_size=128, dense_learning_rate=1e-3, table_learning_rate=1e-3
+        ),
+        ads_only=configs.TrainingConfig(batch_size=32),
         schedule=configs.ScheduleConfig(
             tpm_days=30, cpm_days=30, report_first="2024-06-14"
         )

@@ -14,7 +14,12 @@ from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import fit, levels, pretrain, workdir
-from ecdctr_tf.transfer import checkpoint, historical, warm_start
+from ecdctr_tf.transfer import (
+    checkpoint,
+    historical,
+    restore_table,
+    warm_start,
+)
 
 ADS = "ads"
 KIND = "ctr"
@@ -103,6 +108,7 @@ class DailyTrainer:
         result["seconds"] = time.monotonic() - began
         if self._history[0] is not None:
             level.parents["historical"] = store.parent(self._history[0], path)
+        self._write_scalars(today, result)
         levels.publish(
             self._data,
             self._config,
@@ -116,6 +122,17 @@ class DailyTrainer:
         level.report = None
         self._level_day = today.last
         return result
+
+    def _write_scalars(self, today: windows.Window, result: dict) -> None:
+        """Write the metrics of a scored day for TensorBoard."""
+        directory = self._run.tensorboard(self._name, "ctr")
+        writer = tf.summary.create_file_writer(str(directory))
+        step = windows.day_number(today.last)
+        with writer.as_default():
+            for name, value in result.items():
+                if value is not None:
+                    tf.summary.scalar(f"day/{name}", value, step)
+        writer.close()
 
     def _ready(self, day: str, path: pathlib.Path) -> levels.Level:
         """Return the level that scores a day: it has seen earlier days only."""
@@ -208,6 +225,7 @@ class DailyTrainer:
             str(cpm.relative_to(self._run.path)),
             settings.batch_norm,
         )
+        restore_table.show(level.report, f"{self._name}: A-CTR from its CPM")
         share = level.report.restored_share
         if share < settings.min_restored:
             raise ValueError(

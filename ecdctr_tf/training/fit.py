@@ -158,6 +158,7 @@ class _Recorder(keras.callbacks.Callback):
             with writer.as_default():
                 for point in self.curve:
                     tf.summary.scalar("loss", point["loss"], point["step"])
+            writer.close()
 
     def _keep(self) -> None:
         metric = [float(v) for v in self.model.loss_metric.variables]

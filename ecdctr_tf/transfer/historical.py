@@ -9,6 +9,7 @@ Shapes: K snapshots, S versions, N ids, D embedding width.
 """
 
 import pathlib
+import time
 
 import numpy as np
 
@@ -76,6 +77,7 @@ def aggregate(
       FileNotFoundError, ValueError: a snapshot is missing or damaged, or the
         snapshots are of several specs or widths.
     """
+    began = time.monotonic()
     count = history.snapshots
     snapshot_dirs = snapshot_dirs[-2 * count :]
     manifests = [store.read_manifest(d, snapshots.KIND) for d in snapshot_dirs]
@@ -117,6 +119,7 @@ def aggregate(
     )
     with store.publish(target, manifest) as staging:
         checkpoint.write(staging / NAME, arrays)
+        manifest.metrics["seconds"] = time.monotonic() - began
     return manifest
 
 
