@@ -89,7 +89,7 @@ def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
             for key in reader.get_variable_to_shape_map()
             if key.endswith(_SUFFIX)
         }
-    except (tf.errors.OpError, RuntimeError) as error:
+    except (tf.errors.OpError, RuntimeError, IndexError) as error:
         raise ValueError(
             f"The checkpoint {prefix} cannot be read; remove its directory "
             f"and make it anew. ({str(error).splitlines()[0]})"

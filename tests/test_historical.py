@@ -1,0 +1,237 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import features, store, windows
+from ecdctr_tf.input import id_space
+from ecdctr_tf.training import pretrain, workdir
+from ecdctr_tf.transfer import historical, snapshots
+
+MONTHS = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
+# Users of each month's snapshot, with the first number of their vectors.
+SEEN = [
+    {70: 1.0, 80: 2.0},
+    {80: 4.0},
+    {90: 8.0, 70: 16.0},
+    {80: 32.0},
+    {70: 64.0},
+]
+
+
+def vocabulary(ids=(90, 70, 80)):
+    """Rows: 90 has 1, 70 has 2, 80 has 3."""
+    return id_space.Vocabulary(features.TableSpec("user"), list(ids))
+
+
+def day(name):
+    return windows.day_number(name)
+
+
+def publish_snapshot(tmp_path, month, users, spec="s"):
+    window = windows.Window(f"{month}-01", f"{month}-28")
+    manifest = store.Manifest(
+        "snapshot",
+        window,
+        spec=spec,
+        ids={"user": vocabulary().fingerprint()},
+    )
+    vectors = np.array([[v, -v] for v in users.values()], np.float32)
+    table = snapshots.SnapshotTable(
+        np.array(list(users)), vectors, np.ones(len(users), np.int64)
+    )
+    path = tmp_path / "tpm" / window.last
+    with store.publish(path, manifest) as staging:
+        snapshots.write(staging, {"user": table})
+    return path
+
+
+def aggregated(tmp_path, count=3, months=5, **kwargs):
+    paths = [
+        publish_snapshot(tmp_path, month, users)
+        for month, users in zip(MONTHS[:months], SEEN, strict=False)
+    ]
+    target = tmp_path / "historical" / paths[-1].name
+    settings = configs.HistoryConfig(snapshots=count, **kwargs)
+    historical.aggregate(paths, target, settings)
+    return target
+
+
+def looked_up(target, rows, days, slots=1):
+    """Return the first numbers and flags of rows of days, `[B, K]`."""
+    table = historical.load(target, {"user": vocabulary()})["user"]
+    vectors, found = table.lookup(
+        tf.constant(rows), tf.constant([day(d) for d in days]), slots
+    )
+    np.testing.assert_array_equal(vectors[:, :, 0], -vectors[:, :, 1])
+    return vectors[:, :, 0].numpy(), found.numpy()
+
+
+VECTORS = np.array(
+    [
+        [[1.0, 0.0], [3.0, 0.0], [9.0, 9.0], [1.0, 1.0]],
+        [[2.0, 0.0], [9.0, 9.0], [9.0, 9.0], [9.0, 9.0]],
+        [[4.0, 8.0], [5.0, 2.0], [9.0, 9.0], [9.0, 9.0]],
+    ],
+    np.float32,
+)
+# The 9s are of absent ids and must not count.
+PRESENT = np.array(
+    [[1, 1, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0]],
+    bool,
+)
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [
+        ("last", [[4, 8], [5, 2], [0, 0], [1, 1]]),
+        ("mean", [[7 / 3, 8 / 3], [4, 1], [0, 0], [1, 1]]),
+        # Weights 1, 1/2, 1/4 from the newest: (4 + 1 + 1/4) / (7/4) = 3,
+        # 8 / (7/4); (5 + 3/4) / (5/4), 2 / (5/4).
+        ("decay", [[3, 32 / 7], [4.6, 1.6], [0, 0], [1, 1]]),
+    ],
+)
+def test_combine_by_hand(aggregation, expected):
+    got = historical.combine(VECTORS, PRESENT, aggregation, 0.5)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert got.dtype == np.float32
+
+
+def test_combine_keeps_vectors_of_any_age():
+    # A weight of 1e-15 is the only one there is.
+    vectors = np.ones([6, 1, 2], np.float32)
+    present = np.arange(6)[:, np.newaxis] == 0
+    got = historical.combine(vectors, present, "decay", 1e-3)
+    np.testing.assert_allclose(got, [[1, 1]], rtol=1e-6)
+
+
+def test_versions_are_seen_from_the_day_after_their_window(tmp_path):
+    target = aggregated(tmp_path, count=1, months=2)
+    days = ["2024-01-28", "2024-01-29", "2024-02-28", "2024-02-29"]
+    values, found = looked_up(target, [3] * 4, days)
+    assert values.ravel().tolist() == [0, 2, 2, 4]
+    assert found.ravel().tolist() == [False, True, True, True]
+
+
+def test_last_takes_the_newest_of_k_snapshots(tmp_path):
+    target = aggregated(tmp_path, count=2, months=3)
+    # 70: in the third; 80: in the second; 90: in the third.
+    values, _ = looked_up(target, [2, 3, 1], ["2024-03-29"] * 3)
+    assert values.ravel().tolist() == [16, 4, 8]
+    # A month before, 90 had no vector yet, and 70 only its first.
+    values, found = looked_up(target, [2, 3, 1], ["2024-03-28"] * 3)
+    assert values.ravel().tolist() == [1, 4, 0]
+    assert found.ravel().tolist() == [True, True, False]
+
+
+def test_k_limits_what_an_average_is_made_of(tmp_path):
+    target = aggregated(tmp_path, count=3, aggregation="mean")
+    # The last three: 70 has 16 and 64, 80 has 32, 90 has 8.
+    values, _ = looked_up(target, [2, 3, 1], ["2024-06-01"] * 3)
+    assert values.ravel().tolist() == [40, 32, 8]
+    target = aggregated(tmp_path / "b", count=2, aggregation="mean")
+    # The last two: 90 is in neither.
+    values, found = looked_up(target, [2, 3, 1], ["2024-06-01"] * 3)
+    assert values.ravel().tolist() == [64, 32, 0]
+    assert found.ravel().tolist() == [True, True, False]
+    # Four versions are kept, 2 K: nothing is seen before the second.
+    values, found = looked_up(target, [3, 3], ["2024-02-28", "2024-02-29"])
+    assert found.ravel().tolist() == [False, True]
+
+
+def test_decay_weighs_by_age_among_snapshots(tmp_path):
+    target = aggregated(tmp_path, 3, 3, aggregation="decay", decay=0.5)
+    values, _ = looked_up(target, [2, 3], ["2024-03-29"] * 2)
+    # 70: 16 and, two snapshots older, 1. 80: 4 and, one older, 2.
+    expected = [(16 + 0.25) / 1.25, (0.5 * 4 + 0.25 * 2) / 0.75]
+    np.testing.assert_allclose(values.ravel(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["concat", "attention"])
+def test_learned_aggregations_keep_the_snapshots(tmp_path, aggregation):
+    target = aggregated(tmp_path, 2, 3, aggregation=aggregation)
+    values, found = looked_up(target, [2, 3], ["2024-03-29"] * 2, slots=2)
+    assert values.tolist() == [[16, 0], [0, 4]]
+    assert found.tolist() == [[True, False], [False, True]]
+    assert historical.mode(aggregation) == aggregation
+    assert historical.mode("mean") == "single"
+
+
+def test_load_finds_rows_by_id_and_none_for_unknown(tmp_path):
+    target = aggregated(tmp_path, count=1, months=1)
+    rows = [0, 1, 2, 3, 4]
+    values, _ = looked_up(target, rows, ["2024-05-01"] * 5)
+    assert values.ravel().tolist() == [0, 0, 1, 2, 0]
+    grown = {"user": vocabulary([90, 70, 80, 60])}
+    assert historical.load(target, grown)["user"].rows == 4
+
+
+def test_load_refuses_another_id_space(tmp_path):
+    target = aggregated(tmp_path, months=1)
+    with pytest.raises(ValueError, match="another id space of table 'user'"):
+        historical.load(target, {"user": vocabulary([70, 80, 90])})
+
+
+def test_load_refuses_ids_that_the_vocabulary_lacks(tmp_path):
+    paths = [
+        publish_snapshot(tmp_path, MONTHS[0], {60: 1.0}),
+        publish_snapshot(tmp_path, MONTHS[1], {70: 1.0}),
+    ]
+    target = tmp_path / "historical" / "2024-02-28"
+    historical.aggregate(paths, target, configs.HistoryConfig())
+    with pytest.raises(ValueError, match="ids of table 'user' that the data"):
+        historical.load(target, {"user": vocabulary()})
+
+
+def test_load_refuses_a_damaged_artefact(tmp_path):
+    target = aggregated(tmp_path, months=2)
+    (data,) = target.glob("historical.data*")
+    content = bytearray(data.read_bytes())
+    content[20] ^= 255
+    data.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged: its SHA-256"):
+        historical.load(target, {"user": vocabulary()})
+    data.unlink()
+    with pytest.raises(FileNotFoundError, match="listed in manifest.json but"):
+        historical.load(target, {"user": vocabulary()})
+
+
+def test_aggregate_refuses_snapshots_of_several_specs(tmp_path):
+    paths = [
+        publish_snapshot(tmp_path, MONTHS[0], SEEN[0]),
+        publish_snapshot(tmp_path, MONTHS[1], SEEN[1], spec="other"),
+    ]
+    target = tmp_path / "historical" / "2024-02-28"
+    with pytest.raises(ValueError, match="of several feature specs"):
+        historical.aggregate(paths, target, configs.HistoryConfig())
+    assert not target.exists()
+
+
+def test_manifest_says_what_it_was_made_of(tmp_path):
+    target = aggregated(tmp_path, count=1, months=3)
+    manifest = store.read_manifest(target, "historical")
+    # 2 K snapshots: the first month's is not read.
+    assert manifest.window == windows.Window("2024-02-01", "2024-03-28")
+    parents = ["snapshot 2024-02-28", "snapshot 2024-03-28"]
+    assert sorted(manifest.parents) == parents
+    path = manifest.parents[parents[0]]["path"]
+    assert (target / path).resolve() == tmp_path / "tpm" / "2024-02-28"
+
+
+def test_check_before_refuses_a_window_that_reaches_the_day(tmp_path):
+    manifest = store.Manifest(
+        "historical", windows.Window("2024-01-01", "2024-01-31")
+    )
+    historical.check_before(manifest, "2024-02-01", "h")
+    for scored in ("2024-01-31", "2024-01-15"):
+        with pytest.raises(ValueError, match="h was made of data up to 2024"):
+            historical.check_before(manifest, scored, "h")
+
+
+def test_history_that_reaches_the_scored_day_is_refused(tmp_path):
+    # Published under an earlier day than its window's end.
+    target = aggregated(tmp_path, months=1)
+    target.rename(target.with_name("2024-01-02"))
+    with pytest.raises(ValueError, match="may only see earlier days"):
+        pretrain.newest_history(None, workdir.Workdir(tmp_path), "2024-01-20")
