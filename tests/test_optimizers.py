@@ -28,7 +28,9 @@ def start():
 
 def apply_sparse(optimizer, variable, ids, values):
     slices = tf.IndexedSlices(
-        tf.constant(values), tf.constant(ids), tf.constant(variable.shape.as_list())
+        tf.constant(values),
+        tf.constant(ids),
+        tf.constant(variable.shape.as_list()),
     )
     optimizer.apply_gradients([(slices, variable)])
 
