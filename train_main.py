@@ -101,6 +101,11 @@ def _require_flags() -> None:
     for flag in (_STAGE, _DATA_DIR, _WORKDIR):
         if flag.value is None:
             raise ValueError(f"--{flag.name} is needed; see --helpshort.")
+    if _STAGE.value == "all" and (_START.value or _END.value):
+        raise ValueError(
+            "--start and --end are of one stage; --stage=all takes its windows "
+            "from the config: --set schedule.ctr_first=YYYY-MM-DD and the like."
+        )
     unknown = sorted(set(_MODELS.value) - set(configs.MODELS))
     if unknown:
         raise ValueError(
@@ -136,7 +141,7 @@ def main(argv) -> None:
                 config=config,
                 models=tuple(_MODELS.value),
                 window=window,
-                seeds=tuple(int(s) for s in _SEEDS.value or ()),
+                seeds=_seeds(),
                 report_dir=_path(_REPORT_DIR.value),
                 export_dir=_path(_EXPORT_DIR.value),
                 notes=tuple(_NOTE.value),
@@ -148,6 +153,16 @@ def main(argv) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _seeds() -> tuple[int, ...]:
+    texts = _SEEDS.value or ()
+    if not all(text.isdecimal() for text in texts):
+        raise ValueError(
+            "--seeds should be whole numbers of at least 0, as 0,1,2. "
+            f"Received: {','.join(texts)}"
+        )
+    return tuple(map(int, texts))
 
 
 def _path(text: str | None) -> pathlib.Path | None:

@@ -32,7 +32,7 @@ def synthetic() -> configs.Config:
         ads_only=configs.TrainingConfig(batch_size=32),
         schedule=configs.ScheduleConfig(
             tpm_days=30, cpm_days=30, report_first="2024-06-14"
-        )
+        ),
     )
 
 

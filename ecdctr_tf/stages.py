@@ -101,8 +101,9 @@ def _cpm(data: DataDirectory, request: Request) -> None:
 
 def _ctr(data: DataDirectory, request: Request) -> None:
     for run_dir, config in request.runs():
-        parts = schedule.plan(data, config.schedule).ctr
-        if request.window is not None:
+        if request.window is None:
+            parts = schedule.plan(data, config.schedule).ctr
+        else:
             parts = request.window.split(config.schedule.ctr_days)
         for name in request.models:
             variant = presets.variant(config, name)

@@ -4,6 +4,7 @@ Twelve natural days, 2024-01-01 to 01-12, the last five with ads. Processes of
 their own, because `--deterministic` cannot be taken back.
 """
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -12,7 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from ecdctr_tf.input import conversion, conversion_spec, convert
+from ecdctr_tf import config as configs
+from ecdctr_tf import features, store, windows
+from ecdctr_tf.input import (
+    conversion,
+    conversion_spec,
+    convert,
+    data_directory,
+    id_space,
+)
 from ecdctr_tf.input.datasets import synthetic_world
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -97,3 +106,77 @@ def write_raw_logs(directory: pathlib.Path) -> None:
             directory / name,
             pa.csv.WriteOptions(delimiter=delimiter),
         )
+
+
+# A smaller world still, for runs in the process of the test itself.
+SMALL_SPEC = features.DataSpec(
+    tables=(features.TableSpec("user"), features.TableSpec("item")),
+    features=(
+        features.FeatureSpec("user_id", "id", "user", "user", basic=True),
+        features.FeatureSpec("item_id", "id", "item", "item", basic=True),
+        features.FeatureSpec("price", "dense"),
+    ),
+)
+SMALL_NATURAL = windows.Window("2024-01-01", "2024-01-06")
+SMALL_ADS = windows.Window("2024-01-03", "2024-01-08")
+SMALL_NATURAL_ROWS, SMALL_ADS_ROWS = 24, 16
+_NETWORK = configs.ModelConfig(embedding_dim=3, hidden_units=(4,))
+_STEPS = configs.TrainingConfig(batch_size=8)
+SMALL_CONFIG = configs.Config(
+    model=_NETWORK,
+    tpm_model=dataclasses.replace(_NETWORK, cross_layers=0, history=False),
+    tpm=_STEPS,
+    cpm=_STEPS,
+    ctr=_STEPS,
+    ads_only=_STEPS,
+)
+
+
+def small_data(
+    path: pathlib.Path, jump: str = "", empty: str = "", first_id: int = 0
+) -> data_directory.DataDirectory:
+    """Write days of 24 natural rows (01-01 to 06) and 16 of ads (01-03 to 08).
+
+    Args:
+      path: the data directory.
+      jump: from this day on there are 60 users more.
+      empty: a day of ads without rows.
+      first_id: of the users; another one gives another id space.
+    """
+    path.mkdir(parents=True)
+    SMALL_SPEC.save(path / data_directory.SPEC)
+    for table, count in zip(SMALL_SPEC.tables, (100, 8), strict=True):
+        space = id_space.new(table)
+        space.append(np.arange(first_id, first_id + count))
+        space.save(path / "ids")
+    data = data_directory.DataDirectory(path)
+    for domain, days, count in (
+        ("natural", SMALL_NATURAL.days, SMALL_NATURAL_ROWS),
+        ("ads", SMALL_ADS.days, SMALL_ADS_ROWS),
+    ):
+        for day in days:
+            number = windows.day_number(day)
+            # A user more each day; the last one of them has a row that day.
+            users = 12 + int(day[-2:]) + 60 * bool(jump and day >= jump)
+            rng = np.random.default_rng([number, len(domain)])
+            rows = {
+                "user_id": rng.integers(1, users, count).astype(np.int32),
+                "item_id": rng.integers(1, 9, count).astype(np.int32),
+                "price": rng.random(count).astype(np.float32),
+                "click": (rng.random(count) < 0.4).astype(np.float32),
+                "timestamp": number * 86_400 + np.arange(count),
+            }
+            rows["user_id"][0] = users - 1
+            rows["click"][:2] = 0, 1
+            parts = [] if day == empty and domain == "ads" else [rows]
+            data.write_day(domain, day, parts, {"user": users, "item": 9})
+    return data
+
+
+def tree(directory: pathlib.Path) -> dict[str, str]:
+    """Return the hash of every file published under a directory."""
+    return {
+        path.relative_to(directory).as_posix(): store.file_hash(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.relative_to(directory).parts[0][0] != "."
+    }

@@ -146,6 +146,8 @@ class DailyTrainer:
                 )
             historical.check_before(store.read_manifest(cpm, "cpm"), day, cpm)
         last = workdir.newest_before(self._run.ctr(self._name), day)
+        if last is not None:
+            historical.check_before(store.read_manifest(last, KIND), day, last)
         if last is None or not _continues(last, cpm):
             self._level = self._start(day, path, cpm)
         elif self._level is None or self._level_day != last.name:
@@ -191,7 +193,15 @@ class DailyTrainer:
     def _start(self, day, path, cpm) -> levels.Level:
         """Return a new level from a CPM or scratch, caught up to a day."""
         past = self._past(day, self._config.schedule.catch_up_days)
-        until = past[-1] if past else windows.Window.ending(day, 2).first
+        statistics = self._config.warm_start.batch_norm == "statistics"
+        if cpm is not None and statistics and not past:
+            raise ValueError(
+                "warm_start.batch_norm=statistics needs ads from before "
+                f"{day} to estimate from; the last "
+                f"{self._config.schedule.catch_up_days} days hold none. Raise "
+                "schedule.catch_up_days, or set warm_start.batch_norm=keep."
+            )
+        until = windows.Window.ending(day, 2).first
         table_rows = self._data.table_rows(until)
         model = levels.build(
             self._data,
@@ -207,7 +217,7 @@ class DailyTrainer:
         self._level = level
         if past:
             window = windows.Window(past[0], past[-1])
-            if cpm and self._config.warm_start.batch_norm == "statistics":
+            if cpm is not None and statistics:
                 adapt_statistics(model, self._stream(window, 0))
             for part in window.split(self._config.schedule.ctr_days):
                 self._fit(part)
@@ -264,6 +274,11 @@ class DailyTrainer:
             checkpoint_steps=training.checkpoint_steps,
             progress=self._run.progress(self._name, "ctr", str(window)),
             bar=False,
+            start={
+                "parents": dict(self._level.parents),
+                "rows": self._level.rows,
+                "historical": self._history[0] and self._history[0].name,
+            },
         )
         self._level.rows += task.rows
         return fit.fit(self._level.model, task)

@@ -8,6 +8,7 @@ same numbers as an uninterrupted one.
 
 import dataclasses
 import json
+import logging
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -44,6 +45,9 @@ class Task:
     tensorboard: pathlib.Path | None = None
     # Whether the window has a progress bar of its own.
     bar: bool = True
+    # What the model comes from, as JSON-ready values. A state that began from
+    # something else, such as an older CPM, is not taken up.
+    start: dict = dataclasses.field(default_factory=dict)
 
 
 def fit(model: CTRModel, task: Task) -> list[dict]:
@@ -57,7 +61,8 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
     done = recorder.restore(variables)
     model.loss_metric.reset_states()
     recorder.resume_metric(model)
-    if task.rows:
+    # Keras refuses the empty rest of a window killed after its last step.
+    if done * task.batch_size < task.rows:
         model.fit(
             task.stream(done),
             epochs=1,
@@ -106,6 +111,10 @@ class _Recorder(keras.callbacks.Callback):
         if states:
             path = self._task.progress / states[-1]
             manifest = store.verify(path, _KIND)
+            if manifest.config != {"start": self._task.start}:
+                logging.warning("%s began otherwise: it is dropped", path)
+                shutil.rmtree(self._task.progress)
+                return 0
             values = checkpoint.read(path / _STATE)
             warm_start.restore(variables, values, str(path))
             self.step = manifest.metrics["step"]
@@ -164,6 +173,7 @@ class _Recorder(keras.callbacks.Callback):
         metric = [float(v) for v in self.model.loss_metric.variables]
         manifest = store.Manifest(
             kind=_KIND,
+            config={"start": self._task.start},
             metrics={"step": self.step, "curve": self.curve, "metric": metric},
         )
         path = self._task.progress / f"{self.step:09d}"

@@ -13,7 +13,7 @@ from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.training import fit, levels, workdir
-from ecdctr_tf.transfer import historical, snapshots
+from ecdctr_tf.transfer import historical, snapshots, warm_start
 
 NATURAL = "natural"
 
@@ -111,6 +111,12 @@ def _fit(data, run, stage, level, window, names) -> list[dict]:
     """Fit a level on a window of natural logs; return the curve."""
     training = stage.training
     model = level.model
+    rows = data.rows(NATURAL, window)
+    if not rows:
+        raise ValueError(
+            f"{data.path / NATURAL} has no rows in {window}: there is nothing "
+            "to train on. Ask for a window with rows (--start, --end)."
+        )
 
     def stream(skip):
         return streams.batches(
@@ -127,11 +133,12 @@ def _fit(data, run, stage, level, window, names) -> list[dict]:
     task = fit.Task(
         label=f"{names[-2]} {window}",
         stream=stream,
-        rows=data.rows(NATURAL, window) * training.passes,
+        rows=rows * training.passes,
         batch_size=training.batch_size,
         checkpoint_steps=training.checkpoint_steps,
         progress=run.progress(*names),
         tensorboard=run.tensorboard(*names),
+        start={"parents": level.parents, "rows": level.rows},
     )
     return fit.fit(model, task)
 
@@ -267,6 +274,9 @@ def _start_tables(data, run, level, window, path) -> None:
             window.first,
         )
         return
+    manifest = store.read_manifest(snapshot, snapshots.KIND)
+    historical.check_before(manifest, window.first, snapshot)
+    warm_start.check_ids(manifest, data.id_spaces, snapshot)
     for name, table in snapshots.read(snapshot).items():
         if name not in level.model.embedding.tables:
             continue

@@ -33,9 +33,16 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     first = schedule.ctr_first or windows.day_name(
         windows.day_number(ads.first) + schedule.catch_up_days
     )
-    ctr = windows.Window(first, schedule.ctr_last or ads.last)
+    ctr = _window(
+        "A-CTR",
+        "ctr_first, ctr_last or catch_up_days",
+        first,
+        schedule.ctr_last or ads.last,
+    )
     before = windows.day_name(windows.day_number(first) - 1)
-    tpm = windows.Window(
+    tpm = _window(
+        "TPM",
+        "tpm_first, tpm_last or ctr_first",
         schedule.tpm_first or natural.first,
         schedule.tpm_last or min(before, natural.last),
     )
@@ -46,6 +53,17 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     )
 
 
+def _window(level: str, fields: str, first: str, last: str) -> windows.Window:
+    """Return a window; the error says whose it is and what sets it."""
+    try:
+        return windows.Window(first, last)
+    except ValueError as error:
+        raise ValueError(
+            f"The schedule leaves the {level} no window: {error}. Set "
+            f"schedule.{fields}."
+        ) from error
+
+
 def _cpm_windows(
     schedule: configs.ScheduleConfig,
     natural: windows.Window,
@@ -54,7 +72,14 @@ def _cpm_windows(
     """Return the window before the first scored day, then each refresh's."""
     last = windows.day_number(ctr.first) - 1
     first = max(last - schedule.cpm_days + 1, windows.day_number(natural.first))
-    found = [windows.Window(windows.day_name(first), windows.day_name(last))]
+    found = [
+        _window(
+            "CPM",
+            "ctr_first",
+            windows.day_name(first),
+            windows.day_name(last),
+        )
+    ]
     if schedule.cpm_every:
         end = windows.day_number(ctr.last) - 1
         while last + schedule.cpm_every <= end:

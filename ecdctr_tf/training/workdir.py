@@ -1,7 +1,6 @@
 """The work directory: where each level publishes and finds what it needs."""
 
 import dataclasses
-import json
 import pathlib
 
 from ecdctr_tf import config as configs
@@ -47,21 +46,28 @@ class Workdir:
         """Take up a run: keep its config, or compare it with the one kept.
 
         Raises:
-          ValueError: the run was begun with another config.
+          ValueError: the run was begun with another config, or that one
+            cannot be read.
         """
         file = self.path / "config.json"
         if not file.exists():
             store.write_text(file, config.to_json())
             return
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        asked = json.loads(config.to_json())
+        try:
+            kept = dataclasses.asdict(configs.Config.from_json(file))
+        except ValueError as error:
+            raise ValueError(
+                f"The config that {self.path} was begun with cannot be read: "
+                f"{error}. Put back the config.json of one of its artefacts, "
+                "or use another --workdir."
+            ) from error
         differing = sorted(
-            f"{name}.{field}" if isinstance(value, dict) else name
-            for name, value in asked.items()
+            f"{name}.{field}" if field else name
+            for name, value in dataclasses.asdict(config).items()
             if name not in _MAY_CHANGE
-            for field in (value if isinstance(value, dict) else [None])
-            if (value != kept.get(name))
-            and (field is None or value[field] != kept[name].get(field))
+            for field in (value if isinstance(value, dict) else [""])
+            if (value[field] if field else value)
+            != (kept[name][field] if field else kept[name])
         )
         if differing:
             raise ValueError(

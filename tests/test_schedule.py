@@ -1,0 +1,165 @@
+import pytest
+
+from ecdctr_tf import config as configs
+from ecdctr_tf.training import schedule
+from ecdctr_tf.windows import Window
+
+
+class Days:
+    """A data directory of which only the days are known."""
+
+    def __init__(self, natural: tuple, ads: tuple):
+        self._windows = {"natural": Window(*natural), "ads": Window(*ads)}
+
+    def window(self, domain):
+        return self._windows[domain]
+
+
+# Natural logs from January to April, ads in the last ten days of April.
+SPRING = Days(("2024-01-15", "2024-04-30"), ("2024-04-21", "2024-04-30"))
+
+
+def plan(data=SPRING, **fields):
+    return schedule.plan(data, configs.ScheduleConfig(**fields))
+
+
+def test_defaults_cover_all_days():
+    found = plan()
+    # 15 January to 20 April are 97 days: three times 30 and 7.
+    assert found.tpm == [
+        Window("2024-01-15", "2024-02-13"),
+        Window("2024-02-14", "2024-03-14"),
+        Window("2024-03-15", "2024-04-13"),
+        Window("2024-04-14", "2024-04-20"),
+    ]
+    # The week before the first scored day.
+    assert found.cpm == [Window("2024-04-14", "2024-04-20")]
+    assert found.ctr == [
+        Window(f"2024-04-{day}", f"2024-04-{day}") for day in range(21, 31)
+    ]
+
+
+def test_tpm_by_months_cuts_the_first_and_the_last():
+    assert plan(tpm_days=0).tpm == [
+        Window("2024-01-15", "2024-01-31"),
+        Window("2024-02-01", "2024-02-29"),
+        Window("2024-03-01", "2024-03-31"),
+        Window("2024-04-01", "2024-04-20"),
+    ]
+
+
+def test_dates_given_are_taken():
+    found = plan(
+        tpm_first="2024-02-01",
+        tpm_last="2024-02-10",
+        tpm_days=5,
+        cpm_days=2,
+        ctr_first="2024-04-25",
+        ctr_last="2024-04-26",
+    )
+    assert found.tpm == [
+        Window("2024-02-01", "2024-02-05"),
+        Window("2024-02-06", "2024-02-10"),
+    ]
+    assert found.cpm == [Window("2024-04-23", "2024-04-24")]
+    assert found.ctr == [
+        Window("2024-04-25", "2024-04-25"),
+        Window("2024-04-26", "2024-04-26"),
+    ]
+
+
+def test_catch_up_days_come_before_the_first_scored_day():
+    found = plan(catch_up_days=3)
+    assert found.ctr[0] == Window("2024-04-24", "2024-04-24")
+    assert found.cpm == [Window("2024-04-17", "2024-04-23")]
+    assert found.tpm[-1].last == "2024-04-23"
+    # A first day that is given stays, however many days it catches up on.
+    first = plan(catch_up_days=3, ctr_first="2024-04-22").ctr[0].first
+    assert first == "2024-04-22"
+
+
+def test_cpm_every_refreshes_on_the_days_since_the_last():
+    found = plan(cpm_every=4).cpm
+    assert found == [
+        Window("2024-04-14", "2024-04-20"),
+        Window("2024-04-21", "2024-04-24"),
+        # The next one would end on the 32nd; nothing scored comes after it.
+        Window("2024-04-25", "2024-04-28"),
+    ]
+
+
+def test_cpm_is_refreshed_for_a_scored_day_only():
+    """A CPM up to the 29th is of use on the 30th, one up to the 30th not."""
+    assert plan(cpm_every=9).cpm[-1] == Window("2024-04-21", "2024-04-29")
+    assert len(plan(cpm_every=10).cpm) == 1
+
+
+def test_cpm_window_begins_with_the_natural_logs_at_the_earliest():
+    data = Days(("2024-04-19", "2024-04-30"), ("2024-04-21", "2024-04-30"))
+    assert plan(data).cpm == [Window("2024-04-19", "2024-04-20")]
+
+
+def test_ctr_days_make_windows_of_which_the_last_may_be_shorter():
+    assert plan(ctr_days=4).ctr == [
+        Window("2024-04-21", "2024-04-24"),
+        Window("2024-04-25", "2024-04-28"),
+        Window("2024-04-29", "2024-04-30"),
+    ]
+
+
+def test_tpm_ends_with_the_natural_logs_where_ads_go_on():
+    data = Days(("2024-01-01", "2024-01-10"), ("2024-02-01", "2024-02-02"))
+    assert plan(data).tpm == [Window("2024-01-01", "2024-01-10")]
+
+
+@pytest.mark.parametrize("field", ["tpm_first", "tpm_last", "ctr_last"])
+@pytest.mark.parametrize("date", ["2024-02-30", "2024-1-15", "soon"])
+def test_bad_date_raises(field, date):
+    with pytest.raises(
+        ValueError, match=rf"written YYYY-MM-DD. Received: '{date}'.*{field}"
+    ):
+        plan(**{field: date})
+
+
+def test_bad_first_scored_day_raises():
+    with pytest.raises(ValueError, match="A-CTR.*'2024-04-31'.*ctr_first"):
+        plan(ctr_first="2024-04-31")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"ctr_first": "2024-04-29", "ctr_last": "2024-04-28"},
+            "A-CTR no window.*first=2024-04-29, last=2024-04-28. Set "
+            "schedule.ctr_first, ctr_last or catch_up_days",
+        ),
+        # More days to catch up on than there are ads.
+        (
+            {"catch_up_days": 10},
+            "A-CTR no window.*first=2024-05-01, last=2024-04-30.*catch_up_days",
+        ),
+        (
+            {"tpm_first": "2024-03-01", "tpm_last": "2024-02-01"},
+            "TPM no window.*first=2024-03-01, last=2024-02-01.*tpm_first",
+        ),
+        # Scored from the first natural day on: nothing to pre-train on.
+        (
+            {"ctr_first": "2024-01-15"},
+            "TPM no window.*first=2024-01-15, last=2024-01-14.*ctr_first",
+        ),
+        (
+            {"ctr_first": "2024-01-14", "tpm_last": "2024-01-20"},
+            "CPM no window.*last=2024-01-13. Set schedule.ctr_first",
+        ),
+    ],
+)
+def test_dates_in_the_wrong_order_raise(fields, message):
+    with pytest.raises(ValueError, match=message):
+        plan(**fields)
+
+
+def test_domain_without_days_raises(tiny_data, tmp_path):
+    (tiny_data.path / "ads").rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="ads holds no days"):
+        plan(tiny_data)
