@@ -1,0 +1,461 @@
+"""Days of ads in a small world: scored, then trained on, then published."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import presets, store
+from ecdctr_tf.training import daily, fit, levels, pretrain
+from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf.transfer import checkpoint
+from ecdctr_tf.windows import Window
+from tests import training_world
+
+CONFIG = training_world.SMALL_CONFIG
+ROWS = training_world.SMALL_ADS_ROWS
+# Ads rows of a day in steps of eight.
+DAY_STEPS = ROWS // CONFIG.ctr.batch_size
+USERS = "embedding/tables/user/embeddings"
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+def day(number: int) -> str:
+    return f"2024-01-{number:02d}"
+
+
+def days(first: int, last: int) -> list[Window]:
+    return [Window(day(n), day(n)) for n in range(first, last + 1)]
+
+
+def settings(*assignments, config=CONFIG) -> configs.Config:
+    return configs.override(config, list(assignments))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("daily")
+
+
+@pytest.fixture(scope="module")
+def data(place):
+    return training_world.small_data(place / "data")
+
+
+@pytest.fixture(scope="module")
+def begun(place, data):
+    """TPM on days 1 and 2, its table, and an E-CDCTR CPM on days 3 and 4."""
+    run = Workdir(place / "begun")
+    pretrain.train_tpm(data, run, CONFIG, Window(day(1), day(2)))
+    pretrain.aggregate(run, CONFIG, [day(2)])
+    pretrain.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(3), day(4)))
+    return run
+
+
+@pytest.fixture(scope="module")
+def scored(place, data, begun):
+    """Days 5 and 6 on top."""
+    return train(data, copy(begun, place / "scored"), days(5, 6))
+
+
+def copy(run: Workdir, path) -> Workdir:
+    shutil.copytree(run.path, path)
+    return Workdir(path)
+
+
+def train(data, run, parts, config=CONFIG, name="e_cdctr") -> Workdir:
+    """Go through days in a new trainer, as a new process does."""
+    daily.DailyTrainer(data, run, config, name).run(parts)
+    return run
+
+
+def scores(run, number, name="e_cdctr") -> dict:
+    with np.load(run.ctr(name) / day(number) / daily.SCORES) as file:
+        return {key: file[key] for key in file.files}
+
+
+def manifest(run, number, name="e_cdctr") -> store.Manifest:
+    return store.read_manifest(run.ctr(name) / day(number), "ctr")
+
+
+def weights(run, number, file=levels.WEIGHTS) -> dict:
+    return checkpoint.read(run.ctr("e_cdctr") / day(number) / file)
+
+
+def score_with(data, run, path, kind, number, window=None) -> np.ndarray:
+    """Return a published model's probabilities of clicks on a day."""
+    _, history = pretrain.newest_history(data, run, day(number))
+    stage = configs.ctr_config(CONFIG)
+    level = pretrain.load(data, CONFIG, stage, path, kind, history)
+    window = window or Window(day(number), day(number))
+    return daily.score(level.model, data, window)["ctr"]
+
+
+def test_the_first_day_is_scored_by_the_cpm(data, begun, scored):
+    cpm = begun.cpm("e_cdctr") / day(4)
+    expected = score_with(data, begun, cpm, "cpm", 5)
+    np.testing.assert_allclose(scores(scored, 5)["ctr"], expected, atol=1e-6)
+
+
+def test_a_day_is_scored_before_it_is_trained_on(data, scored):
+    """By the model of the day before, and not by its own."""
+    found = scores(scored, 6)["ctr"]
+    before, after = (scored.ctr("e_cdctr") / day(n) for n in (5, 6))
+    expected = score_with(data, scored, before, "ctr", 6)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    other = score_with(data, scored, after, "ctr", 6)
+    assert np.abs(found - other).max() > 1e-4
+
+
+def test_scores_are_of_the_rows_in_the_order_of_the_files(data, scored):
+    from ecdctr_tf.input import streams
+
+    columns = streams.read_columns(data, "ads", Window(day(6), day(6)))
+    found = scores(scored, 6)
+    np.testing.assert_array_equal(found["click"], columns["click"])
+    np.testing.assert_array_equal(found["user"], columns["user_id"])
+    np.testing.assert_array_equal(found["item"], columns["item_id"])
+    assert found["ctr"].dtype == np.float32
+
+
+def test_a_user_first_seen_on_the_scored_day_is_unknown(data, scored):
+    """The vocabulary of the day before ends before row 0's user."""
+    assert manifest(scored, 5).ids["user"]["rows"] == 12 + 5
+    assert scores(scored, 6)["user"][0] == 12 + 5
+
+
+def test_metrics_of_a_day_are_those_of_its_scores(scored):
+    found = manifest(scored, 6).metrics
+    clicked, p = scores(scored, 6)["click"], scores(scored, 6)["ctr"]
+    p = p.astype(np.float64)
+    pairs = [
+        (a > b) + 0.5 * (a == b)
+        for a in p[clicked == 1]
+        for b in p[clicked == 0]
+    ]
+    assert found["auc"] == pytest.approx(np.mean(pairs), abs=1e-9)
+    losses = -np.log(np.where(clicked == 1, p, 1 - p))
+    assert found["log_loss"] == pytest.approx(losses.mean(), abs=1e-6)
+    assert (found["rows"], found["clicks"]) == (ROWS, clicked.sum())
+    assert found["trained_rows"] == ROWS
+
+
+def test_a_new_process_goes_on_with_the_same_weights(
+    data, begun, scored, tmp_path
+):
+    run = copy(begun, tmp_path / "run")
+    for part in days(5, 6):
+        train(data, run, [part])
+    for file in (levels.WEIGHTS, levels.OPTIMIZER):
+        expected, found = weights(scored, 6, file), weights(run, 6, file)
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(
+                found[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+            )
+
+
+def test_optimizer_state_is_carried_over_days(scored):
+    """The CPM's does not come along: the first day starts at step 0."""
+    steps = [
+        int(weights(scored, n, levels.OPTIMIZER)["dense_optimizer/0"])
+        for n in (5, 6)
+    ]
+    assert steps == [DAY_STEPS, 2 * DAY_STEPS]
+    # Moments of users who had no ads on day 6 are those of day 5.
+    away = [u for u in range(1, 17) if u not in scores(scored, 6)["user"]]
+    before, after = (weights(scored, n, levels.OPTIMIZER) for n in (5, 6))
+    shape = weights(scored, 5)[USERS].shape
+    slots = [
+        name
+        for name, value in before.items()
+        if name.startswith("table_optimizer") and value.shape == shape
+    ]
+    assert slots
+    for name in slots:
+        np.testing.assert_array_equal(after[name][away], before[name][away])
+    assert any(np.any(before[name][1:17]) for name in slots)
+
+
+def test_published_days_are_left_alone(data, scored):
+    before = training_world.tree(scored.path)
+    train(data, scored, days(5, 6))
+    assert training_world.tree(scored.path) == before
+
+
+def test_tables_grow_by_row_into_a_larger_model(data, begun, tmp_path):
+    """Sixty users come on day 6, more than there is room for."""
+    grown = training_world.small_data(tmp_path / "data", jump=day(6))
+    run = train(grown, copy(begun, tmp_path / "run"), days(5, 6))
+    before, after = weights(run, 5)[USERS], weights(run, 6)[USERS]
+    assert len(before) == 24
+    assert len(after) >= 12 + 6 + 60
+    assert manifest(run, 6).ids["user"]["rows"] == 12 + 6 + 60
+    users = scores(run, 6)["user"]
+    away = [u for u in range(1, 17) if u not in users]
+    assert away
+    np.testing.assert_array_equal(after[away], before[away])
+    # New users are learned on their first day: fresh rows are below 0.05.
+    new = users[users >= len(before)]
+    assert len(new) > 3
+    untouched = np.setdiff1d(np.arange(24, 78), new)
+    assert np.abs(after[untouched]).max() <= 0.05
+    fresh = levels.build(
+        grown,
+        CONFIG,
+        configs.ctr_config(CONFIG),
+        "ctr",
+        grown.table_rows(day(6)),
+        pretrain.newest_history(grown, run, day(6))[1],
+    )
+    start = fresh.embedding.tables["user"].embeddings.numpy()
+    np.testing.assert_array_equal(after[untouched], start[untouched])
+    assert np.all(np.any(after[new] != start[new], axis=1))
+    # The optimizer goes on counting.
+    steps = weights(run, 6, levels.OPTIMIZER)["dense_optimizer/0"]
+    assert int(steps) == 2 * DAY_STEPS
+
+
+def test_grow_keeps_scores_and_state(data, begun):
+    """Within the room there is, and beyond it."""
+    stage = configs.cpm_config(CONFIG)
+    path = begun.cpm("e_cdctr") / day(4)
+    _, history = pretrain.newest_history(data, begun, day(5))
+    level = pretrain.load(data, CONFIG, stage, path, "cpm", history)
+    window = Window(day(3), day(3))
+    expected = daily.score(level.model, data, window)["ctr"]
+    for users, larger in ((24, False), (80, True)):
+        model = level.model
+        old = {n: v.numpy() for n, v in fit.optimizer_state(model).items()}
+        levels.grow(data, CONFIG, stage, level, {"user": users, "item": 9})
+        assert (level.model is not model) == larger
+        assert level.table_rows["user"] == users
+        found = daily.score(level.model, data, window)["ctr"]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        new = fit.optimizer_state(level.model)
+        assert list(new) == list(old)
+        for name, value in old.items():
+            kept = new[name].numpy()
+            if value.ndim:
+                kept = kept[: len(value)]
+            np.testing.assert_array_equal(kept, value, err_msg=name)
+
+
+def newer_cpm(data, run) -> None:
+    pretrain.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(5), day(6)))
+
+
+def test_a_newer_cpm_starts_the_a_ctr_anew(data, scored, tmp_path):
+    """With two days to catch up on; the day after goes on from there."""
+    run = copy(scored, tmp_path / "run")
+    newer_cpm(data, run)
+    train(data, run, days(7, 8), settings("schedule.catch_up_days=2"))
+    assert [manifest(run, n).rows for n in (5, 6)] == [ROWS, 2 * ROWS]
+    assert [manifest(run, n).rows for n in (7, 8)] == [3 * ROWS, 4 * ROWS]
+    assert manifest(run, 6).parents["cpm"]["path"].endswith(day(4))
+    for n in (7, 8):
+        assert manifest(run, n).parents["cpm"]["path"].endswith(day(6))
+    report = run.ctr("e_cdctr") / day(7) / "restore.json"
+    assert json.loads(report.read_text())["source"] == f"e_cdctr/cpm/{day(6)}"
+    assert not (run.ctr("e_cdctr") / day(8) / "restore.json").exists()
+    steps = weights(run, 7, levels.OPTIMIZER)["dense_optimizer/0"]
+    assert int(steps) == 3 * DAY_STEPS
+    # A CPM of the scored day or later is for the days after it.
+    assert manifest(scored, 6).parents["cpm"]["path"].endswith(day(4))
+
+
+def test_a_day_killed_under_an_older_cpm_starts_anew(data, scored, tmp_path):
+    """What was under way then is of another model; it is not taken up."""
+    config = settings("ctr.checkpoint_steps=1")
+    run = copy(scored, tmp_path / "run")
+    plain = copy(scored, tmp_path / "plain")
+
+    def die(self, logs=None):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit._Recorder, "on_train_end", die)
+        with pytest.raises(Killed):
+            train(data, run, days(7, 7), config)
+    assert list(run.path.glob(".progress/e_cdctr/ctr/*/*/state.index"))
+    for each in (run, plain):
+        newer_cpm(data, each)
+        train(data, each, days(7, 7), config)
+    expected, found = weights(plain, 7), weights(run, 7)
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            found[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+        )
+
+
+def test_a_killed_day_is_taken_up(data, begun, scored, tmp_path):
+    """Its scores and its weights are those of a day that went through."""
+    config = settings("ctr.checkpoint_steps=1")
+    run = copy(begun, tmp_path / "run")
+
+    def die(self, logs=None):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit._Recorder, "on_train_end", die)
+        with pytest.raises(Killed):
+            train(data, run, days(5, 5), config)
+    assert not store.dated(run.ctr("e_cdctr"))
+    train(data, run, days(5, 5), config)
+    for name, value in scores(scored, 5).items():
+        np.testing.assert_allclose(scores(run, 5)[name], value, atol=1e-6)
+    for name, value in weights(scored, 5).items():
+        np.testing.assert_allclose(
+            weights(run, 5)[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+        )
+    assert manifest(run, 5).rows == ROWS
+
+
+def test_replay_goes_through_past_days_again(data, begun, tmp_path):
+    run = train(
+        data,
+        copy(begun, tmp_path / "run"),
+        days(5, 5),
+        settings("ctr.replay_days=2"),
+    )
+    assert manifest(run, 5).metrics["trained_rows"] == 3 * ROWS
+    assert manifest(run, 5).metrics["rows"] == ROWS
+    assert manifest(run, 5).window == Window(day(5), day(5))
+    curve = json.loads((run.ctr("e_cdctr") / day(5) / "curve.json").read_text())
+    assert curve[-1]["rows"] == 3 * ROWS
+
+
+def test_newer_history_is_taken_up(data, begun, scored, tmp_path):
+    """By a trainer that goes on and by a new one alike."""
+    going = copy(begun, tmp_path / "going")
+    trainer = daily.DailyTrainer(data, going, CONFIG, "e_cdctr")
+    trainer.run(days(5, 6))
+    new = copy(scored, tmp_path / "new")
+    for run in (going, new):
+        pretrain.train_tpm(data, run, CONFIG, Window(day(3), day(6)))
+        pretrain.aggregate(run, CONFIG, [day(2), day(6)])
+    trainer.run(days(7, 7))
+    train(data, new, days(7, 7))
+    found = [scores(run, 7)["ctr"] for run in (going, new)]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    without = train(data, copy(scored, tmp_path / "without"), days(7, 7))
+    assert np.abs(found[0] - scores(without, 7)["ctr"]).max() > 1e-4
+    for run in (going, new):
+        paths = [manifest(run, n).parents["historical"]["path"] for n in (6, 7)]
+        assert [path[-10:] for path in paths] == [day(2), day(6)]
+
+
+def test_statistics_are_estimated_on_past_days_only(
+    data, begun, tmp_path, monkeypatch
+):
+    seen = {}
+
+    def spy(model, dataset):
+        dataset = list(dataset)
+        seen["days"] = {int(d) for inputs, _ in dataset for d in inputs["day"]}
+        variables = checkpoint.named_variables(model.parts())
+        before = {n: v.numpy() for n, v in variables.items()}
+        adapt(model, dataset)
+        seen["changed"] = {
+            n.split("/")[-1]
+            for n, v in variables.items()
+            if np.any(v.numpy() != before[n])
+        }
+
+    adapt = daily.adapt_statistics
+    monkeypatch.setattr(daily, "adapt_statistics", spy)
+    config = settings(
+        "warm_start.batch_norm=statistics", "schedule.catch_up_days=2"
+    )
+    train(data, copy(begun, tmp_path / "run"), days(5, 5), config)
+    # Days 3 and 4 of January 2024 since 1970-01-01.
+    assert seen["days"] == {19725, 19726}
+    assert seen["changed"] == {"moving_mean", "moving_variance"}
+
+
+def test_statistics_without_past_days_raise(data, begun, tmp_path):
+    config = settings("warm_start.batch_norm=statistics")
+    run = copy(begun, tmp_path / "run")
+    with pytest.raises(
+        ValueError, match=f"ads from before {day(5)}.*schedule.catch_up_days"
+    ):
+        train(data, run, days(5, 5), config)
+
+
+def test_windows_of_days_are_scored_as_a_whole(data, begun, tmp_path):
+    run = copy(begun, tmp_path / "run")
+    window = Window(day(5), day(6))
+    train(data, run, [window])
+    assert store.dated(run.ctr("e_cdctr")) == [day(6)]
+    cpm = begun.cpm("e_cdctr") / day(4)
+    expected = score_with(data, begun, cpm, "cpm", 5, window)
+    found = scores(run, 6)["ctr"]
+    assert len(found) == 2 * ROWS
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert manifest(run, 6).window == window
+
+
+def test_a_day_without_rows_is_passed_over(tmp_path):
+    """Alone, and among the days to catch up on."""
+    data = training_world.small_data(tmp_path / "data", empty=day(6))
+    config = presets.variant(settings("schedule.catch_up_days=2"), "ads_only")
+    run = Workdir(tmp_path / "run")
+    train(data, run, days(6, 7), config, "ads_only")
+    assert store.dated(run.ctr("ads_only")) == [day(7)]
+    # Day 5 to catch up on, and day 7.
+    assert manifest(run, 7, "ads_only").rows == 2 * ROWS
+
+
+def test_ads_only_needs_no_other_level(data, tmp_path):
+    config = presets.variant(CONFIG, "ads_only")
+    config = dataclasses.replace(
+        config, ads_only=dataclasses.replace(config.ads_only, batch_size=4)
+    )
+    run = train(data, Workdir(tmp_path / "run"), days(5, 5), config, "ads_only")
+    found = manifest(run, 5, "ads_only")
+    assert found.parents == {}
+    assert not (run.ctr("ads_only") / day(5) / "restore.json").exists()
+    # Trained as `ads_only` says, not as `ctr` does.
+    path = run.ctr("ads_only") / day(5) / levels.OPTIMIZER
+    assert int(checkpoint.read(path)["dense_optimizer/0"]) == ROWS // 4
+
+
+def test_missing_cpm_raises(data, begun, tmp_path):
+    run = copy(begun, tmp_path / "run")
+    before = training_world.tree(run.path)
+    with pytest.raises(
+        FileNotFoundError, match=f"no CPM from before {day(4)}.*--stage=cpm"
+    ):
+        train(data, run, days(4, 4))
+    assert training_world.tree(run.path) == before
+
+
+def test_missing_history_raises(data, begun, tmp_path):
+    run = copy(begun, tmp_path / "run")
+    shutil.rmtree(run.historical)
+    with pytest.raises(
+        FileNotFoundError, match="historical holds nothing.*--stage=aggregate"
+    ):
+        train(data, run, days(5, 5))
+
+
+def test_days_that_are_not_there_raise_before_anything_is_done(data, tmp_path):
+    run = Workdir(tmp_path / "run")
+    with pytest.raises(ValueError, match="lacks 2024-01-09 of the window"):
+        train(data, run, days(8, 9), name="ads_only")
+    assert not run.path.exists()
+
+
+def test_too_little_restored_raises(data, begun, tmp_path):
+    """`full` leaves batch norm as it is, so not everything came along."""
+    config = settings("warm_start.batch_norm=full", "warm_start.min_restored=1")
+    run = copy(begun, tmp_path / "run")
+    with pytest.raises(ValueError, match="Only .*% of the A-CTR's weights"):
+        train(data, run, days(5, 5), config)
+    assert not store.dated(run.ctr("e_cdctr"))

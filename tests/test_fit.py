@@ -1,0 +1,297 @@
+"""A window is fitted, interrupted and taken up again in one process."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import store
+from ecdctr_tf.input import streams
+from ecdctr_tf.training import fit, levels
+from ecdctr_tf.transfer import checkpoint
+from ecdctr_tf.windows import Window
+
+WINDOW = Window("2024-01-01", "2024-01-03")
+# 60 rows twice, 8 at a time.
+STEPS = 15
+BATCH = 8
+CONFIG = configs.Config(
+    model=configs.ModelConfig(
+        embedding_dim=3, hidden_units=(4,), history=False
+    ),
+    cpm=configs.TrainingConfig(batch_size=BATCH, passes=2),
+)
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+def new_model(data):
+    stage = configs.cpm_config(CONFIG)
+    return levels.build(
+        data, CONFIG, stage, "cpm", data.table_rows(WINDOW.last)
+    )
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """The model that `fresh` gives, once it is built."""
+    return {}
+
+
+@pytest.fixture
+def fresh(pool, tiny_data):
+    """Return a function that gives a model as new: one, put back each time."""
+
+    def give():
+        if not pool:
+            pool["model"] = new_model(tiny_data)
+            pool["state"] = state(pool["model"])
+        for name, variable in variables(pool["model"]).items():
+            variable.assign(pool["state"][name])
+        return pool["model"]
+
+    return give
+
+
+def new_task(data, progress, **fields) -> fit.Task:
+    """Return a task on all natural rows, twice, with fields of one's own."""
+
+    def stream(skip):
+        return streams.batches(
+            data, "natural", WINDOW, BATCH, seed=1, passes=2, skip=skip
+        )
+
+    task = fit.Task("window", stream, 120, BATCH, 4, progress, bar=False)
+    return dataclasses.replace(task, **fields)
+
+
+def kill(model, task, steps):
+    """Fit, but die once that many steps are done, before they are recorded."""
+    left = [steps]
+
+    def die(self, batch, logs=None):
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        record(self, batch, logs)
+
+    record = fit._Recorder.on_train_batch_end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit._Recorder, "on_train_batch_end", die)
+        with pytest.raises(Killed):
+            fit.fit(model, task)
+
+
+def variables(model) -> dict:
+    """Return weights and optimizer state by name."""
+    return {
+        **checkpoint.named_variables(model.parts()),
+        **fit.optimizer_state(model),
+    }
+
+
+def state(model) -> dict[str, np.ndarray]:
+    """Return the values of `variables`."""
+    return {name: v.numpy() for name, v in variables(model).items()}
+
+
+def assert_same(found: dict, expected: dict):
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            found[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+        )
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """State and curve of a window that nobody disturbed, once made."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(finished, fresh, tiny_data, tmp_path):
+    if not finished:
+        model = fresh()
+        task = new_task(tiny_data, tmp_path / "undisturbed")
+        finished["curve"] = fit.fit(model, task)
+        finished["state"] = state(model)
+    return finished
+
+
+def test_resumed_equals_undisturbed(undisturbed, fresh, tiny_data, tmp_path):
+    progress = tmp_path / "progress"
+    task = new_task(tiny_data, progress)
+    kill(fresh(), task, 7)
+    assert store.dated(progress) == ["000000004"]
+    kill(fresh(), task, 6)
+    assert store.dated(progress) == ["000000008"]
+    # As in a process of its own, with nothing left but the files.
+    model = new_model(tiny_data)
+    skipped = []
+    curve = fit.fit(
+        model,
+        dataclasses.replace(
+            task, stream=lambda skip: skipped.append(skip) or task.stream(skip)
+        ),
+    )
+    # The steps before are not done again.
+    assert skipped == [8]
+    assert_same(state(model), undisturbed["state"])
+    assert [p["step"] for p in curve] == list(range(1, STEPS + 1))
+    np.testing.assert_allclose(
+        [p["loss"] for p in curve],
+        [p["loss"] for p in undisturbed["curve"]],
+        atol=1e-6,
+    )
+    assert not progress.exists()
+
+
+def test_running_loss_is_taken_up(
+    undisturbed, fresh, tiny_data, tmp_path, monkeypatch
+):
+    """A point of the curve may lie across the moment of the kill."""
+    monkeypatch.setattr(fit, "_CURVE_POINTS", 2)
+    task = new_task(tiny_data, tmp_path / "progress")
+    kill(fresh(), task, 11)
+    curve = fit.fit(fresh(), task)
+    assert [p["step"] for p in curve] == [7, 14, 15]
+    losses = [p["loss"] for p in undisturbed["curve"]]
+    expected = [np.mean(losses[:7]), np.mean(losses[7:14]), losses[14]]
+    np.testing.assert_allclose([p["loss"] for p in curve], expected, atol=1e-6)
+
+
+def test_killed_after_the_last_step_is_finished(
+    undisturbed, fresh, tiny_data, tmp_path, monkeypatch
+):
+    """The state of the last step leaves no batch to fit."""
+
+    def die(self, logs=None):
+        raise Killed
+
+    task = new_task(tiny_data, tmp_path / "progress", checkpoint_steps=STEPS)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit._Recorder, "on_train_end", die)
+        with pytest.raises(Killed):
+            fit.fit(fresh(), task)
+    assert store.dated(task.progress) == [f"{STEPS:09d}"]
+    model = fresh()
+    curve = fit.fit(model, task)
+    assert_same(state(model), undisturbed["state"])
+    assert len(curve) == len(undisturbed["curve"])
+    assert not task.progress.exists()
+
+
+def test_state_of_another_start_is_not_taken_up(
+    undisturbed, fresh, tiny_data, tmp_path
+):
+    """As when a newer CPM was published while the A-CTR was down."""
+    task = new_task(tiny_data, tmp_path / "progress", start={"rows": 5})
+    other = fresh()
+    other.head.bias.assign([3.0])
+    kill(other, task, 7)
+    model = fresh()
+    curve = fit.fit(model, dataclasses.replace(task, start={"rows": 6}))
+    assert_same(state(model), undisturbed["state"])
+    assert curve == undisturbed["curve"]
+
+
+def test_curve_is_the_mean_log_loss_since_the_point_before(
+    fresh, tiny_data, tmp_path, monkeypatch
+):
+    """Recomputed row by row, in NumPy, from logits before each step."""
+    monkeypatch.setattr(fit, "_CURVE_POINTS", 4)
+    task = new_task(tiny_data, tmp_path / "progress")
+    curve = fit.fit(fresh(), task)
+    twin = fresh()
+    # Every third of 15 steps, and 120 rows in all.
+    assert [p["step"] for p in curve] == [3, 6, 9, 12, 15]
+    assert [p["rows"] for p in curve] == [24, 48, 72, 96, 120]
+
+    losses = []
+    for inputs, clicks in task.stream(0):
+        # The gradient step sees batch norm in training mode.
+        before = state(twin)
+        logits = twin(inputs, training=True).numpy().astype(np.float64)
+        for name, variable in variables(twin).items():
+            variable.assign(before[name])
+        p = 1 / (1 + np.exp(-logits))
+        y = clicks.numpy()
+        losses += list(-y * np.log(p) - (1 - y) * np.log(1 - p))
+        twin.train_on_batch(inputs, clicks)
+    expected = [np.mean(losses[i : i + 24]) for i in range(0, 120, 24)]
+    np.testing.assert_allclose([p["loss"] for p in curve], expected, atol=1e-5)
+
+
+def test_the_last_partial_batch_counts_by_its_rows(fresh, tiny_data, tmp_path):
+    """Of 60 rows, 32 and 28: the second loss is a mean over 28."""
+    stream = streams.batches(tiny_data, "natural", WINDOW, 32, seed=1)
+    task = new_task(
+        tiny_data,
+        tmp_path / "progress",
+        stream=lambda skip: stream.skip(skip),
+        rows=60,
+        batch_size=32,
+    )
+    curve = fit.fit(fresh(), task)
+    assert [(p["step"], p["rows"]) for p in curve] == [(1, 32), (2, 60)]
+    # The second step's own loss, after the first step: means of 28 rows.
+    twin = fresh()
+    (first, second) = list(stream)
+    twin.train_on_batch(*first)
+    logits = twin(second[0], training=True).numpy().astype(np.float64)
+    y = second[1].numpy()
+    assert len(y) == 28
+    losses = np.log1p(np.exp(logits)) - y * logits
+    assert curve[1]["loss"] == pytest.approx(losses.mean(), abs=1e-5)
+
+
+def test_damaged_state_raises(fresh, tiny_data, tmp_path):
+    task = new_task(tiny_data, tmp_path / "progress")
+    kill(fresh(), task, 5)
+    file = next(task.progress.glob("*/state.data*"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="state.data.*damaged.*Remove.*anew"):
+        fit.fit(fresh(), task)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="state.data.*missing.*Remove"):
+        fit.fit(fresh(), task)
+
+
+def test_a_window_without_rows_changes_nothing(fresh, tiny_data, tmp_path):
+    model = fresh()
+    before = state(model)
+    task = new_task(tiny_data, tmp_path / "progress", rows=0)
+    assert fit.fit(model, task) == []
+    for name, value in state(model).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_tensorboard_gets_the_curve(fresh, tiny_data, tmp_path):
+    task = new_task(
+        tiny_data, tmp_path / "progress", tensorboard=tmp_path / "scalars"
+    )
+    curve = fit.fit(fresh(), task)
+    (events,) = (tmp_path / "scalars").glob("events.*")
+    found = [
+        (event.step, tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "loss"
+    ]
+    assert [step for step, _ in found] == [p["step"] for p in curve]
+    np.testing.assert_allclose(
+        [loss for _, loss in found], [p["loss"] for p in curve], rtol=1e-6
+    )
+
+
+def test_curve_text_is_json():
+    curve = [{"step": 1, "rows": 8, "loss": 0.5}]
+    assert json.loads(fit.curve_text(curve)) == curve
