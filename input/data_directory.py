@@ -58,7 +58,8 @@ class DataDirectory:
 
         Raises:
           FileNotFoundError: the day or one of its files is missing.
-          ValueError: a file was cut, damaged or made by another spec.
+          ValueError: a file was cut, damaged, made by another spec or is not
+            listed in the manifest.
         """
         path = self.path / domain / day
         if (domain, day) in self._verified:
@@ -70,6 +71,13 @@ class DataDirectory:
                 f"{self.path / SPEC} ({self.spec.fingerprint()}). Convert the "
                 "day anew."
             )
+        for file in sorted(path.glob("*.tfrecord")):
+            if file.name not in manifest.files:
+                raise ValueError(
+                    f"{file} is not listed in the day's {store.MANIFEST}: its "
+                    f"rows would not be read. Remove {path} and convert the "
+                    "day anew."
+                )
         self._verified.add((domain, day))
         return manifest
 

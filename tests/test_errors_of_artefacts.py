@@ -1,0 +1,327 @@
+"""What a stage reads may be damaged, of another world or from the future.
+
+Each is an error that says what, where and what to do, and what was published
+before keeps every byte.
+"""
+
+import contextlib
+import pathlib
+import shutil
+
+import pytest
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import presets, stages, store
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import daily, pretrain
+from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf.transfer import historical
+from ecdctr_tf.windows import Window
+from tests import training_world
+
+CONFIG = training_world.SMALL_CONFIG
+D1, D2, D3, D4, D5, D6 = training_world.SMALL_NATURAL.days
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A data directory, and a work directory with something of each level."""
+    place = tmp_path_factory.mktemp("artefacts")
+    data = training_world.small_data(place / "data")
+    run = Workdir(place / "run")
+    run.open(CONFIG)
+    pretrain.train_tpm(data, run, CONFIG, Window(D1, D2))
+    pretrain.aggregate(run, CONFIG, [D2])
+    for window in (Window(D3, D4), Window(D5, D6)):
+        pretrain.train_cpm(data, run, CONFIG, "e_cdctr", window)
+    pretrain.train_tpm(data, run, CONFIG, Window(D3, D6))
+    daily.DailyTrainer(data, run, CONFIG, "e_cdctr").run([Window(D5, D5)])
+    return place
+
+
+@pytest.fixture
+def place(made, tmp_path):
+    """A copy of both to do harm to."""
+    shutil.copytree(made, tmp_path / "place")
+    # Not begun: as if only the first CPM and TPM had been made.
+    run = tmp_path / "place/run"
+    (tmp_path / "later").mkdir()
+    (run / "e_cdctr/cpm" / D6).rename(tmp_path / "later/cpm")
+    (run / "tpm" / D6).rename(tmp_path / "later/tpm")
+    return tmp_path / "place"
+
+
+def stage(place, name, config=CONFIG, window=None) -> None:
+    """Run a stage as the command line does."""
+    stages.run(
+        stages.Request(
+            stage=name,
+            data_dir=place / "data",
+            workdir=place / "run",
+            config=config,
+            models=("e_cdctr",),
+            window=window,
+        )
+    )
+
+
+# What comes next on each level, and what it reads of the level before.
+NEXT = {
+    "tpm": (Window(D3, D4), f"tpm/{D2}"),
+    "cpm": (Window(D5, D6), f"e_cdctr/cpm/{D4}"),
+    "ctr": (Window(D6, D6), f"e_cdctr/ctr/{D5}"),
+}
+
+
+@contextlib.contextmanager
+def refused(place, error, match):
+    """Expect an error that leaves every published byte as it is."""
+    before = training_world.tree(place)
+    assert len(before) > 40
+    with pytest.raises(error, match=match) as raised:
+        yield
+    assert "\n" not in str(raised.value)
+    assert training_world.tree(place) == before
+    assert not list(place.rglob(".staging-*"))
+
+
+def flip(path: pathlib.Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: pathlib.Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+HARM = {
+    "flipped": (flip, ValueError, "is damaged"),
+    "truncated": (truncate, ValueError, "truncated"),
+    "missing": (pathlib.Path.unlink, FileNotFoundError, "but missing"),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("level", NEXT)
+def test_damaged_day_of_logs(place, level, harm):
+    """Found before a row is read, in the last day of a window too."""
+    window, _ = NEXT[level]
+    domain = "ads" if level == "ctr" else "natural"
+    file = place / "data" / domain / window.last / "part-00000.tfrecord"
+    do, error, what = HARM[harm]
+    do(file)
+    with refused(place, error, f"{file}.*{what}.*Remove .* make it anew"):
+        stage(place, level, window=window)
+
+
+@pytest.mark.parametrize("level", NEXT)
+def test_day_whose_manifest_lacks_a_shard(place, level):
+    """The shard is there, but nobody would read it."""
+    window, _ = NEXT[level]
+    domain = "ads" if level == "ctr" else "natural"
+    day = place / "data" / domain / window.last
+    manifest = store.read_manifest(day, "day")
+    del manifest.files["part-00000.tfrecord"]
+    (day / store.MANIFEST).write_text(manifest.to_json())
+    with refused(place, ValueError, f"{day}.*part-00000.tfrecord.*anew"):
+        stage(place, level, window=window)
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize(
+    "file", ["weights.data-00000-of-00001", "optimizer.index"]
+)
+@pytest.mark.parametrize("level", NEXT)
+def test_damaged_artefact_of_the_same_level(place, level, file, harm):
+    window, path = NEXT[level]
+    do, error, what = HARM[harm]
+    do(place / "run" / path / file)
+    with refused(place, error, f"{path}/{file}.*{what}.*Remove.*{path}"):
+        stage(place, level, window=window)
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_damaged_cpm_under_a_new_a_ctr(place, harm):
+    shutil.rmtree(place / "run/e_cdctr/ctr")
+    file = place / f"run/e_cdctr/cpm/{D4}/weights.data-00000-of-00001"
+    do, error, what = HARM[harm]
+    do(file)
+    with refused(place, error, f"{file}.*{what}.*Remove"):
+        stage(place, "ctr", window=Window(D5, D5))
+
+
+@pytest.mark.parametrize("level", ["cpm", "ctr"])
+def test_damaged_historical_table(place, level):
+    file = place / f"run/historical/{D2}/historical.data-00000-of-00001"
+    flip(file)
+    with refused(place, ValueError, f"{file} is damaged.*Remove"):
+        stage(place, level, window=NEXT[level][0])
+
+
+def test_damaged_snapshot_under_aggregation(place):
+    shutil.rmtree(place / "run/historical")
+    file = place / f"run/tpm/{D2}/snapshot.index"
+    truncate(file)
+    with refused(place, ValueError, f"{file}.*truncated.*Remove"):
+        stage(place, "aggregate")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"sort": "cpm"}'])
+def test_damaged_manifest(place, text):
+    file = place / f"run/e_cdctr/cpm/{D4}" / store.MANIFEST
+    file.write_text(text)
+    with refused(place, ValueError, f"{file} is not a manifest"):
+        stage(place, "ctr", window=Window(D6, D6))
+
+
+def test_artefact_of_another_kind(place):
+    """As where somebody moved a directory by hand."""
+    path = place / f"run/e_cdctr/cpm/{D4}"
+    shutil.rmtree(path)
+    shutil.copytree(place / f"run/tpm/{D2}", path)
+    with refused(place, ValueError, f"{path}.*'cpm'. Received: 'snapshot'"):
+        stage(place, "ctr", window=Window(D6, D6))
+
+
+@pytest.mark.parametrize("level", NEXT)
+def test_artefact_of_another_feature_spec(place, level, monkeypatch):
+    """The same days, converted anew without the price."""
+    window, path = NEXT[level]
+    shutil.rmtree(place / "data")
+    spec = training_world.SMALL_SPEC.without(["price"])
+    monkeypatch.setattr(training_world, "SMALL_SPEC", spec)
+    training_world.small_data(place / "data")
+    with refused(
+        place, ValueError, f"{path} was made for the feature spec.*train it"
+    ):
+        stage(place, level, window=window)
+
+
+def another_id_space(place) -> None:
+    shutil.rmtree(place / "data")
+    training_world.small_data(place / "data", first_id=1000)
+
+
+@pytest.mark.parametrize("level", ["tpm", "cpm"])
+def test_artefact_of_another_id_space(place, level):
+    window, path = NEXT[level]
+    another_id_space(place)
+    # Without history, whose table is of the other id space as well.
+    config = presets.variant(CONFIG, "cpm_finetune")
+    (place / "run/config.json").write_text(config.to_json())
+    with refused(
+        place, ValueError, f"{path} was made with another id space of table"
+    ):
+        stage(place, level, config, window)
+
+
+def test_cpm_of_another_id_space_under_an_a_ctr(place):
+    another_id_space(place)
+    shutil.rmtree(place / "run/e_cdctr/ctr")
+    config = presets.variant(CONFIG, "cpm_finetune")
+    data = DataDirectory(place / "data")
+    trainer = daily.DailyTrainer(
+        data, Workdir(place / "run"), config, "e_cdctr"
+    )
+    with refused(place, ValueError, f"cpm/{D4} was made with another id space"):
+        trainer.run([Window(D5, D5)])
+
+
+@pytest.mark.parametrize("level", ["cpm", "ctr"])
+def test_historical_table_of_another_id_space(place, level):
+    another_id_space(place)
+    with refused(
+        place, ValueError, f"historical/{D2} was made with another id space"
+    ):
+        stage(place, level, window=NEXT[level][0])
+
+
+def test_tpm_of_another_id_space_under_the_tables_of_a_cpm(place):
+    """Matched by raw id all of them would be unknown, that is, row 0."""
+    another_id_space(place)
+    shutil.rmtree(place / "run/e_cdctr/cpm")
+    config = configs.override(CONFIG, ["model.history=false"])
+    (place / "run/config.json").write_text(config.to_json())
+    with refused(place, ValueError, f"tpm/{D2} was made with another id space"):
+        stage(place, "cpm", config, window=Window(D3, D4))
+
+
+def test_vocabulary_cut_short(place):
+    file = place / "data/ids/user.txt"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:5]))
+    with refused(place, ValueError, "'user' has 6 rows; .* data directory"):
+        stage(place, "ctr", window=Window(D6, D6))
+
+
+def test_historical_table_that_saw_the_scored_day(place, tmp_path):
+    """Under the name of an earlier day, made of a snapshot up to day 6."""
+    shutil.move(tmp_path / "later/tpm", place / f"run/tpm/{D6}")
+    target = place / f"run/historical/{D4}"
+    historical.aggregate([place / f"run/tpm/{D6}"], target, CONFIG.history)
+    shutil.rmtree(place / "run/e_cdctr/ctr")
+    with refused(
+        place,
+        ValueError,
+        f"{target} was made of data up to {D6}.*scored on {D5}.*ends before",
+    ):
+        stage(place, "ctr", window=Window(D5, D5))
+    # It reaches beyond a CPM's window as well.
+    shutil.rmtree(place / "run/e_cdctr/cpm")
+    with refused(place, ValueError, f"{target} was made of data up to {D6}"):
+        stage(place, "cpm", window=Window(D3, D4))
+
+
+@pytest.mark.parametrize("level", ["cpm", "ctr"])
+def test_model_that_saw_the_scored_day(place, tmp_path, level):
+    """A CPM up to day 6, or the A-CTR of day 5, under an earlier name."""
+    if level == "cpm":
+        path = place / f"run/e_cdctr/cpm/{D4}"
+        shutil.rmtree(path)
+        shutil.rmtree(place / "run/e_cdctr/ctr")
+        shutil.move(tmp_path / "later/cpm", path)
+        last = D6
+    else:
+        path = place / f"run/e_cdctr/ctr/{D4}"
+        (path.parent / D5).rename(path)
+        last = D5
+    with refused(
+        place, ValueError, f"{path} was made of data up to {last}.*on {D5}"
+    ):
+        stage(place, "ctr", window=Window(D5, D5))
+
+
+def test_tpm_that_saw_the_window_of_a_cpm(place, tmp_path):
+    path = place / f"run/tpm/{D2}"
+    shutil.rmtree(path)
+    shutil.move(tmp_path / "later/tpm", path)
+    shutil.rmtree(place / "run/e_cdctr/cpm")
+    with refused(place, ValueError, f"{path} was made of data up to {D6}"):
+        stage(place, "cpm", window=Window(D3, D4))
+
+
+@pytest.mark.parametrize("level", ["tpm", "cpm"])
+def test_window_that_would_be_learned_twice(place, level):
+    window, path = NEXT[level]
+    window = Window(D2, D5) if level == "tpm" else Window(D4, D6)
+    with refused(place, ValueError, f"{path} was trained up to.*begins later"):
+        stage(place, level, window=window)
+
+
+def test_natural_window_without_rows(place):
+    shutil.rmtree(place / f"data/natural/{D3}")
+    data = DataDirectory(place / "data")
+    data.write_day("natural", D3, [], {"user": 15, "item": 9})
+    with refused(place, ValueError, f"no rows in {D3}..{D3}.*--start"):
+        stage(place, "tpm", window=Window(D3, D3))
+
+
+def test_tables_of_another_width(place):
+    shutil.rmtree(place / "run/e_cdctr/cpm")
+    config = configs.override(CONFIG, ["model.embedding_dim=5"])
+    (place / "run/config.json").write_text(config.to_json())
+    with refused(
+        place, ValueError, "width 3, the CPM's 5. Set tpm_model.embedding_dim"
+    ):
+        stage(place, "cpm", config, window=Window(D3, D4))

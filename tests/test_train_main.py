@@ -1,0 +1,300 @@
+"""The command line: what it refuses, how it says so, and when."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+import train_main
+from ecdctr_tf import config as configs
+from ecdctr_tf.training.workdir import Workdir
+from tests import training_world
+
+ROOT = pathlib.Path(__file__).parent.parent
+SETTINGS = [
+    "model.embedding_dim=3",
+    "model.hidden_units=4",
+    "tpm_model.embedding_dim=3",
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return training_world.small_data(tmp_path_factory.mktemp("main") / "data")
+
+
+@pytest.fixture(autouse=True)
+def _parsed():
+    """Flags have to be parsed once before `flagsaver` may set them."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture
+def run_main(data, tmp_path, capsys):
+    """Run `main` with a stage's flags and others; return what it printed."""
+
+    def run(*arguments, **values):
+        values = {
+            "stage": "ctr",
+            "data_dir": str(data.path),
+            "workdir": str(tmp_path / "run"),
+            "set": SETTINGS,
+            **values,
+        }
+        with flagsaver.flagsaver(**values):
+            train_main.main(["train_main.py", *arguments])
+        return capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def error_of(run_main, capsys):
+    """Return the one line that a command is refused with."""
+
+    def refused(*arguments, **values):
+        with pytest.raises(SystemExit) as exit_:
+            run_main(*arguments, **values)
+        assert exit_.value.code == 1
+        lines = capsys.readouterr().err.strip().splitlines()
+        # Where a stage had begun, its progress bar comes first.
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert len(errors) == 1 and lines[-1] == errors[0]
+        return errors[0].removeprefix("error: ")
+
+    return refused
+
+
+def call(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train_main.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_helpshort_explains_every_stage_and_flag():
+    done = call("--helpshort")
+    lines = (done.stdout + done.stderr).splitlines()
+    for stage in train_main.STAGES:
+        assert any(line.split()[:1] == [stage] for line in lines), stage
+    for name in ("data_dir", "workdir", "preset", "set", "start", "models"):
+        assert any(line.strip().startswith(f"--{name}:") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage=ctr", "--sat=seed=1"], "Unknown command line flag 'sat'"),
+        (["--stage=train"], "value should be one of <tpm|aggregate|cpm|ctr"),
+    ],
+)
+def test_flags_that_absl_refuses(arguments, message):
+    done = call(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_config_field_is_refused_before_tensorflow_loads():
+    program = (
+        "import sys\n"
+        "import train_main\n"
+        "from absl import app\n"
+        "try:\n"
+        "    app.run(train_main.main)\n"
+        "finally:\n"
+        "    print('tensorflow' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "--stage=tpm",
+            "--data_dir=x",
+            "--workdir=y",
+            "--set=model.width=3",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.strip() == "False"
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: There is no config field model.width")
+    assert "model.embedding_dim" in line
+
+
+@pytest.mark.parametrize("name", ["stage", "data_dir", "workdir"])
+def test_missing_flag_is_named(error_of, name):
+    message = error_of(**{name: None})
+    assert message == f"--{name} is needed; see --helpshort."
+
+
+def test_positional_arguments_are_refused(error_of):
+    """As where a space slipped in: `--set seed = 1`."""
+    message = error_of("=", "1")
+    assert message == "Unknown arguments: = 1"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("cpm.passes=two", "cpm.passes should be int. Received: 'two'"),
+        ("model.dropout=1.5", "`dropout` should be in [0, 1). Received: 1.5"),
+        ("history.aggregation=sum", "should be one of last, mean, decay"),
+        ("model=3", "set one of them, as model.field=value"),
+        ("seed", "--set should be name.field=value. Received: 'seed'"),
+        ("modle.dropout=0", "There is no config field modle; there are: seed"),
+    ],
+)
+def test_value_that_a_field_cannot_have(error_of, assignment, message):
+    assert message in error_of(set=[assignment])
+
+
+def test_preset_and_config_are_not_given_together(error_of):
+    message = error_of(preset="globo", config="config.json")
+    assert message == "Give --preset or --config, not both."
+
+
+def test_missing_config_is_named(error_of, tmp_path):
+    path = str(tmp_path / "none.json")
+    message = error_of(config=path)
+    assert message == f"The config {path} does not exist."
+
+
+def test_config_and_set_are_combined(tmp_path):
+    path = tmp_path / "config.json"
+    config = configs.override(configs.Config(), ["seed=4", "cpm.passes=2"])
+    path.write_text(config.to_json())
+    with flagsaver.flagsaver(config=str(path), set=["seed=5"]):
+        found = train_main.config_from_flags()
+    assert found == configs.override(config, ["seed=5"])
+
+
+def test_unknown_model_is_named_with_those_there_are(error_of):
+    message = error_of(models=["e_cdctr", "ecdctr"])
+    assert message.endswith("Received: ecdctr")
+    assert "ads_only, cpm_finetune, e_cdctr" in message
+
+
+@pytest.mark.parametrize("seed", ["one", "-1", "1.5", ""])
+def test_seed_that_is_no_number(error_of, seed):
+    message = error_of(seeds=["0", seed])
+    assert message.startswith("--seeds should be whole numbers")
+    assert message.endswith(f"Received: 0,{seed}")
+
+
+def test_missing_data_directory_is_named(error_of, tmp_path):
+    message = error_of(data_dir=str(tmp_path / "nowhere"))
+    assert str(tmp_path / "nowhere") in message
+    assert "convert" in message
+    # Not begun, so that the command can be given anew with another config.
+    assert not (tmp_path / "run").exists()
+
+
+def test_workdir_begun_with_another_config(error_of, tmp_path):
+    Workdir(tmp_path / "run").open(configs.override(configs.Config(), SETTINGS))
+    message = error_of(set=["model.embedding_dim=8", *SETTINGS[1:]])
+    assert str(tmp_path / "run") in message
+    assert "these fields differ: model.embedding_dim. " in message
+    assert "Use another --workdir" in message
+
+
+def test_ctr_without_cpm_names_the_stage_to_run(error_of, tmp_path):
+    message = error_of(models=["e_cdctr"])
+    assert str(tmp_path / "run/e_cdctr/cpm") in message
+    assert "--stage=cpm" in message
+
+
+def test_cpm_without_history_names_the_stage_to_run(error_of, tmp_path):
+    message = error_of(
+        stage="cpm",
+        models=["e_cdctr"],
+        start="2024-01-03",
+        end="2024-01-04",
+    )
+    assert str(tmp_path / "run/historical") in message
+    assert "--stage=aggregate" in message
+
+
+@pytest.mark.parametrize("stage", ["aggregate", "export"])
+def test_stage_without_the_one_before_names_it(error_of, stage):
+    before = {"aggregate": "tpm", "export": "ctr"}[stage]
+    assert f"--stage={before}" in error_of(stage=stage)
+
+
+@pytest.mark.parametrize(
+    ("stage", "domain"),
+    [("tpm", "natural"), ("cpm", "natural"), ("ctr", "ads")],
+)
+def test_window_beyond_the_data_names_the_days_there_are(
+    error_of, data, stage, domain
+):
+    message = error_of(
+        stage=stage,
+        models=["cpm_finetune"],
+        start="2024-01-06",
+        end="2024-01-09",
+    )
+    last = {"natural": "06", "ads": "08"}[domain]
+    assert str(data.path / domain) in message
+    assert "2024-01-09 of the window" in message
+    assert f"..2024-01-{last}." in message
+
+
+def test_window_that_ends_before_it_starts(error_of):
+    message = error_of(start="2024-01-05", end="2024-01-04")
+    assert "first=2024-01-05, last=2024-01-04" in message
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_window_of_what_is_no_date(error_of, name):
+    message = error_of(**{name: "05/01/2024"})
+    assert message.endswith("YYYY-MM-DD. Received: '05/01/2024'")
+
+
+def test_window_of_all_stages_is_refused(error_of):
+    message = error_of(stage="all", start="2024-01-05")
+    assert "--start and --end are of one stage" in message
+    assert "schedule.ctr_first" in message
+
+
+def test_a_stage_runs_on_its_window(run_main, tmp_path):
+    values = {"models": ["ads_only"], "start": "2024-01-05"}
+    run_main(**values)
+    published = tmp_path / "run/ads_only/ctr"
+    assert [p.name for p in published.iterdir()] == ["2024-01-05"]
+    with flagsaver.flagsaver(set=SETTINGS):
+        expected = train_main.config_from_flags()
+    kept = configs.Config.from_json(tmp_path / "run/config.json")
+    assert kept == expected
+
+
+def test_verbose_shows_where_an_error_comes_from(run_main):
+    with pytest.raises(FileNotFoundError, match="--stage=cpm"):
+        run_main(models=["e_cdctr"], verbose=True)
+
+
+def test_a_process_ends_with_one_line_and_no_traceback(data, tmp_path):
+    """Whatever TensorFlow has to say beside it."""
+    done = call(
+        "--stage=ctr",
+        f"--data_dir={data.path}",
+        f"--workdir={tmp_path / 'run'}",
+        "--models=e_cdctr",
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "--stage=cpm" in last
+    assert done.stdout == ""
