@@ -59,7 +59,7 @@ class DataDirectory:
         Raises:
           FileNotFoundError: the day or one of its files is missing.
           ValueError: a file was cut, damaged, made by another spec or is not
-            listed in the manifest.
+            in the manifest.
         """
         path = self.path / domain / day
         if (domain, day) in self._verified:
@@ -71,13 +71,13 @@ class DataDirectory:
                 f"{self.path / SPEC} ({self.spec.fingerprint()}). Convert the "
                 "day anew."
             )
-        for file in sorted(path.glob("*.tfrecord")):
-            if file.name not in manifest.files:
-                raise ValueError(
-                    f"{file} is not listed in the day's {store.MANIFEST}: its "
-                    f"rows would not be read. Remove {path} and convert the "
-                    "day anew."
-                )
+        shards = manifest.config.get("shards", len(manifest.files))
+        if len(manifest.files) != shards:
+            raise ValueError(
+                f"{path / store.MANIFEST} lists {len(manifest.files)} of the "
+                f"day's {shards} files: the rows of the others would not be "
+                f"read. Remove {path} and convert the day anew."
+            )
         self._verified.add((domain, day))
         return manifest
 
@@ -164,6 +164,10 @@ class DataDirectory:
                 FORMATS[file_format].write(path, rows, self.spec)
                 manifest.rows += len(rows["click"])
                 clicks += int(rows["click"].sum())
-            manifest.config = {"format": file_format, "domain": domain}
+            manifest.config = {
+                "format": file_format,
+                "domain": domain,
+                "shards": len(list(staging.iterdir())),
+            }
             manifest.metrics = {"clicks": clicks}
         return manifest

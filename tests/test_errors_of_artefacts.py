@@ -124,7 +124,11 @@ def test_day_whose_manifest_lacks_a_shard(place, level):
     manifest = store.read_manifest(day, "day")
     del manifest.files["part-00000.tfrecord"]
     (day / store.MANIFEST).write_text(manifest.to_json())
-    with refused(place, ValueError, f"{day}.*part-00000.tfrecord.*anew"):
+    with refused(
+        place,
+        ValueError,
+        f"{day}/manifest.json lists 0 of the day's 1 files.*anew",
+    ):
         stage(place, level, window=window)
 
 
