@@ -38,8 +38,6 @@ class ModelConfig:
     products: bool = True
     # Whether historical TPM embeddings are looked up.
     history: bool = True
-    # Fraction of hidden units dropped while training, [0, 1).
-    dropout: float = 0.0
     # Share of the old value in batch norm's moving statistics, [0, 1).
     batch_norm_momentum: float = 0.9
     # Features of the data that the model does not read.
@@ -51,7 +49,6 @@ class ModelConfig:
         units = all(u >= 1 for u in self.hidden_units)
         _check(self, "hidden_units", units, "numbers of at least 1")
         _check(self, "cross_layers", self.cross_layers >= 0, "at least 0")
-        _check(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
         momentum = self.batch_norm_momentum
         _check(self, "batch_norm_momentum", 0 <= momentum < 1, "in [0, 1)")
 

@@ -59,8 +59,8 @@ def movielens() -> configs.Config:
     """Return the config of the sample of MovieLens 1M.
 
     TPM windows are the months from April to October 2000, the CPM has
-    2000-11-01 to 11-24, the A-CTR is scored from 2000-11-25 on, a week at a
-    time, after a start with all earlier target rows. Most weeks have few rows:
+    2000-11-01 to 11-24, the A-CTR is scored from 2000-11-25 on, four weeks at a
+    time, after a start with all earlier target rows. Most days have few rows:
     the report takes all of them together.
     """
     return configs.Config(
@@ -73,7 +73,7 @@ def movielens() -> configs.Config:
             tpm_last="2000-10-31",
             cpm_days=24,
             ctr_first="2000-11-25",
-            ctr_days=7,
+            ctr_days=28,
             catch_up_days=214,
             report_pooled=True,
         ),

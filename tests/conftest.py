@@ -1,6 +1,9 @@
 """What every test starts from: quiet, seeded, and a data set of 90 rows."""
 
 import os
+import pathlib
+import subprocess
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -11,6 +14,7 @@ import tensorflow as tf
 
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import data_directory, id_space
+from tests import training_world
 
 NATURAL_DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
 ADS_DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
@@ -22,6 +26,31 @@ NATURAL_FILES, ADS_FILES = (12, 8), (10,)
 def _seeded():
     np.random.seed(0)
     tf.keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def finished_world(tmp_path_factory) -> pathlib.Path:
+    """Raw logs of the tiny world, `data/` and a finished `run/`, as users do.
+
+    Made once for all tests; those that change something work on a copy.
+    """
+    directory = tmp_path_factory.mktemp("finished")
+    training_world.write_raw_logs(directory)
+    (directory / "logs.toml").write_text(training_world.LOGS_SPEC)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ecdctr_tf.input.convert",
+            f"--spec={directory / 'logs.toml'}",
+            f"--source={directory}",
+            f"--out={directory / 'data'}",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    training_world.train(directory / "data", directory / "run", "all")
+    return directory
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def test_override_types_values_by_their_field():
             "model.hidden_units=128,64",
             "model.exclude=price,user_id",
             "model.attention=false",
-            "model.dropout=0.25",
+            "model.batch_norm_momentum=0.25",
             "tpm.dense_learning_rate=1e-2",
             "history.aggregation=mean",
             "schedule.tpm_first=2024-01-01",
@@ -28,7 +28,7 @@ def test_override_types_values_by_their_field():
     assert config.model.hidden_units == (128, 64)
     assert config.model.exclude == ("price", "user_id")
     assert config.model.attention is False
-    assert config.model.dropout == 0.25
+    assert config.model.batch_norm_momentum == 0.25
     assert config.tpm.dense_learning_rate == 0.01
     assert config.history.aggregation == "mean"
     assert config.schedule.tpm_first == "2024-01-01"
@@ -79,7 +79,10 @@ def test_override_of_unknown_field_lists_the_known(assignment, message):
         ("seed=x", "seed should be int. Received: 'x'"),
         ("seed=1.5", "seed should be int"),
         ("model.embedding_dim=1e3", "model.embedding_dim should be int"),
-        ("model.dropout=much", "model.dropout should be float"),
+        (
+            "model.batch_norm_momentum=much",
+            "model.batch_norm_momentum should be",
+        ),
         ("model.attention=1", "model.attention should be bool"),
         ("model.attention=yes", "model.attention should be bool"),
         ("model.hidden_units=64,x", "model.hidden_units should be int"),
@@ -98,8 +101,8 @@ def test_override_of_wrong_type_raises(assignment, message):
     [
         ("model.embedding_dim=0", "`embedding_dim` should be at least 1"),
         ("model.hidden_units=64,0", "`hidden_units` should be numbers of at"),
-        ("model.dropout=1", r"`dropout` should be in \[0, 1\)"),
-        ("model.dropout=nan", "model.dropout should be float"),
+        ("model.batch_norm_momentum=1", r"`batch_norm_momentum` should be in"),
+        ("model.batch_norm_momentum=nan", "batch_norm_momentum should be"),
         ("model.cross_layers=-1", "`cross_layers` should be at least 0"),
         ("model.batch_norm_momentum=1", "`batch_norm_momentum` should be in"),
         ("ctr.batch_size=0", "`batch_size` should be at least 1"),
@@ -139,11 +142,15 @@ def test_config_survives_its_file(tmp_path):
 
 def test_from_json_fills_what_the_file_lacks(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text('{"model": {"hidden_units": [7], "dropout": 0}}')
+    path.write_text(
+        '{"model": {"hidden_units": [7], "batch_norm_momentum": 0}}'
+    )
     config = Config.from_json(path)
     assert config.model.hidden_units == (7,)
-    assert isinstance(config.model.dropout, float)
-    model = dataclasses.replace(config.model, hidden_units=(64, 32))
+    assert isinstance(config.model.batch_norm_momentum, float)
+    model = dataclasses.replace(
+        config.model, hidden_units=(64, 32), batch_norm_momentum=0.9
+    )
     assert dataclasses.replace(config, model=model) == Config()
 
 

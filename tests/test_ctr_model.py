@@ -1,7 +1,6 @@
 import dataclasses
 
 import numpy as np
-import pytest
 import tensorflow as tf
 import tf_keras as keras
 
@@ -262,20 +261,3 @@ class CTRModelTest(tf.test.TestCase):
         # -log(1/2), and -log(1 - p) with p = 3/4.
         got = log_loss(tf.constant([1.0, 0.0]), tf.constant([0, np.log(3.0)]))
         self.assertAllClose(got, (np.log(2) + np.log(4)) / 2)
-
-    def test_dropout_of_the_config_is_in_the_network(self):
-        config = dataclasses.replace(CONFIG, dropout=0.5)
-        self.assertEqual(made(config).mlp.dropout.rate, 0.5)
-        self.assertIsNone(made().mlp.dropout)
-
-
-def test_sequence_without_an_item_on_its_table_is_refused():
-    tables = (*SPEC.tables, features.TableSpec("brand"))
-    sequence = features.FeatureSpec(
-        "brands", "sequence", "brand", "user", max_length=2
-    )
-    spec = dataclasses.replace(
-        SPEC, tables=tables, features=(*SPEC.features, sequence)
-    )
-    with pytest.raises(ValueError, match="'brands' needs an id of side 'item'"):
-        CTRModel(spec, CONFIG, {**ROWS, "brand": 3})

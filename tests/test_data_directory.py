@@ -33,7 +33,11 @@ def test_manifest_counts_rows_and_clicks(tiny_data):
     assert manifest.rows == 20
     # Multiples of 3 below 20: 0, 3, ... 18.
     assert manifest.metrics == {"clicks": 7}
-    assert manifest.config == {"format": "blocks", "domain": "natural"}
+    assert manifest.config == {
+        "format": "blocks",
+        "domain": "natural",
+        "shards": 2,
+    }
     assert manifest.window == windows.Window("2024-01-01", "2024-01-01")
     assert sorted(manifest.files) == [
         "part-00000.tfrecord",

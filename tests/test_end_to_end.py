@@ -1,8 +1,6 @@
 """From raw log files to a served prediction, as a user would go."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,93 +8,12 @@ import tensorflow as tf
 
 from ecdctr_tf import store
 from ecdctr_tf.input import data_directory, id_space
-from tests import training_world
-
-SPEC = """
-user = "user_id"
-item = "item_id"
-evaluation = ["true_ctr"]
-
-[[logs]]
-name = "feed"
-domain = "natural"
-path = "natural.tsv"
-delimiter = "\\t"
-user = "user_id"
-item = "item_id"
-click = "click"
-time = "timestamp"
-time_unit = "s"
-
-[[logs]]
-name = "ads"
-domain = "ads"
-path = "ads.csv"
-user = "user_id"
-item = "item_id"
-click = "click"
-time = "timestamp"
-time_unit = "s"
-
-[[tables]]
-name = "user"
-[[tables]]
-name = "item"
-[[tables]]
-name = "category"
-
-[[features]]
-name = "user_id"
-table = "user"
-side = "user"
-basic = true
-
-[[features]]
-name = "item_id"
-table = "item"
-side = "item"
-basic = true
-
-[[features]]
-name = "category"
-table = "category"
-side = "item"
-basic = true
-
-[[sequences]]
-name = "clicked_items"
-table = "item"
-max_length = 20
-domain = "both"
-
-[[counts]]
-name = "item_natural_clicks"
-of = ["item_id"]
-domain = "natural"
-side = "item"
-"""
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
+@pytest.fixture
+def place(finished_world):
     """Raw logs, converted and trained by the two commands."""
-    directory = tmp_path_factory.mktemp("end_to_end")
-    training_world.write_raw_logs(directory)
-    (directory / "logs.toml").write_text(SPEC)
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ecdctr_tf.input.convert",
-            f"--spec={directory / 'logs.toml'}",
-            f"--source={directory}",
-            f"--out={directory / 'data'}",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    training_world.train(directory / "data", directory / "run", "all")
-    return directory
+    return finished_world
 
 
 def test_the_raw_rows_are_all_there(place):

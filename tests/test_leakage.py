@@ -35,22 +35,26 @@ def scores(run, model, day=DAY):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A run without and a run with the plant, both with TPMs of the future."""
-    found = []
+    found, processes = [], []
     for name, edit in (("plain", None), ("planted", planted)):
         place = tmp_path_factory.mktemp(name)
         data = training_world.make_data(place / "data", edit)
         run = place / "run"
         settings = [WITHOUT_SEQUENCE, "schedule.tpm_last=2024-01-12"]
-        for stage, *flags in (
+        stages = (
             ("tpm",),
             ("aggregate", "--end=2024-01-09"),
             ("aggregate",),
             ("cpm", "--start=2024-01-07", "--end=2024-01-09"),
             ("cpm", "--start=2024-01-10", "--end=2024-01-11"),
             ("ctr",),
-        ):
-            training_world.train(data, run, stage, *flags, settings=settings)
+        )
+        processes.append(
+            training_world.train_stages(data, run, stages, settings)
+        )
         found.append(run)
+    for process in processes:
+        training_world.wait(process)
     return found
 
 

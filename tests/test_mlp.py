@@ -73,15 +73,6 @@ class MLPTest(tf.test.TestCase):
         plain(drawn())
         self.assertEqual(plain.losses, [])
 
-    def test_dropout_only_while_training(self):
-        x = drawn(200)
-        layer = MLP((50,), 0.9, dropout=0.25)
-        layer(x)
-        layer.norms[0].beta.assign(tf.fill([50], 10.0))  # No unit is idle.
-        share = np.mean(layer(x, training=True).numpy() == 0)
-        self.assertAllClose(share, 0.25, atol=0.02)
-        self.assertGreater(np.min(layer(x, training=False)), 0)
-
     def test_no_layers_pass_the_input_on(self):
         x = drawn()
         self.assertAllEqual(MLP((), 0.9)(x), x)

@@ -1,5 +1,7 @@
 """Killed at any moment and started again, a run ends with the same bits."""
 
+import dataclasses
+import shutil
 import signal
 import subprocess
 import time
@@ -7,21 +9,26 @@ import time
 import numpy as np
 import pytest
 
-from ecdctr_tf.transfer import checkpoint
+from ecdctr_tf import config as configs
+from ecdctr_tf import stages
+from ecdctr_tf.training import pretrain
+from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf.transfer import checkpoint, snapshots
+from ecdctr_tf.windows import Window
 from tests import training_world
 
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return training_world.make_data(tmp_path_factory.mktemp("world") / "data")
+DAY = "2024-01-01"
 
 
-@pytest.fixture(scope="module")
-def finished(data, tmp_path_factory):
+@pytest.fixture
+def data(finished_world):
+    return finished_world / "data"
+
+
+@pytest.fixture
+def finished(finished_world):
     """A run that nobody disturbed."""
-    run = tmp_path_factory.mktemp("finished") / "run"
-    training_world.train(data, run, "all")
-    return run
+    return finished_world / "run"
 
 
 def kill_once_there(process, pattern, directory, timeout=120):
@@ -73,17 +80,32 @@ def test_resumed_equals_uninterrupted(data, finished, tmp_path):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_a_finished_run_is_left_alone(data, finished):
-    before = {p: p.stat().st_mtime_ns for p in finished.glob("**/weights.*")}
-    training_world.train(data, finished, "all")
-    after = {p: p.stat().st_mtime_ns for p in finished.glob("**/weights.*")}
-    assert before == after
-    assert before
-
-
-def test_another_seed_gives_other_numbers(data, finished, tmp_path):
+def test_a_finished_run_is_left_alone(data, finished, tmp_path):
+    """Nothing is trained, so this process may do it."""
     run = tmp_path / "run"
-    training_world.train(data, run, "tpm", settings=["seed=1"])
-    name = "weights:embedding/tables/user/embeddings"
-    other = artefacts(run)[f"tpm/2024-01-09/{name}"]
-    assert np.any(other != artefacts(finished)[f"tpm/2024-01-09/{name}"])
+    shutil.copytree(finished, run)
+    levels = ("tpm", "historical", *configs.MODELS)
+    before = {level: training_world.tree(run / level) for level in levels}
+    stages.run(
+        stages.Request(
+            stage="all",
+            data_dir=data,
+            workdir=run,
+            config=configs.Config.from_json(run / "config.json"),
+            models=configs.MODELS,
+        )
+    )
+    for level, files in before.items():
+        assert files
+        assert training_world.tree(run / level) == files
+
+
+def test_another_seed_gives_other_numbers(tmp_path):
+    data = training_world.small_data(tmp_path / "data")
+    vectors = []
+    for seed in (0, 1):
+        config = dataclasses.replace(training_world.SMALL_CONFIG, seed=seed)
+        run = Workdir(tmp_path / f"seed-{seed}")
+        path = pretrain.train_tpm(data, run, config, Window(*[DAY] * 2))
+        vectors.append(snapshots.read(path)["user"].vectors)
+    assert np.all(np.any(np.abs(vectors[0] - vectors[1]) > 1e-3, axis=1))

@@ -82,7 +82,7 @@ def test_config_of_an_older_version_has_the_defaults(run):
     """Fields and whole parts may have come after a run was begun."""
     file = run.path / "config.json"
     values = json.loads(file.read_text())
-    del values["warm_start"], values["model"]["dropout"]
+    del values["warm_start"], values["model"]["batch_norm_momentum"]
     file.write_text(json.dumps(values))
     run.open(CONFIG)
     file.write_text(json.dumps(values))

@@ -41,6 +41,71 @@ SETTINGS = (
     "ctr.checkpoint_steps=2",
 )
 
+# What a user writes about the raw logs.
+LOGS_SPEC = """
+user = "user_id"
+item = "item_id"
+evaluation = ["true_ctr"]
+
+[[logs]]
+name = "feed"
+domain = "natural"
+path = "natural.tsv"
+delimiter = "\\t"
+user = "user_id"
+item = "item_id"
+click = "click"
+time = "timestamp"
+time_unit = "s"
+
+[[logs]]
+name = "ads"
+domain = "ads"
+path = "ads.csv"
+user = "user_id"
+item = "item_id"
+click = "click"
+time = "timestamp"
+time_unit = "s"
+
+[[tables]]
+name = "user"
+[[tables]]
+name = "item"
+[[tables]]
+name = "category"
+
+[[features]]
+name = "user_id"
+table = "user"
+side = "user"
+basic = true
+
+[[features]]
+name = "item_id"
+table = "item"
+side = "item"
+basic = true
+
+[[features]]
+name = "category"
+table = "category"
+side = "item"
+basic = true
+
+[[sequences]]
+name = "clicked_items"
+table = "item"
+max_length = 20
+domain = "both"
+
+[[counts]]
+name = "item_natural_clicks"
+of = ["item_id"]
+domain = "natural"
+side = "item"
+"""
+
 
 def tables(edit=None):
     """Yield the world's `(domain, table)` in order of days.
@@ -106,6 +171,42 @@ def write_raw_logs(directory: pathlib.Path) -> None:
             directory / name,
             pa.csv.WriteOptions(delimiter=delimiter),
         )
+
+
+def train_stages(data, workdir, stages, settings=()) -> subprocess.Popen:
+    """Start stages, one after the other in one process; for `wait`.
+
+    Args:
+      data: the data directory.
+      workdir: the work directory.
+      stages: `(stage, flags...)` of each.
+      settings: as for `command`.
+    """
+    commands = [
+        command(data, workdir, stage, *flags, settings=settings)[1:]
+        for stage, *flags in stages
+    ]
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import train_main\n"
+        "from absl import flags\n"
+        "from absl.testing import flagsaver\n"
+        f"for command in {commands!r}:\n"
+        "    with flagsaver.flagsaver():\n"
+        "        train_main.main(flags.FLAGS(command))\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait(process: subprocess.Popen) -> None:
+    """Wait for the end of a process; fail with its output if it failed."""
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
 
 
 # A smaller world still, for runs in the process of the test itself.

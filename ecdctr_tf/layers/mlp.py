@@ -8,13 +8,12 @@ import tf_keras as keras
 
 
 class MLP(keras.layers.Layer):
-    """Stack of dense layer, batch norm, ReLU and dropout.
+    """Stack of dense layer, batch norm and ReLU.
 
     Args:
       hidden_units: units of each layer.
       batch_norm_momentum: share of the old value in the moving statistics.
       l2: penalty on the squared kernels.
-      dropout: fraction of units dropped while training, [0, 1).
     """
 
     def __init__(
@@ -22,7 +21,6 @@ class MLP(keras.layers.Layer):
         hidden_units: tuple[int, ...],
         batch_norm_momentum: float,
         l2: float = 0.0,
-        dropout: float = 0.0,
         **kwargs,
     ):
         """Make the layers."""
@@ -42,12 +40,9 @@ class MLP(keras.layers.Layer):
             )
             for i in range(len(hidden_units))
         ]
-        self.dropout = keras.layers.Dropout(dropout) if dropout else None
 
     def call(self, inputs: tf.Tensor, training=None) -> tf.Tensor:
         """Return the last layer's activations, `[B, H]`."""
         for dense, norm in zip(self.dense, self.norms, strict=True):
             inputs = tf.nn.relu(norm(dense(inputs), training=training))
-            if self.dropout is not None:
-                inputs = self.dropout(inputs, training=training)
         return inputs

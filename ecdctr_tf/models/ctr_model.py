@@ -79,7 +79,7 @@ class CTRModel(keras.Model):
             )
             for _ in range(config.cross_layers)
         ]
-        self.mlp = MLP(config.hidden_units, momentum, l2, config.dropout)
+        self.mlp = MLP(config.hidden_units, momentum, l2)
         self.head = keras.layers.Dense(1, name="head")
         self.loss_metric = keras.metrics.Mean("loss")
 

@@ -77,7 +77,9 @@ class DailyTrainer:
         """
         for part in parts:
             self._data.covered(ADS, part)
-        bar = tqdm.tqdm(parts, desc=f"{self._name} ctr", unit="day")
+        bar = tqdm.tqdm(
+            parts, desc=f"{self._name} ctr", unit="day", mininterval=1.0
+        )
         for part in bar:
             if (self._run.ctr(self._name) / part.last).exists():
                 logging.info("%s of %s is there", part, self._name)
