@@ -149,11 +149,14 @@ def test_positional_arguments_are_refused(error_of):
     ("assignment", "message"),
     [
         ("cpm.passes=two", "cpm.passes should be int. Received: 'two'"),
-        ("model.dropout=1.5", "`dropout` should be in [0, 1). Received: 1.5"),
+        ("model.batch_norm_momentum=1.5", "should be in [0, 1). Received: 1.5"),
         ("history.aggregation=sum", "should be one of last, mean, decay"),
         ("model=3", "set one of them, as model.field=value"),
         ("seed", "--set should be name.field=value. Received: 'seed'"),
-        ("modle.dropout=0", "There is no config field modle; there are: seed"),
+        (
+            "modle.cross_layers=0",
+            "There is no config field modle; there are: seed",
+        ),
     ],
 )
 def test_value_that_a_field_cannot_have(error_of, assignment, message):
