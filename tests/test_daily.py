@@ -255,7 +255,8 @@ def test_a_newer_cpm_starts_the_a_ctr_anew(data, scored, tmp_path):
     """With two days to catch up on; the day after goes on from there."""
     run = copy(scored, tmp_path / "run")
     newer_cpm(data, run)
-    train(data, run, days(7, 8), settings("schedule.catch_up_days=2"))
+    config = settings("warm_start.refresh=restart", "schedule.catch_up_days=2")
+    train(data, run, days(7, 8), config)
     assert [manifest(run, n).rows for n in (5, 6)] == [ROWS, 2 * ROWS]
     assert [manifest(run, n).rows for n in (7, 8)] == [3 * ROWS, 4 * ROWS]
     assert manifest(run, 6).parents["cpm"]["path"].endswith(day(4))
@@ -268,6 +269,30 @@ def test_a_newer_cpm_starts_the_a_ctr_anew(data, scored, tmp_path):
     assert int(steps) == 3 * DAY_STEPS
     # A CPM of the scored day or later is for the days after it.
     assert manifest(scored, 6).parents["cpm"]["path"].endswith(day(4))
+
+
+def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
+    """To the weights of the day before, row by row, but not to statistics."""
+    run = copy(scored, tmp_path / "run")
+    newer_cpm(data, run)
+    train(data, run, days(7, 7))
+    old, new = (
+        checkpoint.read(run.cpm("e_cdctr") / day(n) / levels.WEIGHTS)
+        for n in (4, 6)
+    )
+    _, history = pretrain.newest_history(data, run, day(7))
+    stage = configs.ctr_config(CONFIG)
+    path = run.ctr("e_cdctr") / day(6)
+    level = pretrain.load(data, CONFIG, stage, path, "ctr", history)
+    variables = checkpoint.named_variables(level.model.parts())
+    for name, variable in variables.items():
+        if "moving_" not in name:
+            variable.assign_add(new[name] - old[name])
+    expected = daily.score(level.model, data, Window(day(7), day(7)))["ctr"]
+    np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-6)
+    # No day of ads is gone through again.
+    assert manifest(run, 7).rows == 3 * ROWS
+    assert manifest(run, 7).parents["cpm"]["path"].endswith(day(6))
 
 
 def test_a_day_killed_under_an_older_cpm_starts_anew(data, scored, tmp_path):
