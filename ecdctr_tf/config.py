@@ -13,6 +13,7 @@ import typing
 
 AGGREGATIONS = ("last", "mean", "decay", "concat", "attention")
 BATCH_NORMS = ("keep", "statistics", "full")
+REFRESHES = ("change", "restart")
 MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 
 
@@ -117,6 +118,9 @@ class WarmStartConfig:
 
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
     batch_norm: str = "keep"
+    # What a newer CPM does to a running A-CTR: add its "change" since the last
+    # one, or "restart" from it and catch up.
+    refresh: str = "change"
     # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
     min_restored: float = 0.5
 
@@ -124,6 +128,8 @@ class WarmStartConfig:
         """Check the fields."""
         valid = self.batch_norm in BATCH_NORMS
         _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
+        valid = self.refresh in REFRESHES
+        _check(self, "refresh", valid, f"one of {', '.join(REFRESHES)}")
         _check(self, "min_restored", 0 <= self.min_restored <= 1, "in [0, 1]")
 
 

@@ -17,6 +17,7 @@ from ecdctr_tf.training import fit, levels, pretrain, workdir
 from ecdctr_tf.transfer import (
     checkpoint,
     historical,
+    refresh,
     restore_table,
     warm_start,
 )
@@ -31,9 +32,10 @@ class DailyTrainer:
     """Progressive validation of one model over days of ads.
 
     A day (or several, `schedule.ctr_days`) is scored, then trained on, then
-    published with its scores under the name of the last day. When a
-    newer CPM has been published, the A-CTR starts anew from it and first
-    catches up on `schedule.catch_up_days` past days.
+    published with its scores under the name of the last day. The first model
+    starts from the CPM and catches up on `schedule.catch_up_days` past days.
+    When a newer CPM has been published, the A-CTR takes over its change, or
+    starts anew in the same way (`warm_start.refresh`).
 
     Args:
       data: the data directory.
@@ -150,9 +152,12 @@ class DailyTrainer:
         last = workdir.newest_before(self._run.ctr(self._name), day)
         if last is not None:
             historical.check_before(store.read_manifest(last, KIND), day, last)
-        if last is None or not _continues(last, cpm):
+        known = None if last is None else self._cpm_of(last)
+        restart = self._config.warm_start.refresh == "restart"
+        if last is None or (known != cpm and restart):
             self._level = self._start(day, path, cpm)
-        elif self._level is None or self._level_day != last.name:
+            return self._level
+        if self._level is None or self._level_day != last.name:
             self._level = pretrain.load(
                 self._data,
                 self._config,
@@ -163,7 +168,40 @@ class DailyTrainer:
             )
         else:
             self._refresh_history(day)
+        if known != cpm:
+            self._take_change(self._level, known, cpm, path)
         return self._level
+
+    def _cpm_of(self, last: pathlib.Path) -> pathlib.Path | None:
+        """Return the CPM that a published day has its natural knowledge from.
+
+        Raises:
+          FileNotFoundError: it was removed.
+        """
+        parent = store.read_manifest(last, KIND).parents.get("cpm")
+        if parent is None:
+            return None
+        cpm = self._run.cpm(self._name) / pathlib.Path(parent["path"]).name
+        if not cpm.exists():
+            raise FileNotFoundError(
+                f"{cpm}, the CPM that {last} came from, is gone. Put it back, "
+                "or start in another --workdir."
+            )
+        return cpm
+
+    def _take_change(self, level, old, new, path) -> None:
+        """Add to a level what the CPM learned from `old` to `new`."""
+        self._check_cpm(new)
+        # The newer CPM may know more ids than the A-CTR did.
+        rows = self._data.table_rows(new.name)
+        levels.grow(self._data, self._config, self._stage, level, rows)
+        level.report = refresh.add_change(
+            checkpoint.named_variables(level.model.parts()),
+            checkpoint.read(new / levels.WEIGHTS),
+            checkpoint.read(old / levels.WEIGHTS),
+            f"{old.name}..{new.relative_to(self._run.path)}",
+        )
+        level.parents["cpm"] = store.parent(new, path)
 
     def _history_of(self, day: str) -> dict:
         """Return the historical tables for rows up to a day."""
@@ -225,11 +263,14 @@ class DailyTrainer:
                 self._fit(part)
         return level
 
-    def _warm_start(self, level, cpm: pathlib.Path, path) -> None:
-        """Start a level from a CPM; keep the report."""
+    def _check_cpm(self, cpm: pathlib.Path) -> None:
         manifest = store.verify(cpm, "cpm")
         warm_start.check_spec(manifest, self._data.spec.fingerprint(), cpm)
         warm_start.check_ids(manifest, self._data.id_spaces, cpm)
+
+    def _warm_start(self, level, cpm: pathlib.Path, path) -> None:
+        """Start a level from a CPM; keep the report."""
+        self._check_cpm(cpm)
         settings = self._config.warm_start
         level.report = warm_start.restore(
             checkpoint.named_variables(level.model.parts()),
@@ -284,14 +325,6 @@ class DailyTrainer:
         )
         self._level.rows += task.rows
         return fit.fit(self._level.model, task)
-
-
-def _continues(last: pathlib.Path, cpm: pathlib.Path | None) -> bool:
-    """Return whether a day's model came from the newest CPM there is."""
-    if cpm is None:
-        return True
-    parents = store.read_manifest(last, KIND).parents
-    return pathlib.Path(parents["cpm"]["path"]).name == cpm.name
 
 
 def score(
