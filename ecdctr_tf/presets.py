@@ -40,14 +40,18 @@ def globo() -> configs.Config:
     """Return the config of the Globo clicks on base features.
 
     Launch on day 9 (2017-10-10): three TPM windows of three days stand in for
-    months, the CPM has days 6 to 8, the A-CTR starts with the ads of days 4 to
-    8. Days 9 to 11 are for choices, days 12 and 13 are reported.
+    months, the CPM has days 6 to 8 and is rolled on every day, the A-CTR starts
+    with the ads of days 4 to 8. Days 9 to 11 are for choices (batch sizes, for
+    A-CTR and ads-only alike), days 12 and 13 are reported.
     """
     return configs.Config(
         model=configs.ModelConfig(exclude=GLOBO_EXTRAS),
+        ctr=configs.TrainingConfig(batch_size=128),
+        ads_only=configs.TrainingConfig(batch_size=64),
         schedule=configs.ScheduleConfig(
             tpm_days=3,
             cpm_days=3,
+            cpm_every=1,
             ctr_first="2017-10-10",
             catch_up_days=5,
             report_first="2017-10-13",
