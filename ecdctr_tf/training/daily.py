@@ -301,7 +301,7 @@ class DailyTrainer:
             ADS,
             window,
             training.batch_size,
-            seed=windows.day_number(window.last),
+            seed=levels.order_seed(self._config, window),
             passes=training.passes,
             skip=skip,
             names=[f.name for f in self._level.model.spec.features],

@@ -86,6 +86,11 @@ def build(
     return model.build_from_spec()
 
 
+def order_seed(config: configs.Config, window: windows.Window) -> int:
+    """Return the seed of the order of a window's rows, another each run."""
+    return config.seed * 1_000_000 + windows.day_number(window.last)
+
+
 def restore(
     data: DataDirectory,
     level: Level,

@@ -49,7 +49,7 @@ def train_tpm(
     level = _continued(
         data, config, stage, snapshots.KIND, run.tpm, window, table_rows
     )
-    curve = _fit(data, run, stage, level, window, ("tpm", window.last))
+    curve = _fit(data, run, config, stage, level, window, ("tpm", window.last))
     level.rows += data.rows(NATURAL, window) * stage.training.passes
     tables = _seen(data, level, window)
     metrics = {"seconds": time.monotonic() - began, "loss": curve[-1]["loss"]}
@@ -107,7 +107,7 @@ def load(
     return level
 
 
-def _fit(data, run, stage, level, window, names) -> list[dict]:
+def _fit(data, run, config, stage, level, window, names) -> list[dict]:
     """Fit a level on a window of natural logs; return the curve."""
     training = stage.training
     model = level.model
@@ -124,7 +124,7 @@ def _fit(data, run, stage, level, window, names) -> list[dict]:
             NATURAL,
             window,
             training.batch_size,
-            seed=windows.day_number(window.last),
+            seed=levels.order_seed(config, window),
             passes=training.passes,
             skip=skip,
             names=[f.name for f in model.spec.features],
@@ -258,7 +258,8 @@ def train_cpm(
         _start_tables(data, run, level, window, path)
     if history_path is not None:
         level.parents["historical"] = store.parent(history_path, path)
-    curve = _fit(data, run, stage, level, window, (name, "cpm", window.last))
+    names = (name, "cpm", window.last)
+    curve = _fit(data, run, config, stage, level, window, names)
     level.rows += data.rows(NATURAL, window) * stage.training.passes
     metrics = {"seconds": time.monotonic() - began, "loss": curve[-1]["loss"]}
     levels.publish(data, config, level, path, window, curve, metrics)
