@@ -9,7 +9,7 @@ import tensorflow as tf
 from ecdctr_tf import config as configs
 from ecdctr_tf import evaluation, export, presets, store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, pretrain, schedule
+from ecdctr_tf.training import cpm, daily, history, schedule, tpm
 from ecdctr_tf.training.workdir import Workdir
 
 
@@ -74,7 +74,7 @@ def _tpm(data: DataDirectory, request: Request) -> None:
         if request.window is None:
             planned = schedule.plan(data, config.schedule).tpm
         for window in planned:
-            pretrain.train_tpm(data, run_dir, config, window)
+            tpm.train_tpm(data, run_dir, config, window)
 
 
 def _aggregate(data: DataDirectory, request: Request) -> None:
@@ -83,7 +83,7 @@ def _aggregate(data: DataDirectory, request: Request) -> None:
         days = store.dated(run_dir.tpm)
         if request.window is not None:
             days = [day for day in days if day <= request.window.last]
-        pretrain.aggregate(run_dir, config, days)
+        history.aggregate(run_dir, config, days)
 
 
 def _cpm(data: DataDirectory, request: Request) -> None:
@@ -96,7 +96,7 @@ def _cpm(data: DataDirectory, request: Request) -> None:
                 continue
             variant = presets.variant(config, name)
             for window in planned:
-                pretrain.train_cpm(data, run_dir, variant, name, window)
+                cpm.train_cpm(data, run_dir, variant, name, window)
 
 
 def _ctr(data: DataDirectory, request: Request) -> None:

@@ -1,10 +1,10 @@
-import conftest
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ecdctr_tf import features
 from ecdctr_tf.input import blocks, examples
+from tests import conftest
 
 
 def read_back(module, path, spec):

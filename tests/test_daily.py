@@ -9,7 +9,7 @@ import pytest
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets, store
-from ecdctr_tf.training import daily, fit, levels, pretrain
+from ecdctr_tf.training import cpm, daily, fit, history, levels, scoring, tpm
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
@@ -52,9 +52,9 @@ def data(place):
 def begun(place, data):
     """TPM on days 1 and 2, its table, and an E-CDCTR CPM on days 3 and 4."""
     run = Workdir(place / "begun")
-    pretrain.train_tpm(data, run, CONFIG, Window(day(1), day(2)))
-    pretrain.aggregate(run, CONFIG, [day(2)])
-    pretrain.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(3), day(4)))
+    tpm.train_tpm(data, run, CONFIG, Window(day(1), day(2)))
+    history.aggregate(run, CONFIG, [day(2)])
+    cpm.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(3), day(4)))
     return run
 
 
@@ -90,16 +90,16 @@ def weights(run, number, file=levels.WEIGHTS) -> dict:
 
 def score_with(data, run, path, kind, number, window=None) -> np.ndarray:
     """Return a published model's probabilities of clicks on a day."""
-    _, history = pretrain.newest_history(data, run, day(number))
+    _, tables = history.newest_before(data, run, day(number))
     stage = configs.ctr_config(CONFIG)
-    level = pretrain.load(data, CONFIG, stage, path, kind, history)
+    level = levels.load(data, CONFIG, stage, path, kind, tables)
     window = window or Window(day(number), day(number))
-    return daily.score(level.model, data, window)["ctr"]
+    return scoring.score(level.model, data, window)["ctr"]
 
 
 def test_the_first_day_is_scored_by_the_cpm(data, begun, scored):
-    cpm = begun.cpm("e_cdctr") / day(4)
-    expected = score_with(data, begun, cpm, "cpm", 5)
+    published = begun.cpm("e_cdctr") / day(4)
+    expected = score_with(data, begun, published, "cpm", 5)
     np.testing.assert_allclose(scores(scored, 5)["ctr"], expected, atol=1e-6)
 
 
@@ -212,7 +212,7 @@ def test_tables_grow_by_row_into_a_larger_model(data, begun, tmp_path):
         configs.ctr_config(CONFIG),
         "ctr",
         grown.table_rows(day(6)),
-        pretrain.newest_history(grown, run, day(6))[1],
+        history.newest_before(grown, run, day(6))[1],
     )
     start = fresh.embedding.tables["user"].embeddings.numpy()
     np.testing.assert_array_equal(after[untouched], start[untouched])
@@ -226,17 +226,17 @@ def test_grow_keeps_scores_and_state(data, begun):
     """Within the room there is, and beyond it."""
     stage = configs.cpm_config(CONFIG)
     path = begun.cpm("e_cdctr") / day(4)
-    _, history = pretrain.newest_history(data, begun, day(5))
-    level = pretrain.load(data, CONFIG, stage, path, "cpm", history)
+    _, tables = history.newest_before(data, begun, day(5))
+    level = levels.load(data, CONFIG, stage, path, "cpm", tables)
     window = Window(day(3), day(3))
-    expected = daily.score(level.model, data, window)["ctr"]
+    expected = scoring.score(level.model, data, window)["ctr"]
     for users, larger in ((24, False), (80, True)):
         model = level.model
         old = {n: v.numpy() for n, v in fit.optimizer_state(model).items()}
         levels.grow(data, CONFIG, stage, level, {"user": users, "item": 9})
         assert (level.model is not model) == larger
         assert level.table_rows["user"] == users
-        found = daily.score(level.model, data, window)["ctr"]
+        found = scoring.score(level.model, data, window)["ctr"]
         np.testing.assert_allclose(found, expected, atol=1e-6)
         new = fit.optimizer_state(level.model)
         assert list(new) == list(old)
@@ -248,7 +248,7 @@ def test_grow_keeps_scores_and_state(data, begun):
 
 
 def newer_cpm(data, run) -> None:
-    pretrain.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(5), day(6)))
+    cpm.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(5), day(6)))
 
 
 def test_a_newer_cpm_starts_the_a_ctr_anew(data, scored, tmp_path):
@@ -280,15 +280,15 @@ def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
         checkpoint.read(run.cpm("e_cdctr") / day(n) / levels.WEIGHTS)
         for n in (4, 6)
     )
-    _, history = pretrain.newest_history(data, run, day(7))
+    _, tables = history.newest_before(data, run, day(7))
     stage = configs.ctr_config(CONFIG)
     path = run.ctr("e_cdctr") / day(6)
-    level = pretrain.load(data, CONFIG, stage, path, "ctr", history)
+    level = levels.load(data, CONFIG, stage, path, "ctr", tables)
     variables = checkpoint.named_variables(level.model.parts())
     for name, variable in variables.items():
         if "moving_" not in name:
             variable.assign_add(new[name] - old[name])
-    expected = daily.score(level.model, data, Window(day(7), day(7)))["ctr"]
+    expected = scoring.score(level.model, data, Window(day(7), day(7)))["ctr"]
     np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-6)
     # No day of ads is gone through again.
     assert manifest(run, 7).rows == 3 * ROWS
@@ -363,8 +363,8 @@ def test_newer_history_is_taken_up(data, begun, scored, tmp_path):
     trainer.run(days(5, 6))
     new = copy(scored, tmp_path / "new")
     for run in (going, new):
-        pretrain.train_tpm(data, run, CONFIG, Window(day(3), day(6)))
-        pretrain.aggregate(run, CONFIG, [day(2), day(6)])
+        tpm.train_tpm(data, run, CONFIG, Window(day(3), day(6)))
+        history.aggregate(run, CONFIG, [day(2), day(6)])
     trainer.run(days(7, 7))
     train(data, new, days(7, 7))
     found = [scores(run, 7)["ctr"] for run in (going, new)]
@@ -393,8 +393,8 @@ def test_statistics_are_estimated_on_past_days_only(
             if np.any(v.numpy() != before[n])
         }
 
-    adapt = daily.adapt_statistics
-    monkeypatch.setattr(daily, "adapt_statistics", spy)
+    adapt = scoring.adapt_statistics
+    monkeypatch.setattr(scoring, "adapt_statistics", spy)
     config = settings(
         "warm_start.batch_norm=statistics", "schedule.catch_up_days=2"
     )
@@ -418,8 +418,8 @@ def test_windows_of_days_are_scored_as_a_whole(data, begun, tmp_path):
     window = Window(day(5), day(6))
     train(data, run, [window])
     assert store.dated(run.ctr("e_cdctr")) == [day(6)]
-    cpm = begun.cpm("e_cdctr") / day(4)
-    expected = score_with(data, begun, cpm, "cpm", 5, window)
+    published = begun.cpm("e_cdctr") / day(4)
+    expected = score_with(data, begun, published, "cpm", 5, window)
     found = scores(run, 6)["ctr"]
     assert len(found) == 2 * ROWS
     np.testing.assert_allclose(found, expected, atol=1e-6)

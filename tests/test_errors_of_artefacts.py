@@ -13,7 +13,7 @@ import pytest
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets, stages, store
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, pretrain
+from ecdctr_tf.training import cpm, daily, history, tpm
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import historical
 from ecdctr_tf.windows import Window
@@ -30,11 +30,11 @@ def made(tmp_path_factory):
     data = training_world.small_data(place / "data")
     run = Workdir(place / "run")
     run.open(CONFIG)
-    pretrain.train_tpm(data, run, CONFIG, Window(D1, D2))
-    pretrain.aggregate(run, CONFIG, [D2])
+    tpm.train_tpm(data, run, CONFIG, Window(D1, D2))
+    history.aggregate(run, CONFIG, [D2])
     for window in (Window(D3, D4), Window(D5, D6)):
-        pretrain.train_cpm(data, run, CONFIG, "e_cdctr", window)
-    pretrain.train_tpm(data, run, CONFIG, Window(D3, D6))
+        cpm.train_cpm(data, run, CONFIG, "e_cdctr", window)
+    tpm.train_tpm(data, run, CONFIG, Window(D3, D6))
     daily.DailyTrainer(data, run, CONFIG, "e_cdctr").run([Window(D5, D5)])
     return place
 

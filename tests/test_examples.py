@@ -1,10 +1,10 @@
-import conftest
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ecdctr_tf import windows
 from ecdctr_tf.input import data_directory, examples, streams
+from tests import conftest
 
 
 def test_example_is_what_tf_io_parses(tiny_spec, tmp_path):

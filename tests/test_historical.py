@@ -5,7 +5,7 @@ import tensorflow as tf
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import id_space
-from ecdctr_tf.training import pretrain, workdir
+from ecdctr_tf.training import history, workdir
 from ecdctr_tf.transfer import historical, snapshots
 
 MONTHS = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
@@ -234,4 +234,4 @@ def test_history_that_reaches_the_scored_day_is_refused(tmp_path):
     target = aggregated(tmp_path, months=1)
     target.rename(target.with_name("2024-01-02"))
     with pytest.raises(ValueError, match="may only see earlier days"):
-        pretrain.newest_history(None, workdir.Workdir(tmp_path), "2024-01-20")
+        history.newest_before(None, workdir.Workdir(tmp_path), "2024-01-20")

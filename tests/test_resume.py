@@ -11,7 +11,7 @@ import pytest
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import stages
-from ecdctr_tf.training import pretrain
+from ecdctr_tf.training import tpm
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint, snapshots
 from ecdctr_tf.windows import Window
@@ -106,6 +106,6 @@ def test_another_seed_gives_other_numbers(tmp_path):
     for seed in (0, 1):
         config = dataclasses.replace(training_world.SMALL_CONFIG, seed=seed)
         run = Workdir(tmp_path / f"seed-{seed}")
-        path = pretrain.train_tpm(data, run, config, Window(*[DAY] * 2))
+        path = tpm.train_tpm(data, run, config, Window(*[DAY] * 2))
         vectors.append(snapshots.read(path)["user"].vectors)
     assert np.all(np.any(np.abs(vectors[0] - vectors[1]) > 1e-3, axis=1))

@@ -1,12 +1,12 @@
 import collections
 
-import conftest
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ecdctr_tf import windows
 from ecdctr_tf.input import blocks, data_directory, streams
+from tests import conftest
 
 WINDOW = windows.Window("2024-01-01", "2024-01-03")
 

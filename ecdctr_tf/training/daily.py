@@ -12,20 +12,18 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.training import fit, levels, pretrain, workdir
-from ecdctr_tf.transfer import (
-    checkpoint,
-    historical,
-    refresh,
-    restore_table,
-    warm_start,
+from ecdctr_tf.training import (
+    fit,
+    history,
+    inheritance,
+    levels,
+    scoring,
+    workdir,
 )
+from ecdctr_tf.transfer import historical
 
-ADS = "ads"
 KIND = "ctr"
 SCORES = "scores.npz"
-_SCORE_BATCH = 8192
 
 
 class DailyTrainer:
@@ -78,14 +76,14 @@ class DailyTrainer:
             from the day's future, or of another spec or id space.
         """
         for part in parts:
-            self._data.covered(ADS, part)
+            self._data.covered(scoring.ADS, part)
         bar = tqdm.tqdm(
             parts, desc=f"{self._name} ctr", unit="day", mininterval=1.0
         )
         for part in bar:
             if (self._run.ctr(self._name) / part.last).exists():
                 logging.info("%s of %s is there", part, self._name)
-            elif self._data.rows(ADS, part):
+            elif self._data.rows(scoring.ADS, part):
                 result = self._day(part)
                 bar.set_postfix({"auc": result["auc"]})
 
@@ -94,17 +92,11 @@ class DailyTrainer:
         began = time.monotonic()
         path = self._run.ctr(self._name) / today.last
         level = self._ready(today.first, path)
-        scores = score(level.model, self._data, today)
+        scores = scoring.score(level.model, self._data, today)
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"]
         )
-        levels.grow(
-            self._data,
-            self._config,
-            self._stage,
-            level,
-            self._data.table_rows(today.last),
-        )
+        self._grow(today.last)
         past = self._past(today.first, self._stage.training.replay_days)
         first = past[0] if past else today.first
         curve = self._fit(windows.Window(first, today.last))
@@ -140,25 +132,19 @@ class DailyTrainer:
 
     def _ready(self, day: str, path: pathlib.Path) -> levels.Level:
         """Return the level that scores a day: it has seen earlier days only."""
-        cpm = None
-        if self._name != "ads_only":
-            cpm = workdir.newest_before(self._run.cpm(self._name), day)
-            if cpm is None:
-                raise FileNotFoundError(
-                    f"{self._run.cpm(self._name)} holds no CPM from before "
-                    f"{day}. Train one with `python train_main.py --stage=cpm`."
-                )
-            historical.check_before(store.read_manifest(cpm, "cpm"), day, cpm)
+        cpms = self._run.cpm(self._name)
+        from_cpm = self._name != "ads_only"
+        cpm = inheritance.newest(cpms, day) if from_cpm else None
         last = workdir.newest_before(self._run.ctr(self._name), day)
         if last is not None:
             historical.check_before(store.read_manifest(last, KIND), day, last)
-        known = None if last is None else self._cpm_of(last)
+        known = inheritance.known_to(last, cpms) if last is not None else None
         restart = self._config.warm_start.refresh == "restart"
         if last is None or (known != cpm and restart):
             self._level = self._start(day, path, cpm)
             return self._level
         if self._level is None or self._level_day != last.name:
-            self._level = pretrain.load(
+            self._level = levels.load(
                 self._data,
                 self._config,
                 self._stage,
@@ -169,39 +155,15 @@ class DailyTrainer:
         else:
             self._refresh_history(day)
         if known != cpm:
-            self._take_change(self._level, known, cpm, path)
+            # The newer CPM may know more ids than the A-CTR did.
+            self._grow(cpm.name)
+            inheritance.take_change(self._data, self._level, known, cpm, path)
         return self._level
 
-    def _cpm_of(self, last: pathlib.Path) -> pathlib.Path | None:
-        """Return the CPM that a published day has its natural knowledge from.
-
-        Raises:
-          FileNotFoundError: it was removed.
-        """
-        parent = store.read_manifest(last, KIND).parents.get("cpm")
-        if parent is None:
-            return None
-        cpm = self._run.cpm(self._name) / pathlib.Path(parent["path"]).name
-        if not cpm.exists():
-            raise FileNotFoundError(
-                f"{cpm}, the CPM that {last} came from, is gone. Put it back, "
-                "or start in another --workdir."
-            )
-        return cpm
-
-    def _take_change(self, level, old, new, path) -> None:
-        """Add to a level what the CPM learned from `old` to `new`."""
-        self._check_cpm(new)
-        # The newer CPM may know more ids than the A-CTR did.
-        rows = self._data.table_rows(new.name)
-        levels.grow(self._data, self._config, self._stage, level, rows)
-        level.report = refresh.add_change(
-            checkpoint.named_variables(level.model.parts()),
-            checkpoint.read(new / levels.WEIGHTS),
-            checkpoint.read(old / levels.WEIGHTS),
-            f"{old.name}..{new.relative_to(self._run.path)}",
-        )
-        level.parents["cpm"] = store.parent(new, path)
+    def _grow(self, day: str) -> None:
+        """Let the level know the ids of a day."""
+        rows = self._data.table_rows(day)
+        levels.grow(self._data, self._config, self._stage, self._level, rows)
 
     def _history_of(self, day: str) -> dict:
         """Return the historical tables for rows up to a day."""
@@ -209,7 +171,7 @@ class DailyTrainer:
             return {}
         newest = workdir.newest_before(self._run.historical, day)
         if newest is None or newest != self._history[0]:
-            self._history = pretrain.newest_history(self._data, self._run, day)
+            self._history = history.newest_before(self._data, self._run, day)
         return self._history[1]
 
     def _refresh_history(self, day: str) -> None:
@@ -253,52 +215,29 @@ class DailyTrainer:
         )
         level = levels.Level(model, KIND, table_rows)
         if cpm is not None:
-            self._warm_start(level, cpm, path)
+            settings, title = self._config.warm_start, f"{self._name}: from CPM"
+            inheritance.start(self._data, level, cpm, settings, path, title)
         self._level = level
         if past:
             window = windows.Window(past[0], past[-1])
             if cpm is not None and statistics:
-                adapt_statistics(model, self._stream(window, 0))
+                scoring.adapt_statistics(model, self._stream(window, 0))
             for part in window.split(self._config.schedule.ctr_days):
                 self._fit(part)
         return level
-
-    def _check_cpm(self, cpm: pathlib.Path) -> None:
-        manifest = store.verify(cpm, "cpm")
-        warm_start.check_spec(manifest, self._data.spec.fingerprint(), cpm)
-        warm_start.check_ids(manifest, self._data.id_spaces, cpm)
-
-    def _warm_start(self, level, cpm: pathlib.Path, path) -> None:
-        """Start a level from a CPM; keep the report."""
-        self._check_cpm(cpm)
-        settings = self._config.warm_start
-        level.report = warm_start.restore(
-            checkpoint.named_variables(level.model.parts()),
-            checkpoint.read(cpm / levels.WEIGHTS),
-            str(cpm.relative_to(self._run.path)),
-            settings.batch_norm,
-        )
-        restore_table.show(level.report, f"{self._name}: A-CTR from its CPM")
-        share = level.report.restored_share
-        if share < settings.min_restored:
-            raise ValueError(
-                f"Only {share:.0%} of the A-CTR's weights came from {cpm}; "
-                f"warm_start.min_restored asks for {settings.min_restored:.0%}."
-            )
-        level.parents["cpm"] = store.parent(cpm, path)
 
     def _past(self, day: str, days: int) -> list[str]:
         """Return the days of ads there are among the last `days` before one."""
         if not days:
             return []
         before = windows.Window.ending(day, days + 1).days[:-1]
-        return [d for d in self._data.days(ADS) if d in set(before)]
+        return [d for d in self._data.days(scoring.ADS) if d in set(before)]
 
     def _stream(self, window: windows.Window, skip: int) -> tf.data.Dataset:
         training = self._stage.training
         return streams.batches(
             self._data,
-            ADS,
+            scoring.ADS,
             window,
             training.batch_size,
             seed=levels.order_seed(self._config, window),
@@ -312,7 +251,7 @@ class DailyTrainer:
         task = fit.Task(
             label=f"{self._name} {window}",
             stream=lambda skip: self._stream(window, skip),
-            rows=self._data.rows(ADS, window) * training.passes,
+            rows=self._data.rows(scoring.ADS, window) * training.passes,
             batch_size=training.batch_size,
             checkpoint_steps=training.checkpoint_steps,
             progress=self._run.progress(self._name, "ctr", str(window)),
@@ -325,32 +264,3 @@ class DailyTrainer:
         )
         self._level.rows += task.rows
         return fit.fit(self._level.model, task)
-
-
-def score(
-    model: CTRModel, data: DataDirectory, window: windows.Window
-) -> dict[str, np.ndarray]:
-    """Return click probabilities of days of ads, in the order of their files.
-
-    Returns:
-      `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
-    """
-    names = [f.name for f in model.spec.features]
-    batches = streams.batches(data, ADS, window, _SCORE_BATCH, names=names)
-    parts = []
-    for inputs, click in batches:
-        parts.append(
-            {
-                "ctr": model.score(inputs).numpy(),
-                "click": click.numpy(),
-                "user": inputs[data.spec.user].numpy(),
-                "item": inputs[data.spec.item].numpy(),
-            }
-        )
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-
-
-def adapt_statistics(model: CTRModel, dataset: tf.data.Dataset) -> None:
-    """Let batch norm's moving statistics see ads; no weight is trained."""
-    for inputs, _ in dataset:
-        model(inputs, training=True)

@@ -117,6 +117,26 @@ def restore(
     return manifest
 
 
+def load(
+    data, config, stage, path, kind, history=None, optimizer=True
+) -> Level:
+    """Return a published level."""
+    manifest = store.read_manifest(path, kind)
+    rows = {name: entry["rows"] for name, entry in manifest.ids.items()}
+    model = build(
+        data,
+        config,
+        stage,
+        kind,
+        {**data.table_rows(manifest.window.last), **rows},
+        history,
+        manifest.config["capacities"],
+    )
+    level = Level(model, kind, rows)
+    restore(data, level, path, optimizer)
+    return level
+
+
 def grow(
     data: DataDirectory,
     config: configs.Config,

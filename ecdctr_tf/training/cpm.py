@@ -1,0 +1,93 @@
+"""CPM: the complete pre-training model on a short window of natural logs."""
+
+import logging
+import pathlib
+import time
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import store, windows
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import history, levels, natural, workdir
+from ecdctr_tf.transfer import historical, snapshots, warm_start
+
+
+def train_cpm(
+    data: DataDirectory,
+    run: workdir.Workdir,
+    config: configs.Config,
+    name: str,
+    window: windows.Window,
+) -> pathlib.Path:
+    """Train the CPM of a model on a window of natural logs and publish it.
+
+    It goes on from its own last run; the first one starts from scratch, its
+    tables from the newest TPM of before the window if the config says so.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      config: the model's config.
+      name: the model's name, a directory of `run`.
+      window: days of natural logs.
+
+    Returns:
+      The CPM's place. A window published before is left as it is.
+
+    Raises:
+      FileNotFoundError, ValueError: what it reads is missing, damaged or of
+        another spec or id space.
+    """
+    path = run.cpm(name) / window.last
+    if path.exists():
+        logging.info("cpm %s of %s is there", window, name)
+        return path
+    began = time.monotonic()
+    stage = configs.cpm_config(config)
+    history_path, tables = None, None
+    after = windows.day_name(windows.day_number(window.last) + 1)
+    if config.model.history:
+        history_path, tables = history.newest_before(data, run, after)
+    table_rows = data.table_rows(window.last)
+    level = natural.continued(
+        data, config, stage, "cpm", run.cpm(name), window, table_rows, tables
+    )
+    if not level.parents and config.history.start_tables:
+        _start_tables(data, run, level, window, path)
+    if history_path is not None:
+        level.parents["historical"] = store.parent(history_path, path)
+    names = (name, "cpm", window.last)
+    curve = natural.fit_window(data, run, config, stage, level, window, names)
+    level.rows += data.rows(natural.DOMAIN, window) * stage.training.passes
+    metrics = {"seconds": time.monotonic() - began, "loss": curve[-1]["loss"]}
+    levels.publish(data, config, level, path, window, curve, metrics)
+    return path
+
+
+def _start_tables(data, run, level, window, path) -> None:
+    """Start a fresh CPM's tables from the TPM's newest rows before a window."""
+    snapshot = workdir.newest_before(run.tpm, window.first)
+    if snapshot is None:
+        logging.warning(
+            "no TPM snapshot ended before %s: the CPM's tables start fresh",
+            window.first,
+        )
+        return
+    manifest = store.read_manifest(snapshot, snapshots.KIND)
+    historical.check_before(manifest, window.first, snapshot)
+    warm_start.check_ids(manifest, data.id_spaces, snapshot)
+    for name, table in snapshots.read(snapshot).items():
+        if name not in level.model.embedding.tables:
+            continue
+        variable = level.model.embedding.tables[name].embeddings
+        if table.vectors.shape[1] != variable.shape[1]:
+            raise ValueError(
+                f"Table {name!r} of {snapshot} has width "
+                f"{table.vectors.shape[1]}, the CPM's {variable.shape[1]}. Set "
+                "tpm_model.embedding_dim as model.embedding_dim, or "
+                "history.start_tables=false."
+            )
+        rows = table.rows(data.id_spaces[name])
+        values = variable.numpy()
+        values[rows] = table.vectors
+        variable.assign(values)
+    level.parents["tpm"] = store.parent(snapshot, path)

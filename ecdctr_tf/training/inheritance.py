@@ -1,0 +1,137 @@
+"""What an A-CTR takes from CPMs: its first weights, later their changes."""
+
+import pathlib
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import store
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import levels, workdir
+from ecdctr_tf.transfer import (
+    checkpoint,
+    historical,
+    refresh,
+    restore_table,
+    warm_start,
+)
+
+KIND = "cpm"
+
+
+def newest(directory: pathlib.Path, day: str) -> pathlib.Path:
+    """Return the newest CPM that a model scored on a day may come from.
+
+    Args:
+      directory: where the CPMs of the model are published.
+      day: the scored day.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it has seen the day.
+    """
+    cpm = workdir.newest_before(directory, day)
+    if cpm is None:
+        raise FileNotFoundError(
+            f"{directory} holds no CPM from before {day}. Train one with "
+            "`python train_main.py --stage=cpm`."
+        )
+    historical.check_before(store.read_manifest(cpm, KIND), day, cpm)
+    return cpm
+
+
+def known_to(day: pathlib.Path, directory: pathlib.Path) -> pathlib.Path | None:
+    """Return the CPM that a published A-CTR day has its knowledge from.
+
+    Args:
+      day: the A-CTR day.
+      directory: where the CPMs of the model are published.
+
+    Returns:
+      None if it came from no CPM.
+
+    Raises:
+      FileNotFoundError: the CPM was removed.
+    """
+    parent = store.read_manifest(day, "ctr").parents.get("cpm")
+    if parent is None:
+        return None
+    cpm = directory / pathlib.Path(parent["path"]).name
+    if not cpm.exists():
+        raise FileNotFoundError(
+            f"{cpm}, the CPM that {day} came from, is gone. Put it back, or "
+            "start in another --workdir."
+        )
+    return cpm
+
+
+def start(
+    data: DataDirectory,
+    level: levels.Level,
+    cpm: pathlib.Path,
+    settings: configs.WarmStartConfig,
+    path: pathlib.Path,
+    title: str,
+) -> None:
+    """Start a fresh level from a CPM; keep and print the report.
+
+    Args:
+      data: the data directory of both.
+      level: the level; gets weights, report and parent.
+      cpm: the CPM.
+      settings: what to do with batch norm, and the least share to restore.
+      path: place of the artefact that the level will be.
+      title: of the printed report.
+
+    Raises:
+      FileNotFoundError, ValueError: the CPM is missing, damaged, of another
+        id space, feature spec or network, or too little of it fits.
+    """
+    report = warm_start.restore(
+        checkpoint.named_variables(level.model.parts()),
+        _weights(data, cpm),
+        f"{cpm.parent.parent.name}/{cpm.parent.name}/{cpm.name}",
+        settings.batch_norm,
+    )
+    restore_table.show(report, title)
+    if report.restored_share < settings.min_restored:
+        raise ValueError(
+            f"Only {report.restored_share:.0%} of the A-CTR's weights came "
+            f"from {cpm}; warm_start.min_restored asks for "
+            f"{settings.min_restored:.0%}."
+        )
+    level.report = report
+    level.parents["cpm"] = store.parent(cpm, path)
+
+
+def take_change(
+    data: DataDirectory,
+    level: levels.Level,
+    old: pathlib.Path,
+    new: pathlib.Path,
+    path: pathlib.Path,
+) -> None:
+    """Add to a level what the CPM learned from `old` to `new`.
+
+    Args:
+      data: the data directory of all.
+      level: the level; knows all ids of `new`. Gets report and parent.
+      old: the CPM that the level has its knowledge from.
+      new: the CPM after it.
+      path: place of the artefact that the level will be.
+
+    Raises:
+      FileNotFoundError, ValueError: as `start`.
+    """
+    level.report = refresh.add_change(
+        checkpoint.named_variables(level.model.parts()),
+        _weights(data, new),
+        _weights(data, old),
+        f"{new.parent.parent.name}/{new.parent.name}/{old.name}..{new.name}",
+    )
+    level.parents["cpm"] = store.parent(new, path)
+
+
+def _weights(data: DataDirectory, cpm: pathlib.Path) -> dict:
+    manifest = store.verify(cpm, KIND)
+    warm_start.check_spec(manifest, data.spec.fingerprint(), cpm)
+    warm_start.check_ids(manifest, data.id_spaces, cpm)
+    return checkpoint.read(cpm / levels.WEIGHTS)

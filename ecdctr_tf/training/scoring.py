@@ -1,0 +1,41 @@
+"""Scoring days of ads, and letting batch norm see ads."""
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf import windows
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
+
+ADS = "ads"
+_SCORE_BATCH = 8192
+
+
+def score(
+    model: CTRModel, data: DataDirectory, window: windows.Window
+) -> dict[str, np.ndarray]:
+    """Return click probabilities of days of ads, in the order of their files.
+
+    Returns:
+      `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
+    """
+    names = [f.name for f in model.spec.features]
+    batches = streams.batches(data, ADS, window, _SCORE_BATCH, names=names)
+    parts = []
+    for inputs, click in batches:
+        parts.append(
+            {
+                "ctr": model.score(inputs).numpy(),
+                "click": click.numpy(),
+                "user": inputs[data.spec.user].numpy(),
+                "item": inputs[data.spec.item].numpy(),
+            }
+        )
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def adapt_statistics(model: CTRModel, dataset: tf.data.Dataset) -> None:
+    """Let batch norm's moving statistics see ads; no weight is trained."""
+    for inputs, _ in dataset:
+        model(inputs, training=True)
