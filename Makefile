@@ -34,7 +34,7 @@ help: ## say what there is
 demo: $(VENV) demo/data ## train every level on synthetic logs, compare, export
 	$(BIN)/python train_main.py --stage=all --preset=synthetic \
 	  --models=$(MODELS) --data_dir=demo/data --workdir=demo/run \
-	  --report_dir=demo/report --export_dir=demo/export
+	  --report_dir=demo/report --export_dir=demo/export --deterministic
 
 # Made beside its place: an interrupted run leaves no half data directory.
 demo/data: | $(VENV)

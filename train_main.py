@@ -47,7 +47,10 @@ _CONFIG = flags.DEFINE_string(
     "config", None, "Config to start from: a config.json of an earlier run."
 )
 _SET = flags.DEFINE_multi_string(
-    "set", [], "Config field to change, as model.embedding_dim=16. Repeatable."
+    "set",
+    [],
+    "Config field to change, as model.embedding_dim=16; ecdctr_tf/config.py "
+    "lists the fields with their units. Repeatable.",
 )
 _START = flags.DEFINE_string(
     "start", None, "First day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
@@ -78,7 +81,9 @@ _NOTE = flags.DEFINE_multi_string(
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Same bits in every run, at some cost in speed."
 )
-_VERBOSE = flags.DEFINE_bool("verbose", False, "Say more.")
+_VERBOSE = flags.DEFINE_bool(
+    "verbose", False, "Show what TensorFlow logs, and whole tracebacks."
+)
 
 
 def config_from_flags() -> configs.Config:
