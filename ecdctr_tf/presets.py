@@ -72,9 +72,7 @@ def movielens() -> configs.Config:
         tpm=configs.TrainingConfig(batch_size=256),
         cpm=configs.TrainingConfig(batch_size=256),
         ctr=configs.TrainingConfig(batch_size=128),
-        ads_only=configs.TrainingConfig(
-            batch_size=256, table_learning_rate=1e-2
-        ),
+        ads_only=configs.TrainingConfig(batch_size=128),
         schedule=configs.ScheduleConfig(
             tpm_days=0,
             tpm_last="2000-10-31",

@@ -34,6 +34,17 @@ def test_every_level_is_published(place):
     assert not list((run / ".progress").rglob("manifest.json"))
 
 
+def test_natural_levels_are_scored_before_they_are_trained(place):
+    """On the first day of each window, by the run before; 400 rows a day."""
+    first, second = (
+        store.read_manifest(place / "run/tpm" / day, "snapshot").metrics
+        for day in ("2024-01-03", "2024-01-06")
+    )
+    assert first["natural"] == {}
+    assert second["natural"]["rows"] == 400
+    assert 0 < second["natural"]["auc"] < 1
+
+
 def test_a_daily_update_costs_the_rows_of_the_day(place):
     """80 rows of ads a day; the first day also catches up on two."""
     for day, rows in (("2024-01-10", 240), ("2024-01-11", 320)):

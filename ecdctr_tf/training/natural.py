@@ -1,8 +1,8 @@
 """What TPM and CPM share: going on from the last run, fitting a window."""
 
-from ecdctr_tf import store
+from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.input import streams
-from ecdctr_tf.training import fit, levels, workdir
+from ecdctr_tf.training import fit, levels, scoring, workdir
 
 DOMAIN = "natural"
 
@@ -62,3 +62,17 @@ def fit_window(data, run, config, stage, level, window, names) -> list[dict]:
         start={"parents": level.parents, "rows": level.rows},
     )
     return fit.fit(model, task)
+
+
+def validate(data, level, window) -> dict:
+    """Score the first day of a window before it is trained on.
+
+    Returns:
+      What `metrics.evaluate` returns, of the natural domain; empty for a level
+      that has not been trained yet, and for a day without rows.
+    """
+    day = windows.Window(window.first, window.first)
+    if not level.rows or not data.rows(DOMAIN, day):
+        return {}
+    scores = scoring.score(level.model, data, day, DOMAIN)
+    return metrics.evaluate(scores["click"], scores["ctr"], scores["user"])

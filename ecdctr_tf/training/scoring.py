@@ -1,4 +1,4 @@
-"""Scoring days of ads, and letting batch norm see ads."""
+"""Scoring days of either domain, and letting batch norm see ads."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,15 +13,18 @@ _SCORE_BATCH = 8192
 
 
 def score(
-    model: CTRModel, data: DataDirectory, window: windows.Window
+    model: CTRModel,
+    data: DataDirectory,
+    window: windows.Window,
+    domain: str = ADS,
 ) -> dict[str, np.ndarray]:
-    """Return click probabilities of days of ads, in the order of their files.
+    """Return click probabilities of days, in the order of their files.
 
     Returns:
       `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
     """
     names = [f.name for f in model.spec.features]
-    batches = streams.batches(data, ADS, window, _SCORE_BATCH, names=names)
+    batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
     parts = []
     for inputs, click in batches:
         parts.append(

@@ -46,12 +46,17 @@ def train_tpm(
     level = natural.continued(
         data, config, stage, snapshots.KIND, run.tpm, window, table_rows
     )
+    natural_metrics = natural.validate(data, level, window)
     curve = natural.fit_window(
         data, run, config, stage, level, window, ("tpm", window.last)
     )
     level.rows += data.rows(natural.DOMAIN, window) * stage.training.passes
     tables = _seen(data, level, window)
-    metrics = {"seconds": time.monotonic() - began, "loss": curve[-1]["loss"]}
+    metrics = {
+        "seconds": time.monotonic() - began,
+        "loss": curve[-1]["loss"],
+        "natural": natural_metrics,
+    }
     levels.publish(
         data,
         config,
