@@ -65,8 +65,9 @@ def movielens() -> configs.Config:
     TPM windows are the months from April to October 2000, the CPM has
     2000-11-01 to 11-24, the A-CTR is scored from 2000-11-25 on, four weeks at a
     time, after a start with all earlier target rows. Most days have few rows:
-    the report takes all of them together. Ads-only was tuned on 2000-11-01 to
-    11-24, A-CTR has the defaults.
+    the report takes all of them together. Learning rates and batch sizes of
+    A-CTR and ads-only were tried on 2000-11-13 to 11-24 with three seeds; the
+    defaults at batch size 128 won for both.
     """
     return configs.Config(
         tpm=configs.TrainingConfig(batch_size=256),
