@@ -23,7 +23,8 @@ DOMAINS = ("natural", "ads")
 PADDING = -1
 
 
-def _check_choice(owner: str, field: str, value, choices) -> None:
+def check_choice(owner: str, field: str, value, choices) -> None:
+    """Raise a ValueError unless a value is one of the choices."""
     if value not in choices:
         raise ValueError(
             f"`{field}` of {owner} should be one of {', '.join(choices)}. "
@@ -46,8 +47,8 @@ class TableSpec:
     def __post_init__(self):
         """Check the fields."""
         owner = f"table {self.name!r}"
-        _check_choice(owner, "ids", self.ids, ID_SPACES)
-        _check_choice(owner, "dtype", self.dtype, DTYPES)
+        check_choice(owner, "ids", self.ids, ID_SPACES)
+        check_choice(owner, "dtype", self.dtype, DTYPES)
         if not isinstance(self.buckets, int) or self.buckets < 1:
             raise ValueError(
                 f"`buckets` of {owner} should be a whole number of at least 1. "
@@ -78,8 +79,8 @@ class FeatureSpec:
     def __post_init__(self):
         """Check the fields."""
         owner = f"feature {self.name!r}"
-        _check_choice(owner, "kind", self.kind, KINDS)
-        _check_choice(owner, "side", self.side, SIDES)
+        check_choice(owner, "kind", self.kind, KINDS)
+        check_choice(owner, "side", self.side, SIDES)
         if self.name in RESERVED or not self.name.isidentifier():
             raise ValueError(
                 f"The name of {owner} should be an identifier other than "

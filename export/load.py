@@ -33,9 +33,9 @@ def load_model(
         damaged, of another feature spec, id space or network.
     """
     path = pathlib.Path(artefact_dir)
-    manifest = store.verify(path, KIND)
-    warm_start.check_spec(manifest, data.spec.fingerprint(), path)
-    warm_start.check_ids(manifest, data.id_spaces, path)
+    manifest = warm_start.verified(
+        path, KIND, data.spec.fingerprint(), data.id_spaces
+    )
     config = configs.Config.from_json(path / "config.json")
     spec = features.DataSpec.load(path / "spec.json")
     history = None
@@ -143,7 +143,7 @@ def keep_newest(model: CTRModel) -> None:
 
 def newest(table: HistoricalTable, slots: int) -> HistoricalTable:
     """Return the `slots` newest versions of a table, or all if fewer."""
-    shape = [table.slots, table.rows]
+    shape = [table.versions, table.rows]
     return HistoricalTable(
         table.vectors.numpy().reshape([*shape, table.dim])[-slots:],
         table.present.numpy().reshape(shape)[-slots:],

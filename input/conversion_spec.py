@@ -43,8 +43,8 @@ class Column:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the feature {self.name!r}"
-        log_spec.check_choice(owner, "kind", self.kind, ("id", "dense"))
-        log_spec.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
+        features.check_choice(owner, "kind", self.kind, ("id", "dense"))
+        features.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
         if self.divide < 1 or (self.divide > 1 and self.separator):
             raise ValueError(
                 f"`divide` of {owner} should be at least 1, and 1 beside a "
@@ -70,7 +70,7 @@ class Sequence:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the sequence {self.name!r}"
-        log_spec.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
+        features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +94,10 @@ class Count:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the count {self.name!r}"
-        log_spec.check_choice(
+        features.check_choice(
             owner, "event", self.event, ("click", "impression")
         )
-        log_spec.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
+        features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
         if len(self.of) not in (1, 2) or self.window_days < 0:
             raise ValueError(
                 f"{owner} should be `of` one or two features, over a number "
@@ -173,7 +173,7 @@ class ConversionSpec:
         for table in self.min_count:
             self.data_spec().table(table)
         for domain in self.negatives:
-            log_spec.check_choice(
+            features.check_choice(
                 "`negatives`", "domain", domain, features.DOMAINS
             )
         for role in (self.user, self.item):

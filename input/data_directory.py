@@ -33,7 +33,7 @@ class DataDirectory:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.spec = features.DataSpec.load(self.path / SPEC)
-        self._verified: set = set()
+        self._manifests: dict[tuple[str, str], store.Manifest] = {}
 
     @functools.cached_property
     def id_spaces(self) -> dict[str, id_space.IdSpace]:
@@ -54,7 +54,7 @@ class DataDirectory:
     def manifest(self, domain: str, day: str) -> store.Manifest:
         """Return the manifest of a day, its files compared with their hashes.
 
-        Each day is compared once a process.
+        Each day is read and compared once a process.
 
         Raises:
           FileNotFoundError: the day or one of its files is missing.
@@ -62,8 +62,8 @@ class DataDirectory:
             in the manifest.
         """
         path = self.path / domain / day
-        if (domain, day) in self._verified:
-            return store.read_manifest(path, "day")
+        if (domain, day) in self._manifests:
+            return self._manifests[domain, day]
         manifest = store.verify(path, "day")
         if manifest.spec != self.spec.fingerprint():
             raise ValueError(
@@ -78,7 +78,7 @@ class DataDirectory:
                 f"day's {shards} files: the rows of the others would not be "
                 f"read. Remove {path} and convert the day anew."
             )
-        self._verified.add((domain, day))
+        self._manifests[domain, day] = manifest
         return manifest
 
     def covered(self, domain: str, window: windows.Window) -> list[str]:

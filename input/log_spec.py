@@ -7,15 +7,6 @@ from ecdctr_tf import features
 TIME_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
-def check_choice(owner: str, field: str, value, choices) -> None:
-    """Raise a ValueError unless a value is one of the choices."""
-    if value not in choices:
-        raise ValueError(
-            f"`{field}` of {owner} should be one of {', '.join(choices)}. "
-            f"Received: {value!r}"
-        )
-
-
 @dataclasses.dataclass(frozen=True)
 class Congruence:
     """The rule `sum(weight * column) % modulo == equals` on whole numbers."""
@@ -84,5 +75,6 @@ class Log:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the log {self.name or self.path!r}"
-        check_choice(owner, "domain", self.domain, features.DOMAINS)
-        check_choice(owner, "time_unit", self.time_unit, tuple(TIME_UNITS))
+        features.check_choice(owner, "domain", self.domain, features.DOMAINS)
+        units = tuple(TIME_UNITS)
+        features.check_choice(owner, "time_unit", self.time_unit, units)

@@ -471,9 +471,9 @@ def test_only_the_newest_history_is_served(world):
     manifest = store.read_manifest(world.artefact, "ctr")
     spaces = load.known_spaces(manifest, world.data)
     before = probe.expected(model, raw, spaces)
-    assert {t.slots for t in model.history_tables.values()} == {3}
+    assert {t.versions for t in model.history_tables.values()} == {3}
     load.keep_newest(model)
-    assert {t.slots for t in model.history_tables.values()} == {2}
+    assert {t.versions for t in model.history_tables.values()} == {2}
     after = probe.expected(model, raw, spaces)
     np.testing.assert_array_equal(after["logit"], before["logit"])
     np.testing.assert_array_equal(before["logit"], world.expected()["logit"])

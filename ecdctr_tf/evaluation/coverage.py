@@ -80,7 +80,7 @@ def read_history(directory: pathlib.Path, id_spaces: dict) -> History:
     """
     return {
         name: (
-            table.present.numpy().reshape(table.slots, table.rows),
+            table.present.numpy().reshape(table.versions, table.rows),
             table.visible_from.numpy(),
         )
         for name, table in historical.load(directory, id_spaces).items()

@@ -35,9 +35,7 @@ class HistoricalTable(tf.Module):
                 f"[S, V] and [S]. Received: {vectors.shape}, {present.shape} "
                 f"and {np.shape(visible_from)}"
             )
-        versions, rows, self.dim = vectors.shape
-        self.slots = versions
-        self.rows = rows
+        self.versions, self.rows, self.dim = vectors.shape
         if np.any(np.diff(visible_from) <= 0):
             raise ValueError(
                 "`visible_from` should rise from version to version. "
@@ -46,7 +44,7 @@ class HistoricalTable(tf.Module):
         # Ids without a vector read zeros, whatever the version holds for them.
         vectors = vectors * present[:, :, np.newaxis]
         self.vectors = tf.Variable(
-            vectors.reshape(versions * rows, self.dim), trainable=False
+            vectors.reshape(-1, self.dim), trainable=False
         )
         self.present = tf.Variable(
             present.astype(np.bool_).reshape(-1), trainable=False

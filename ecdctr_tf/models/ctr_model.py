@@ -140,7 +140,7 @@ class CTRModel(keras.Model):
 
     @property
     def metrics(self):
-        """The mean loss; its name keeps `fit` from resetting others."""
+        """The mean loss: all that `fit` resets at the start of a window."""
         return [self.loss_metric]
 
     def split_variables(self) -> tuple[list, list]:

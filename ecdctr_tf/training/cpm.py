@@ -55,15 +55,10 @@ def train_cpm(
         _start_tables(data, run, level, window, path)
     if history_path is not None:
         level.parents["historical"] = store.parent(history_path, path)
-    natural_metrics = natural.validate(data, level, window)
-    names = (name, "cpm", window.last)
-    curve = natural.fit_window(data, run, config, stage, level, window, names)
-    level.rows += data.rows(natural.DOMAIN, window) * stage.training.passes
-    metrics = {
-        "seconds": time.monotonic() - began,
-        "loss": curve[-1]["loss"],
-        "natural": natural_metrics,
-    }
+    curve, metrics = natural.train(
+        data, run, config, stage, level, window, (name, "cpm", window.last)
+    )
+    metrics["seconds"] = time.monotonic() - began
     levels.publish(data, config, level, path, window, curve, metrics)
     return path
 

@@ -10,7 +10,6 @@ import tqdm
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import metrics, store, windows
-from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import (
     fit,
@@ -18,6 +17,7 @@ from ecdctr_tf.training import (
     inheritance,
     levels,
     scoring,
+    tasks,
     workdir,
 )
 from ecdctr_tf.transfer import historical
@@ -221,7 +221,15 @@ class DailyTrainer:
         if past:
             window = windows.Window(past[0], past[-1])
             if cpm is not None and statistics:
-                scoring.adapt_statistics(model, self._stream(window, 0))
+                batches = tasks.stream(
+                    self._data,
+                    self._config,
+                    self._stage.training,
+                    model,
+                    scoring.ADS,
+                    window,
+                )
+                scoring.adapt_statistics(model, batches)
             for part in window.split(self._config.schedule.ctr_days):
                 self._fit(part)
         return level
@@ -233,34 +241,23 @@ class DailyTrainer:
         before = windows.Window.ending(day, days + 1).days[:-1]
         return [d for d in self._data.days(scoring.ADS) if d in set(before)]
 
-    def _stream(self, window: windows.Window, skip: int) -> tf.data.Dataset:
-        training = self._stage.training
-        return streams.batches(
+    def _fit(self, window: windows.Window) -> list[dict]:
+        level = self._level
+        task = tasks.task(
             self._data,
+            self._config,
+            self._stage.training,
+            level.model,
             scoring.ADS,
             window,
-            training.batch_size,
-            seed=levels.order_seed(self._config, window),
-            passes=training.passes,
-            skip=skip,
-            names=[f.name for f in self._level.model.spec.features],
-        )
-
-    def _fit(self, window: windows.Window) -> list[dict]:
-        training = self._stage.training
-        task = fit.Task(
-            label=f"{self._name} {window}",
-            stream=lambda skip: self._stream(window, skip),
-            rows=self._data.rows(scoring.ADS, window) * training.passes,
-            batch_size=training.batch_size,
-            checkpoint_steps=training.checkpoint_steps,
-            progress=self._run.progress(self._name, "ctr", str(window)),
+            self._name,
+            self._run.progress(self._name, "ctr", str(window)),
             bar=False,
             start={
-                "parents": dict(self._level.parents),
-                "rows": self._level.rows,
+                "parents": dict(level.parents),
+                "rows": level.rows,
                 "historical": self._history[0] and self._history[0].name,
             },
         )
-        self._level.rows += task.rows
-        return fit.fit(self._level.model, task)
+        level.rows += task.rows
+        return fit.fit(level.model, task)

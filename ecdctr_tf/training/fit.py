@@ -59,8 +59,6 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
     recorder = _Recorder(task)
     variables = _state_variables(model)
     done = recorder.restore(variables)
-    model.loss_metric.reset_states()
-    recorder.resume_metric(model)
     # Keras refuses the empty rest of a window killed after its last step.
     if done * task.batch_size < task.rows:
         model.fit(
@@ -122,17 +120,8 @@ class _Recorder(keras.callbacks.Callback):
             self._metric = manifest.metrics["metric"]
         return self.step
 
-    def resume_metric(self, model: CTRModel) -> None:
-        """Take up the running loss where the state left it."""
-        if self._metric is not None:
-            for variable, value in zip(
-                model.loss_metric.variables, self._metric, strict=True
-            ):
-                variable.assign(value)
-
     def on_train_begin(self, logs=None):
-        """Open the bar; Keras has reset the metric: take it up again."""
-        self.resume_metric(self.model)
+        """Open the bar."""
         self._bar = tqdm.tqdm(
             total=self._task.rows,
             initial=min(self.step * self._task.batch_size, self._task.rows),
@@ -144,8 +133,12 @@ class _Recorder(keras.callbacks.Callback):
         )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Take up the running loss, which Keras resets each epoch."""
-        self.resume_metric(self.model)
+        """Take up the running loss, which Keras has just reset."""
+        if self._metric is not None:
+            for variable, value in zip(
+                self.model.loss_metric.variables, self._metric, strict=True
+            ):
+                variable.assign(value)
 
     def on_train_batch_end(self, batch, logs=None):
         """Count, record and keep the state at their paces."""

@@ -131,7 +131,5 @@ def take_change(
 
 
 def _weights(data: DataDirectory, cpm: pathlib.Path) -> dict:
-    manifest = store.verify(cpm, KIND)
-    warm_start.check_spec(manifest, data.spec.fingerprint(), cpm)
-    warm_start.check_ids(manifest, data.id_spaces, cpm)
+    warm_start.verified(cpm, KIND, data.spec.fingerprint(), data.id_spaces)
     return checkpoint.read(cpm / levels.WEIGHTS)

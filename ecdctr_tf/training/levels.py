@@ -86,55 +86,24 @@ def build(
     return model.build_from_spec()
 
 
-def order_seed(config: configs.Config, window: windows.Window) -> int:
-    """Return the seed of the order of a window's rows, another each run."""
-    return config.seed * 1_000_000 + windows.day_number(window.last)
-
-
-def restore(
-    data: DataDirectory,
-    level: Level,
-    path: pathlib.Path,
-    optimizer: bool = True,
-) -> store.Manifest:
-    """Take up a published level's weights and optimizer state.
+def load(data, config, stage, path, kind, history=None) -> Level:
+    """Return a published level: weights, optimizer state, parents.
 
     Raises:
       FileNotFoundError, ValueError: the artefact is missing, damaged, or of
         another id space, feature spec or network.
     """
-    manifest = store.verify(path, level.kind)
-    warm_start.check_spec(manifest, data.spec.fingerprint(), path)
-    warm_start.check_ids(manifest, data.id_spaces, path)
-    values = checkpoint.read(path / WEIGHTS)
-    warm_start.restore(_weights(level.model), values, str(path))
-    if optimizer:
-        state = checkpoint.read(path / OPTIMIZER)
-        variables = fit.optimizer_state(level.model)
-        warm_start.restore(variables, state, f"{path} (optimizer)")
-    level.rows = manifest.rows
-    level.parents = dict(manifest.parents)
-    return manifest
-
-
-def load(
-    data, config, stage, path, kind, history=None, optimizer=True
-) -> Level:
-    """Return a published level."""
-    manifest = store.read_manifest(path, kind)
+    manifest = warm_start.verified(
+        path, kind, data.spec.fingerprint(), data.id_spaces
+    )
     rows = {name: entry["rows"] for name, entry in manifest.ids.items()}
     model = build(
-        data,
-        config,
-        stage,
-        kind,
-        {**data.table_rows(manifest.window.last), **rows},
-        history,
-        manifest.config["capacities"],
+        data, config, stage, kind, rows, history, manifest.config["capacities"]
     )
-    level = Level(model, kind, rows)
-    restore(data, level, path, optimizer)
-    return level
+    for state, name in ((_weights, WEIGHTS), (fit.optimizer_state, OPTIMIZER)):
+        values = checkpoint.read(path / name)
+        warm_start.restore(state(model), values, str(path / name))
+    return Level(model, kind, rows, manifest.rows, dict(manifest.parents))
 
 
 def grow(

@@ -1,8 +1,7 @@
 """What TPM and CPM share: going on from the last run, fitting a window."""
 
 from ecdctr_tf import metrics, store, windows
-from ecdctr_tf.input import streams
-from ecdctr_tf.training import fit, levels, scoring, workdir
+from ecdctr_tf.training import fit, levels, scoring, tasks, workdir
 
 DOMAIN = "natural"
 
@@ -28,43 +27,39 @@ def continued(
     return level
 
 
-def fit_window(data, run, config, stage, level, window, names) -> list[dict]:
-    """Fit a level on a window of natural logs; return the curve."""
-    training = stage.training
-    model = level.model
-    rows = data.rows(DOMAIN, window)
-    if not rows:
+def train(
+    data, run, config, stage, level, window, names
+) -> tuple[list[dict], dict]:
+    """Score a level on a window of natural logs, then fit it.
+
+    Returns:
+      The learning curve, and what the artefact's metrics tell of it: the last
+      `loss`, and `natural`, the metrics of the window's first day.
+    """
+    if not data.rows(DOMAIN, window):
         raise ValueError(
             f"{data.path / DOMAIN} has no rows in {window}: there is nothing "
             "to train on. Ask for a window with rows (--start, --end)."
         )
-
-    def stream(skip):
-        return streams.batches(
-            data,
-            DOMAIN,
-            window,
-            training.batch_size,
-            seed=levels.order_seed(config, window),
-            passes=training.passes,
-            skip=skip,
-            names=[f.name for f in model.spec.features],
-        )
-
-    task = fit.Task(
-        label=f"{names[-2]} {window}",
-        stream=stream,
-        rows=rows * training.passes,
-        batch_size=training.batch_size,
-        checkpoint_steps=training.checkpoint_steps,
-        progress=run.progress(*names),
+    before = _validate(data, level, window)
+    task = tasks.task(
+        data,
+        config,
+        stage.training,
+        level.model,
+        DOMAIN,
+        window,
+        names[-2],
+        run.progress(*names),
         tensorboard=run.tensorboard(*names),
         start={"parents": level.parents, "rows": level.rows},
     )
-    return fit.fit(model, task)
+    curve = fit.fit(level.model, task)
+    level.rows += task.rows
+    return curve, {"loss": curve[-1]["loss"], "natural": before}
 
 
-def validate(data, level, window) -> dict:
+def _validate(data, level, window) -> dict:
     """Score the first day of a window before it is trained on.
 
     Returns:

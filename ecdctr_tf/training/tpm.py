@@ -46,17 +46,11 @@ def train_tpm(
     level = natural.continued(
         data, config, stage, snapshots.KIND, run.tpm, window, table_rows
     )
-    natural_metrics = natural.validate(data, level, window)
-    curve = natural.fit_window(
+    curve, metrics = natural.train(
         data, run, config, stage, level, window, ("tpm", window.last)
     )
-    level.rows += data.rows(natural.DOMAIN, window) * stage.training.passes
     tables = _seen(data, level, window)
-    metrics = {
-        "seconds": time.monotonic() - began,
-        "loss": curve[-1]["loss"],
-        "natural": natural_metrics,
-    }
+    metrics["seconds"] = time.monotonic() - began
     levels.publish(
         data,
         config,
