@@ -19,6 +19,7 @@ setup(
         "ecdctr_tf.export",
         "ecdctr_tf.input",
         "ecdctr_tf.input.datasets",
+        "ecdctr_tf.kernels",
         "ecdctr_tf.layers",
         "ecdctr_tf.metrics",
         "ecdctr_tf.models",
@@ -32,6 +33,7 @@ setup(
         "ecdctr_tf": ["py.typed"],
         "ecdctr_tf.evaluation": ["*.jinja"],
         "ecdctr_tf.input.datasets": ["*.toml"],
+        "ecdctr_tf.kernels": ["*.cc"],
     },
     install_requires=[
         "absl-py>=2.1,<3",

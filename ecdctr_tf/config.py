@@ -14,6 +14,8 @@ import typing
 AGGREGATIONS = ("last", "mean", "decay", "concat", "attention")
 BATCH_NORMS = ("keep", "statistics", "full")
 REFRESHES = ("change", "restart")
+# Of computation -> the policy of Keras.
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 
 
@@ -68,6 +70,8 @@ class TrainingConfig:
     table_learning_rate: float = 3e-3
     # Optimizer of the tables: "lazy_adam" or "row_wise_adagrad".
     table_optimizer: str = "lazy_adam"
+    # Of cross network and MLP while training: "float32" or "bfloat16".
+    precision: str = "float32"
     # L2 penalty on the dense kernels.
     l2: float = 0.0
     # Penalty on the squared embeddings of a batch, a row.
@@ -88,6 +92,8 @@ class TrainingConfig:
         known = ("lazy_adam", "row_wise_adagrad")
         valid = self.table_optimizer in known
         _check(self, "table_optimizer", valid, f"one of {', '.join(known)}")
+        valid = self.precision in PRECISIONS
+        _check(self, "precision", valid, f"one of {', '.join(PRECISIONS)}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,8 @@ from ecdctr_tf import features
 
 BLOCK_ROWS = 4096
 _LENGTH = "/length"
+# What a TFRecord adds to a record: its length and two check sums.
+_FRAME_BYTES = 8 + 4 + 4
 # dtype on disk of the columns that are not ids
 _CLICK, _TIME, _ID, _DENSE = np.uint8, np.int64, np.int32, np.float32
 
@@ -61,34 +63,70 @@ def check(rows: dict, spec: features.DataSpec) -> None:
             )
 
 
+def places(path: str | pathlib.Path) -> list[int]:
+    """Return the places in a block file that `read` can read from.
+
+    Returns:
+      For each record its first byte, counted from the start of the file.
+    """
+    found, place = [], 0
+    with open(path, "rb", buffering=0) as file:
+        while size := file.read(8):
+            found.append(place)
+            place += int.from_bytes(size, "little") + _FRAME_BYTES
+            file.seek(place)
+    return found
+
+
 def read(
-    filenames: tf.Tensor, spec: features.DataSpec, shuffle=None
+    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, shuffle=None
 ) -> tf.data.Dataset:
     """Return the undecoded records of block files; `parse` decodes one.
 
     Args:
-      filenames: string `[F]`.
+      files: string `[R]`, for each record its file.
+      places: int64 `[R]`, for each record its place in the file.
       spec: not used; every format is given it.
-      shuffle: function from a dataset of scalar records to one in another
-        order.
+      shuffle: function from a dataset to one in another order. It is given
+        files and places, because moving records costs as much as reading them.
     """
     del spec
-    records = tf.data.TFRecordDataset(filenames)
-    return records if shuffle is None else shuffle(records)
+    records = tf.data.Dataset.from_tensor_slices((files, places))
+    if shuffle is not None:
+        records = shuffle(records)
+    return records.flat_map(_record)
 
 
-def parse(record: tf.Tensor, spec: features.DataSpec) -> dict:
+@tf.autograph.experimental.do_not_convert
+def _record(file: tf.Tensor, place: tf.Tensor) -> tf.data.Dataset:
+    """Return the one record at a place; `tf.data` has no name for that."""
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[file],
+        compression_type="",
+        buffer_size=0,
+        byte_offsets=[place],
+    )
+    element = tf.TensorSpec([], tf.string)
+    return tf.data.experimental.from_variant(records, element).take(1)
+
+
+def parse(
+    record: tf.Tensor, spec: features.DataSpec, inputs_only: bool = False
+) -> dict:
     """Return the columns of one record, as `write` got them, but in batch form.
 
     Args:
       record: string `[]`, a serialized block.
       spec: says which columns to decode; others in the record are passed over.
+      inputs_only: whether to leave out what no model reads: `timestamp` and
+        the evaluation columns.
 
     Returns:
       Feature name -> int32 `[N]`, int32 `[N, T]` or float32 `[N]`, and `click`
       float32 `[N]`, `timestamp` int64 `[N]` and the evaluation columns.
     """
-    names = ["click", "timestamp", *spec.evaluation]
+    hidden = () if inputs_only else ("timestamp", *spec.evaluation)
+    names = ["click", *hidden]
     for feature in spec.features:
         names.append(feature.name)
         if feature.kind == "sequence":
@@ -97,11 +135,11 @@ def parse(record: tf.Tensor, spec: features.DataSpec) -> dict:
         record, {n: tf.io.FixedLenFeature([], tf.string) for n in names}
     )
     columns = {
-        "click": tf.cast(tf.io.decode_raw(raw["click"], tf.uint8), tf.float32),
-        "timestamp": tf.io.decode_raw(raw["timestamp"], tf.int64),
+        "click": tf.cast(tf.io.decode_raw(raw["click"], tf.uint8), tf.float32)
     }
-    for name in spec.evaluation:
-        columns[name] = tf.io.decode_raw(raw[name], tf.float32)
+    for name in hidden:
+        dtype = tf.int64 if name == "timestamp" else tf.float32
+        columns[name] = tf.io.decode_raw(raw[name], dtype)
     for feature in spec.features:
         dtype = tf.float32 if feature.kind == "dense" else tf.int32
         column = tf.io.decode_raw(raw[feature.name], dtype)
@@ -123,8 +161,13 @@ def pad(values: tf.Tensor, lengths: tf.Tensor, max_length: int) -> tf.Tensor:
     Returns:
       int32 `[N, T]` with `PADDING` behind the entries of a row.
     """
-    ragged = tf.RaggedTensor.from_row_lengths(values, lengths)
-    ragged = ragged[:, -max_length:]
+    ragged = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
+    # Cutting costs more than all the rest, and there is seldom what to cut.
+    ragged = tf.cond(
+        tf.reduce_max(lengths) > max_length,
+        lambda: ragged[:, -max_length:],
+        lambda: ragged,
+    )
     return ragged.to_tensor(features.PADDING, shape=[None, max_length])
 
 

@@ -32,27 +32,46 @@ def write(
             writer.write(_serialize(row, spec))
 
 
+def places(path: str | pathlib.Path) -> list[int]:
+    """Return the one place that `read` can read from: the start of the file."""
+    del path
+    return [0]
+
+
 def read(
-    filenames: tf.Tensor, spec: features.DataSpec, shuffle=None
+    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, shuffle=None
 ) -> tf.data.Dataset:
     """Return groups of undecoded rows; `parse` decodes one.
 
-    Arguments as `blocks.read`.
+    Args:
+      files: string `[F]`.
+      places: not used; the files are read from their start.
+      spec: not used; every format is given it.
+      shuffle: function from a dataset of rows to one in another order.
     """
-    return blocks.read(filenames, spec, shuffle).batch(_PARSE_ROWS)
+    del places, spec
+    rows = tf.data.TFRecordDataset(files)
+    if shuffle is not None:
+        rows = shuffle(rows)
+    return rows.batch(_PARSE_ROWS)
 
 
-def parse(records: tf.Tensor, spec: features.DataSpec) -> dict:
+def parse(
+    records: tf.Tensor, spec: features.DataSpec, inputs_only: bool = False
+) -> dict:
     """Return the columns of rows, in the form of `blocks.parse`.
 
     Args:
       records: string `[N]`, serialized Examples.
       spec: says which features to parse; others in a row are passed over.
+      inputs_only: as `blocks.parse`.
     """
     number = tf.io.FixedLenFeature([], tf.int64)
-    wanted = {"click": number, "timestamp": number}
-    for name in spec.evaluation:
-        wanted[name] = tf.io.FixedLenFeature([], tf.float32)
+    wanted = {"click": number}
+    if not inputs_only:
+        wanted["timestamp"] = number
+        for name in spec.evaluation:
+            wanted[name] = tf.io.FixedLenFeature([], tf.float32)
     for feature in spec.features:
         if feature.kind == "id":
             wanted[feature.name] = number

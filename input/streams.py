@@ -12,11 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import windows
-from ecdctr_tf.input import data_directory
+from ecdctr_tf.input import data_directory, shuffling
 
 SHUFFLE_ROWS = 65_536
-# Undecoded records of a day that are shuffled among each other.
-_SHUFFLE_RECORDS = 256
 
 # The functions here hold no Python loops over tensors: translating them would
 # only cost time, and small days are read often.
@@ -54,11 +52,9 @@ def batches(
       FileNotFoundError, ValueError: a day is missing, damaged or of another
         spec.
     """
-    columns = rows(data, domain, window, seed, passes, names)
-    columns = columns.rebatch(batch_size)
+    dataset = _groups(data, domain, window, seed, passes, names, True)
     count = -(-data.rows(domain, window) * passes // batch_size)
-    split = _as_written(functools.partial(_split, spec=data.spec))
-    dataset = columns.map(split).skip(skip)
+    dataset = dataset.rebatch(batch_size).skip(skip)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
@@ -78,6 +74,13 @@ def rows(
     Args and errors as `batches`; a group also has `click`, `timestamp` and the
     evaluation columns.
     """
+    return _groups(data, domain, window, seed, passes, names, False)
+
+
+def _groups(
+    data, domain, window, seed, passes, names, inputs_only
+) -> tf.data.Dataset:
+    """Return what `rows` does, or with `inputs_only` what `batches` needs."""
     spec = data.spec if names is None else data.spec.select(names)
     days = data.covered(domain, window)
     formats = {data.manifest(domain, day).config["format"] for day in days}
@@ -87,61 +90,84 @@ def rows(
             f"{sorted(formats)}. Convert them to one."
         )
     file_format = data_directory.FORMATS[formats.pop()]
-    files, numbers, seeds = [], [], []
-    for turn in range(passes):
-        for day in days:
-            number = windows.day_number(day)
-            files.append(_files(data, domain, day, seed, turn))
-            numbers.append(number)
-            seeds.append([seed or 0, number * 1000 + turn])
-
-    @_as_written
-    def read_day(files, day, seeds):
-        @_as_written
-        def parse(record):
-            columns = file_format.parse(record, spec)
-            columns["day"] = tf.fill(tf.shape(columns["click"]), day)
-            return columns
-
-        if seed is None:
-            return file_format.read(files, spec).map(parse, tf.data.AUTOTUNE)
-        shuffle = _as_written(functools.partial(_shuffle, seeds=seeds))
-        groups = file_format.read(files, spec, shuffle)
-        groups = groups.map(parse, tf.data.AUTOTUNE).rebatch(SHUFFLE_ROWS)
-        permute = _as_written(functools.partial(_permute, seeds=seeds))
-        return groups.enumerate().map(permute, tf.data.AUTOTUNE)
-
+    turns = [(turn, day) for turn in range(passes) for day in days]
+    files, places, counts, numbers, seeds = [], [], [], [], []
+    for turn, day in turns:
+        number = windows.day_number(day)
+        found = [
+            (file, place)
+            for file in _files(data, domain, day, seed, turn)
+            for place in file_format.places(file)
+        ]
+        files += [file for file, _ in found]
+        places += [place for _, place in found]
+        counts.append(len(found))
+        numbers.append(number)
+        seeds.append([seed or 0, number * 1000 + turn])
+    by_day = tf.RaggedTensor.from_row_lengths
     dataset = tf.data.Dataset.from_tensor_slices(
         (
-            tf.ragged.constant(files, tf.string),
+            by_day(np.array(files, str), counts),
+            by_day(np.array(places, np.int64), counts),
             np.array(numbers, np.int32),
             np.array(seeds, np.int64),
         )
     )
-    return dataset.flat_map(read_day)
-
-
-def _shuffle(records: tf.data.Dataset, seeds: tf.Tensor) -> tf.data.Dataset:
-    """Shuffle the records of a day, in groups, by two numbers.
-
-    Not `Dataset.shuffle`: its order also depends on TensorFlow's own seed, and
-    where that is 0 it takes no seed that is a tensor.
-    """
-    groups = records.batch(_SHUFFLE_RECORDS)
-
-    @_as_written
-    def permute(group):
-        return tf.gather(group, _order(tf.shape(group), seeds))
-
-    return groups.map(permute).unbatch()
-
-
-def _order(shape: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-    """Return a permutation of `shape[0]` places given by two numbers."""
-    draws = tf.random.stateless_uniform(
-        shape, seeds, 0, tf.int64.max, dtype=tf.int64
+    return dataset.flat_map(
+        _reader(file_format, spec, seed is not None, inputs_only)
     )
-    return tf.argsort(draws)
+
+
+@functools.cache
+def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
+    """Return the function from a day's files to its rows.
+
+    It is traced once in a process: tracing takes longer than reading a small
+    day.
+
+    Args:
+      file_format: one of `data_directory.FORMATS`.
+      spec: the features to read.
+      shuffled: whether rows come in another order than that of the files.
+      inputs_only: whether to give `(features, clicks)` instead of all columns.
+    """
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([2], tf.int64),
+        ],
+        autograph=False,
+    )
+    def read_day(files, places, day, seeds):
+        @_as_written
+        def parse(record):
+            return file_format.parse(record, spec, inputs_only)
+
+        @_as_written
+        def finish(columns):
+            columns["day"] = tf.fill(tf.shape(columns["click"]), day)
+            if not inputs_only:
+                return columns
+            clicks = columns.pop("click")
+            return columns, clicks
+
+        if not shuffled:
+            records = file_format.read(files, places, spec)
+            return records.map(lambda r: finish(parse(r)), tf.data.AUTOTUNE)
+
+        @_as_written
+        def permute(index, columns):
+            return finish(shuffling.rows(index, columns, seeds))
+
+        shuffle = functools.partial(shuffling.elements, seeds=seeds)
+        records = file_format.read(files, places, spec, shuffle)
+        groups = records.map(parse, tf.data.AUTOTUNE).rebatch(SHUFFLE_ROWS)
+        return groups.enumerate().map(permute, tf.data.AUTOTUNE)
+
+    return read_day
 
 
 def _files(data, domain, day, seed, turn) -> list[str]:
@@ -150,20 +176,6 @@ def _files(data, domain, day, seed, turn) -> list[str]:
         order = [seed, windows.day_number(day), turn]
         np.random.default_rng(order).shuffle(names)
     return [str(data.path / domain / day / name) for name in names]
-
-
-def _permute(index: tf.Tensor, columns: dict, seeds: tf.Tensor) -> dict:
-    """Return the rows of chunk `index` of a day in another order."""
-    # Beside the seeds of other days, which are numbers of some ten millions.
-    seeds += [0, (1 + index) * 1_000_000_000]
-    order = _order(tf.shape(columns["click"]), seeds)
-    return {name: tf.gather(column, order) for name, column in columns.items()}
-
-
-def _split(columns: dict, spec) -> tuple[dict, tf.Tensor]:
-    hidden = {"click", "timestamp", *spec.evaluation}
-    inputs = {name: c for name, c in columns.items() if name not in hidden}
-    return inputs, columns["click"]
 
 
 def read_columns(

@@ -13,8 +13,9 @@ MAY_IMPORT = {
     "config": ("features",),
     "presets": ("config",),
     "store": ("windows",),
-    "layers": (),
-    "optimizers": (),
+    "layers": ("kernels",),
+    "kernels": (),
+    "optimizers": ("kernels",),
     "metrics": (),
     "models": ("layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.

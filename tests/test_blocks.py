@@ -7,10 +7,19 @@ from ecdctr_tf.input import blocks, examples
 from tests import conftest
 
 
-def read_back(module, path, spec):
+def records_of(module, path, spec, shuffle=None):
+    """Return the dataset that a format's reader makes of a file."""
+    places = module.places(path)
+    files = [str(path)] * len(places)
+    return module.read(
+        tf.constant(files), tf.constant(places, tf.int64), spec, shuffle
+    )
+
+
+def read_back(module, path, spec, inputs_only=False):
     """Return the columns that a format's reader makes of a file."""
-    groups = module.read(tf.constant([str(path)]), spec).map(
-        lambda record: module.parse(record, spec)
+    groups = records_of(module, path, spec).map(
+        lambda record: module.parse(record, spec, inputs_only)
     )
     groups = list(groups.as_numpy_iterator())
     return {k: np.concatenate([g[k] for g in groups]) for k in groups[0]}
@@ -72,8 +81,7 @@ def test_several_groups_of_rows_keep_their_order(
     monkeypatch.setattr(examples, "_PARSE_ROWS", 4)
     rows = conftest.tiny_rows("2024-01-01", 0, 10)
     module.write(tmp_path / "f", rows, tiny_spec)
-    records = module.read(tf.constant([str(tmp_path / "f")]), tiny_spec)
-    assert len(list(records)) == 3
+    assert len(list(records_of(module, tmp_path / "f", tiny_spec))) == 3
     columns = read_back(module, tmp_path / "f", tiny_spec)
     np.testing.assert_array_equal(columns["price"], range(10))
 
@@ -86,6 +94,48 @@ def test_parse_reads_only_the_features_asked_for(tiny_spec, tmp_path, module):
     columns = read_back(module, tmp_path / "f", tiny_spec.basic())
     expected = {"user_id", "item_id", "click", "timestamp", "true_ctr"}
     assert set(columns) == expected
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_inputs_only_leaves_out_what_no_model_reads(
+    tiny_spec, tmp_path, module
+):
+    rows = conftest.tiny_rows("2024-01-01", 0, 2)
+    module.write(tmp_path / "f", rows, tiny_spec)
+    columns = read_back(module, tmp_path / "f", tiny_spec, inputs_only=True)
+    assert set(columns) == set(rows) - {"timestamp", "true_ctr"}
+    np.testing.assert_array_equal(columns["price"], [0, 1])
+
+
+def test_places_are_where_records_begin(tiny_spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
+    path = tmp_path / "f"
+    blocks.write(path, conftest.tiny_rows("2024-01-01", 0, 10), tiny_spec)
+    places = blocks.places(path)
+    records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    # A record has 12 bytes before it and 4 behind it.
+    sizes = [len(record) + 16 for record in records]
+    assert places == [0, sizes[0], sizes[0] + sizes[1]]
+    assert path.stat().st_size == sum(sizes)
+
+
+def test_empty_file_has_no_places(tmp_path):
+    (tmp_path / "f").touch()
+    assert blocks.places(tmp_path / "f") == []
+
+
+def test_records_are_read_in_the_order_asked_for(
+    tiny_spec, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
+    path = tmp_path / "f"
+    blocks.write(path, conftest.tiny_rows("2024-01-01", 0, 10), tiny_spec)
+    last, middle, first = reversed(blocks.places(path))
+    records = blocks.read(
+        [str(path)] * 3, tf.constant([last, first, middle], tf.int64), tiny_spec
+    )
+    prices = [blocks.parse(r, tiny_spec)["price"].numpy() for r in records]
+    assert [list(p) for p in prices] == [[8, 9], [0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_block_holds_little_endian_columns(tiny_spec, tmp_path):
@@ -131,3 +181,20 @@ def test_pad_puts_padding_behind_the_entries():
     assert padded.shape[1] == 2
     np.testing.assert_array_equal(padded, [[-1, -1], [1, -1], [3, 4]])
     assert features.PADDING == -1
+
+
+# Where no row is too long none is cut, which is another way through `pad`.
+@pytest.mark.parametrize("max_length", [3, 4])
+def test_pad_of_short_rows_keeps_all_entries(max_length):
+    padded = blocks.pad(
+        tf.constant([1, 2, 3, 4]), tf.constant([0, 1, 3]), max_length
+    )
+    np.testing.assert_array_equal(
+        padded[:, :3], [[-1, -1, -1], [1, -1, -1], [2, 3, 4]]
+    )
+    assert padded.shape == [3, max_length]
+
+
+def test_pad_of_no_rows_has_no_rows():
+    none = tf.zeros([0], tf.int32)
+    assert blocks.pad(none, none, 2).shape == [0, 2]

@@ -210,6 +210,42 @@ class CTRModelTest(tf.test.TestCase):
         self.assertLess(losses[-1], 0.1)
         self.assertGreater(losses[0], 3 * losses[-1])
 
+    def test_steps_in_the_graph_are_steps_one_by_one(self):
+        """Three of five batches, the last of them smaller; then the others."""
+        inputs = rows(18)
+        click = tf.cast(inputs["user_id"] % 2 == 0, tf.float32)
+        data = tf.data.Dataset.from_tensor_slices((inputs, click)).batch(4)
+        ours, plain = (compiled(made(history=history())) for _ in range(2))
+        plain.set_weights(ours.get_weights())
+        batches = iter(data)
+        waits = [ours.train_steps(batches, tf.constant(n)) for n in (3, 2)]
+        for batch in data:
+            plain.train_step(batch)
+        for found, expected in zip(ours.weights, plain.weights, strict=True):
+            self.assertAllClose(found, expected, 1e-4, 1e-5)
+        for waited in waits:
+            self.assertBetween(float(waited), 0.0, 10.0)
+
+    def test_bfloat16_is_near_float32(self):
+        """Logits, weights after training, and the types of both."""
+        models = [made(precision=p) for p in ("float32", "bfloat16")]
+        models[1].set_weights(models[0].get_weights())
+        inputs = rows(64)
+        logits = [model(inputs, training=True) for model in models]
+        self.assertNotAllClose(*logits, 1e-5, 1e-5)
+        self.assertAllClose(*logits, 0.05, 0.05)
+        click = tf.cast(inputs["user_id"] % 2 == 0, tf.float32)
+        data = tf.data.Dataset.from_tensor_slices((inputs, click)).batch(32)
+        losses = [
+            compiled(model).fit(data, epochs=10, verbose=0).history["loss"][-1]
+            for model in models
+        ]
+        self.assertAllClose(*losses, 0.05, 0.01)
+        for model in models:
+            self.assertEqual(model.call(inputs).dtype, tf.float32)
+            for variable in model.weights:
+                self.assertNotEqual(variable.dtype, tf.bfloat16)
+
     def test_the_reported_loss_is_the_mean_of_all_rows(self):
         model = compiled(made(table_l2=0.1, l2=0.1))
         for optimizer in (model.optimizer, model.table_optimizer):

@@ -301,11 +301,11 @@ def test_a_day_killed_under_an_older_cpm_starts_anew(data, scored, tmp_path):
     run = copy(scored, tmp_path / "run")
     plain = copy(scored, tmp_path / "plain")
 
-    def die(self, logs=None):
+    def die(self):
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit._Recorder, "on_train_end", die)
+        patch.setattr(fit._Recorder, "close", die)
         with pytest.raises(Killed):
             train(data, run, days(7, 7), config)
     assert list(run.path.glob(".progress/e_cdctr/ctr/*/*/state.index"))
@@ -324,11 +324,11 @@ def test_a_killed_day_is_taken_up(data, begun, scored, tmp_path):
     config = settings("ctr.checkpoint_steps=1")
     run = copy(begun, tmp_path / "run")
 
-    def die(self, logs=None):
+    def die(self):
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit._Recorder, "on_train_end", die)
+        patch.setattr(fit._Recorder, "close", die)
         with pytest.raises(Killed):
             train(data, run, days(5, 5), config)
     assert not store.dated(run.ctr("e_cdctr"))

@@ -63,6 +63,14 @@ def test_rows_of_other_systems_may_lack_a_sequence(tiny_spec, tmp_path):
     assert "unknown_to_the_spec" not in parsed
 
 
+@pytest.fixture(autouse=True)
+def fresh_reader():
+    """Trace the reader anew: tests set sizes that it is traced with."""
+    streams._reader.cache_clear()
+    yield
+    streams._reader.cache_clear()
+
+
 @pytest.fixture
 def row_wise(tiny_spec, tmp_path):
     """The natural days of `tiny_data` as row-wise Examples."""

@@ -74,15 +74,16 @@ def kill(model, task, steps):
     """Fit, but die once that many steps are done, before they are recorded."""
     left = [steps]
 
-    def die(self, batch, logs=None):
+    def die(self, *taken):
         if not left[0]:
             raise Killed
         left[0] -= 1
-        record(self, batch, logs)
+        record(self, *taken)
 
-    record = fit._Recorder.on_train_batch_end
+    record = fit._Recorder.record
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit._Recorder, "on_train_batch_end", die)
+        patch.setattr(fit, "_STEPS_AT_ONCE", 1)
+        patch.setattr(fit._Recorder, "record", die)
         with pytest.raises(Killed):
             fit.fit(model, task)
 
@@ -171,12 +172,12 @@ def test_killed_after_the_last_step_is_finished(
 ):
     """The state of the last step leaves no batch to fit."""
 
-    def die(self, logs=None):
+    def die(self):
         raise Killed
 
     task = new_task(tiny_data, tmp_path / "progress", checkpoint_steps=STEPS)
     with monkeypatch.context() as patch:
-        patch.setattr(fit._Recorder, "on_train_end", die)
+        patch.setattr(fit._Recorder, "close", die)
         with pytest.raises(Killed):
             fit.fit(fresh(), task)
     assert store.dated(task.progress) == [f"{STEPS:09d}"]

@@ -48,7 +48,7 @@ class MLPTest(tf.test.TestCase):
         norm = layer.norms[0]
         self.assertAllClose(norm.moving_mean, 0.25 * h.mean(0), 1e-4, 1e-5)
         self.assertAllClose(
-            norm.moving_variance, 0.75 + 0.25 * h.var(0), 1e-4, 1e-4
+            norm.moving_variance, 0.75 + 0.25 * h.var(0, ddof=1), 1e-4, 1e-4
         )
         before = norm.moving_mean.numpy()
         layer(x, training=False)

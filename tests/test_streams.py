@@ -16,6 +16,14 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
 
 
+@pytest.fixture(autouse=True)
+def fresh_reader():
+    """Trace the reader anew: tests set sizes that it is traced with."""
+    streams._reader.cache_clear()
+    yield
+    streams._reader.cache_clear()
+
+
 def numbers(dataset):
     """Return the row numbers (`price`) of each batch."""
     return [
@@ -88,6 +96,30 @@ def test_order_is_given_by_the_seed(tiny_data):
     assert orders[0] != list(range(20, 40))
     for order in orders:
         assert sorted(order) == list(range(20, 40))
+
+
+# Trained figures depend on the order: it should not change unnoticed. Blocks
+# of 4 rows are put in order by draws of the seed and the day, then the rows.
+def test_order_is_that_of_sorted_draws(tiny_data):
+    rows = [conftest.tiny_rows("2024-01-04", 0, 18)]
+    tiny_data.write_day("natural", "2024-01-04", rows, {})
+    window = windows.Window("2024-01-04", "2024-01-04")
+    order = flat(streams.batches(tiny_data, "natural", window, 8, seed=5))
+
+    def sorted_draws(count, second):
+        draws = tf.random.stateless_uniform(
+            [count], [5, second], 0, tf.int64.max, dtype=tf.int64
+        )
+        return np.argsort(draws)
+
+    day = windows.day_number("2024-01-04") * 1000
+    read = [
+        number
+        for block in sorted_draws(5, day)
+        for number in range(18)[4 * block : 4 * block + 4]
+    ]
+    expected = [read[i] for i in sorted_draws(18, day + 1_000_000_000)]
+    assert order == expected
 
 
 def test_days_follow_each_other_each_in_its_own_order(tiny_data):
@@ -170,6 +202,16 @@ def test_names_select_features(tiny_data):
     )
     inputs, _ = next(iter(stream))
     assert set(inputs) == {"user_id", "item_id", "day"}
+
+
+# The second stream reads with what was traced for the first.
+@pytest.mark.parametrize("seed", [None, 0])
+def test_second_stream_of_a_kind_reads_its_own_days(tiny_data, seed):
+    for day, first in (("2024-01-02", 20), ("2024-01-03", 40)):
+        window = windows.Window(day, day)
+        stream = streams.batches(tiny_data, "natural", window, 8, seed)
+        assert sorted(flat(stream)) == list(range(first, first + 20))
+    assert streams._reader.cache_info().misses == 1
 
 
 def test_unknown_name_raises(tiny_data):

@@ -53,17 +53,20 @@ class FeatureEmbedding(keras.layers.Layer):
             table.set_vocab_size(table_rows[name])
         return True
 
-    def call(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training=None
+    ) -> dict[str, tf.Tensor]:
         """Return feature name -> `[B, D]` (id) or `[B, T, D]` (sequence).
 
         Args:
           inputs: name -> int32 `[B]` or `[B, T]` rows; -1 is padding. Names
             that are on no table are passed over.
+          training: see `TableEmbedding`.
         """
         embedded = {}
         for table, names in self._of_table.items():
             rows = {name: inputs[name] for name in names}
-            embedded.update(self.tables[table](rows))
+            embedded.update(self.tables[table](rows, training=training))
         return embedded
 
 

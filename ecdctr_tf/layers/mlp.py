@@ -6,6 +6,8 @@ Shapes: B batch, H units.
 import tensorflow as tf
 import tf_keras as keras
 
+from ecdctr_tf.layers.batch_norm import BatchNorm
+
 
 class MLP(keras.layers.Layer):
     """Stack of dense layer, batch norm and ReLU.
@@ -14,6 +16,8 @@ class MLP(keras.layers.Layer):
       hidden_units: units of each layer.
       batch_norm_momentum: share of the old value in the moving statistics.
       l2: penalty on the squared kernels.
+      **kwargs: `dtype` (a policy of mixed precision) and what else Keras'
+        layers take.
     """
 
     def __init__(
@@ -30,13 +34,16 @@ class MLP(keras.layers.Layer):
                 units,
                 use_bias=False,
                 kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
+                dtype=self._dtype_policy,
                 name=f"dense_{i}",
             )
             for i, units in enumerate(hidden_units)
         ]
         self.norms = [
-            keras.layers.BatchNormalization(
-                momentum=batch_norm_momentum, name=f"batch_norm_{i}"
+            BatchNorm(
+                momentum=batch_norm_momentum,
+                dtype=self._dtype_policy,
+                name=f"batch_norm_{i}",
             )
             for i in range(len(hidden_units))
         ]

@@ -6,14 +6,16 @@ Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 import tensorflow as tf
 import tf_keras as keras
 
+from ecdctr_tf.kernels import row_updates
+
 
 class TableEmbedding(keras.layers.Layer):
     """Look up the features of one table.
 
     The table has room for `capacity` rows, of which the first `vocab_size` are
     known. A larger row number is an id that came up after the model was
-    trained; it reads row 0, that of unknown ids. Negative rows are padding and
-    give zeros.
+    trained; it reads row 0, that of unknown ids. Negative rows in a sequence
+    are padding and give zeros.
 
     Args:
       capacity: V, rows of the table.
@@ -57,26 +59,43 @@ class TableEmbedding(keras.layers.Layer):
             )
         self.vocab_size.assign(rows)
 
-    def call(self, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def call(
+        self, rows: dict[str, tf.Tensor], training=None
+    ) -> dict[str, tf.Tensor]:
         """Return the embeddings of features by name.
 
         Args:
-          rows: name -> int32 `[B]` or `[B, T]` rows; -1 is padding.
+          rows: name -> int32 `[B]` rows, or `[B, T]` with -1 for padding.
+          training: whether the compiled lookup may be used, which an exported
+            model must not hold.
 
         Returns:
           Name -> float `[B, D]` or `[B, T, D]`.
         """
         names = sorted(rows)
-        flat = tf.concat([tf.reshape(rows[n], [-1]) for n in names], axis=0)
-        known = tf.where(flat < self.vocab_size, flat, 0)
-        vectors = tf.gather(self.embeddings, tf.maximum(known, 0))
-        vectors *= tf.cast(flat >= 0, vectors.dtype)[:, tf.newaxis]
-        sizes = [tf.size(rows[name]) for name in names]
-        parts = tf.split(vectors, sizes)
-        embedded = {}
-        for name, part in zip(names, parts, strict=True):
-            shape = tf.concat([tf.shape(rows[name]), [self.dim]], axis=0)
-            part = tf.reshape(part, shape)
-            part.set_shape([*rows[name].shape, self.dim])
-            embedded[name] = part
-        return embedded
+        flat = [tf.reshape(rows[name], [-1]) for name in names]
+        numbers = tf.concat(flat, axis=0) if len(flat) > 1 else flat[0]
+        vectors = self._vectors(numbers, training)
+        parts = [vectors]
+        if len(flat) > 1:
+            parts = tf.split(vectors, [tf.size(part) for part in flat])
+        return {
+            name: self._shaped(part, rows[name])
+            for name, part in zip(names, parts, strict=True)
+        }
+
+    def _vectors(self, numbers: tf.Tensor, training) -> tf.Tensor:
+        """Return rows, row 0 for those that are not known."""
+        if training and row_updates.usable(self.embeddings):
+            return row_updates.lookup(self.embeddings, numbers, self.vocab_size)
+        known = tf.logical_and(numbers >= 0, numbers < self.vocab_size)
+        return tf.gather(self.embeddings, tf.where(known, numbers, 0))
+
+    def _shaped(self, vectors: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Return the vectors of one feature in its shape, padding as zeros."""
+        if rows.shape.rank == 1:
+            return tf.ensure_shape(vectors, [rows.shape[0], self.dim])
+        shape = tf.concat([tf.shape(rows), [self.dim]], axis=0)
+        vectors = tf.reshape(vectors, shape)
+        vectors = tf.ensure_shape(vectors, [*rows.shape, self.dim])
+        return vectors * tf.cast(rows >= 0, vectors.dtype)[..., tf.newaxis]

@@ -1,6 +1,6 @@
 """Target attention over a behavior sequence.
 
-Shapes: B batch, T behaviors, D embedding width.
+Shapes: B batch, T behaviors, D embedding width, H hidden units.
 """
 
 import tensorflow as tf
@@ -29,6 +29,11 @@ class TargetAttention(keras.layers.Layer):
         )
         self.score = keras.layers.Dense(1, name="score")
 
+    def build(self, input_shape):
+        """Make the kernels; the hidden layer's is used in four parts."""
+        self.hidden.build([None, 4 * input_shape[-1]])
+        super().build(input_shape)
+
     def call(
         self, query: tf.Tensor, keys: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
@@ -42,8 +47,13 @@ class TargetAttention(keras.layers.Layer):
         Returns:
           `[B, D]`; zeros for an empty sequence.
         """
-        query = tf.broadcast_to(query[:, tf.newaxis, :], tf.shape(keys))
-        pairs = tf.concat([query, keys, query - keys, query * keys], axis=-1)
-        scores = self.score(self.hidden(pairs))  # [B, T, 1]
+        # The hidden layer of `[q, k, q - k, q * k]`, without that matrix.
+        of_q, of_k, of_difference, of_product = tf.split(self.hidden.kernel, 4)
+        from_q = tf.matmul(query, of_q + of_difference) + self.hidden.bias
+        from_k = tf.tensordot(keys, of_k - of_difference, 1)  # [B, T, H]
+        products = query[:, tf.newaxis, :] * keys
+        from_product = tf.tensordot(products, of_product, 1)
+        hidden = from_q[:, tf.newaxis, :] + from_k + from_product
+        scores = self.score(self.hidden.activation(hidden))  # [B, T, 1]
         scores *= tf.cast(mask, scores.dtype)[:, :, tf.newaxis]
         return tf.reduce_sum(scores * keys, axis=1)  # [B, D]

@@ -3,12 +3,16 @@
 Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
 """
 
+import functools
+import math
+
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features
+from ecdctr_tf.layers.batch_norm import BatchNorm
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
 from ecdctr_tf.layers.historical_embedding import (
     HistoricalEmbedding,
@@ -35,6 +39,8 @@ class CTRModel(keras.Model):
       history_slots: K, versions combined.
       l2: penalty on the squared dense kernels.
       table_l2: penalty on the squared embeddings that a batch reads, a row.
+      precision: "float32", or "bfloat16" for what cross network and MLP
+        compute. Weights and logits are float32 in both.
 
     Reference: E-CDCTR (arXiv 2408.16238); cross network: DCN V2
     (arXiv 2008.13535).
@@ -51,10 +57,12 @@ class CTRModel(keras.Model):
         history_slots: int = 1,
         l2: float = 0.0,
         table_l2: float = 0.0,
+        precision: str = "float32",
         **kwargs,
     ):
         """Make the layers."""
         super().__init__(**kwargs)
+        policy = configs.PRECISIONS[precision]
         self.spec = spec
         self.table_l2 = table_l2
         momentum = config.batch_norm_momentum
@@ -72,14 +80,15 @@ class CTRModel(keras.Model):
             for f in spec.of_kind("id")
             if f.basic and f.table in self.history_tables
         }
-        self.input_norm = keras.layers.BatchNormalization(momentum=momentum)
+        self.input_norm = BatchNorm(momentum=momentum, dtype=policy)
         self.cross = [
             tfrs.layers.dcn.Cross(
-                kernel_regularizer=keras.regularizers.L2(l2) if l2 else None
+                kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
+                dtype=policy,
             )
             for _ in range(config.cross_layers)
         ]
-        self.mlp = MLP(config.hidden_units, momentum, l2)
+        self.mlp = MLP(config.hidden_units, momentum, l2, dtype=policy)
         self.head = keras.layers.Dense(1, name="head")
         self.loss_metric = keras.metrics.Mean("loss")
 
@@ -91,7 +100,7 @@ class CTRModel(keras.Model):
             `[B]`, and `day` int32 `[B]`, as `input.streams.batches` gives.
           training: whether batch norm uses and updates batch statistics.
         """
-        embedded = self.embedding(inputs)
+        embedded = self.embedding(inputs, training=training)
         if training and self.table_l2:
             squares = [tf.reduce_sum(tf.square(e)) for e in embedded.values()]
             rows = tf.cast(tf.shape(inputs[self.spec.item])[0], tf.float32)
@@ -169,6 +178,28 @@ class CTRModel(keras.Model):
         return {"loss": self.loss_metric.result()}
 
     @tf.function(reduce_retracing=True)
+    def train_steps(self, batches, steps: tf.Tensor) -> tf.Tensor:
+        """Take steps on the next batches of an iterator.
+
+        Args:
+          batches: iterator of what `input.streams.batches` gives.
+          steps: int32, number of steps.
+
+        Returns:
+          float64, seconds spent waiting for batches; not a number where
+            operations are made deterministic, which forbids clocks.
+        """
+        waited = tf.zeros([], tf.float64)
+        for _ in tf.range(steps):
+            asked = _now()
+            with tf.control_dependencies([asked]):
+                batch = batches.get_next()
+            with tf.control_dependencies(tf.nest.flatten(batch)):
+                waited += _now() - asked
+            self.train_step(batch)
+        return waited
+
+    @tf.function(reduce_retracing=True)
     def score(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return click probabilities, float32 `[B]`; inputs as for `call`."""
         return tf.sigmoid(self(inputs, training=False))
@@ -201,6 +232,22 @@ class CTRModel(keras.Model):
                 row[feature.name] = tf.zeros([2, feature.max_length], tf.int32)
         self(row, training=False)
         return self
+
+
+@functools.cache
+def _has_clock() -> bool:
+    try:
+        tf.timestamp()
+    except tf.errors.FailedPreconditionError:
+        return False
+    return True
+
+
+def _now() -> tf.Tensor:
+    """Return the time, float64 seconds; not a number without a clock."""
+    with tf.init_scope():
+        has_clock = _has_clock()
+    return tf.timestamp() if has_clock else tf.constant(math.nan, tf.float64)
 
 
 def log_loss(clicks: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

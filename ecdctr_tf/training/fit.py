@@ -1,4 +1,4 @@
-"""Fit a model on a window with Keras, resumable at any step.
+"""Fit a model on a window, resumable at any step.
 
 The state of a window under way (weights, optimizers, running loss, learning
 curve) is kept every `checkpoint_steps`. Since a stream's order depends on its
@@ -9,12 +9,13 @@ same numbers as an uninterrupted one.
 import dataclasses
 import json
 import logging
+import math
 import pathlib
 import shutil
+import time
 from collections.abc import Callable
 
 import tensorflow as tf
-import tf_keras as keras
 import tqdm
 
 from ecdctr_tf import store
@@ -25,6 +26,8 @@ _KIND = "progress"
 _STATE = "state"
 # Points of the learning curve of a window.
 _CURVE_POINTS = 20
+# Steps of one call into the graph; between two, the progress bar is moved.
+_STEPS_AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,17 +59,16 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
     Returns:
       `[{"step", "rows", "loss"}, ...]`: mean log loss since the point before.
     """
-    recorder = _Recorder(task)
-    variables = _state_variables(model)
-    done = recorder.restore(variables)
-    # Keras refuses the empty rest of a window killed after its last step.
-    if done * task.batch_size < task.rows:
-        model.fit(
-            task.stream(done),
-            epochs=1,
-            verbose=0,
-            callbacks=[recorder],
-        )
+    recorder = _Recorder(model, task)
+    recorder.restore(_state_variables(model))
+    if recorder.left():
+        batches = iter(task.stream(recorder.step))
+        recorder.open()
+        while steps := recorder.left():
+            began = time.perf_counter()
+            waited = model.train_steps(batches, tf.constant(steps))
+            recorder.record(steps, float(waited), time.perf_counter() - began)
+    recorder.close()
     shutil.rmtree(task.progress, ignore_errors=True)
     return recorder.curve
 
@@ -89,42 +91,61 @@ def optimizer_state(model: CTRModel) -> dict[str, tf.Variable]:
     )
 
 
-class _Recorder(keras.callbacks.Callback):
+class _Recorder:
     """Progress bar, learning curve, TensorBoard scalars, resumable states."""
 
-    def __init__(self, task: Task):
-        super().__init__()
+    def __init__(self, model: CTRModel, task: Task):
+        self._model = model
         self._task = task
         self._steps = -(-task.rows // task.batch_size)
         self._every = max(self._steps // _CURVE_POINTS, 1)
-        self._metric = None
+        self._bar = None
+        # Seconds of waiting for input and of everything, since the last point.
+        self._waited, self._passed = 0.0, 0.0
+        # (step, share of the time spent waiting for input)
+        self._waits: list[tuple[int, float]] = []
         self.step = 0
         self.curve: list[dict] = []
+        model.loss_metric.reset_states()
 
-    def restore(self, variables: dict) -> int:
-        """Take up the newest state there is; return the steps done."""
+    def restore(self, variables: dict) -> None:
+        """Take up the newest state there is."""
         store.sweep(self._task.progress)
         states = store.dated(self._task.progress)
         self._variables = variables
-        if states:
-            path = self._task.progress / states[-1]
-            manifest = store.verify(path, _KIND)
-            if manifest.config != {"start": self._task.start}:
-                logging.warning("%s began otherwise: it is dropped", path)
-                shutil.rmtree(self._task.progress)
-                return 0
-            values = checkpoint.read(path / _STATE)
-            warm_start.restore(variables, values, str(path))
-            self.step = manifest.metrics["step"]
-            self.curve = manifest.metrics["curve"]
-            self._metric = manifest.metrics["metric"]
-        return self.step
+        if not states:
+            return
+        path = self._task.progress / states[-1]
+        manifest = store.verify(path, _KIND)
+        if manifest.config != {"start": self._task.start}:
+            logging.warning("%s began otherwise: it is dropped", path)
+            shutil.rmtree(self._task.progress)
+            return
+        values = checkpoint.read(path / _STATE)
+        warm_start.restore(variables, values, str(path))
+        self.step = manifest.metrics["step"]
+        self.curve = manifest.metrics["curve"]
+        metric = self._model.loss_metric.variables
+        for variable, value in zip(
+            metric, manifest.metrics["metric"], strict=True
+        ):
+            variable.assign(value)
 
-    def on_train_begin(self, logs=None):
-        """Open the bar."""
+    def left(self) -> int:
+        """Return the steps up to the next moment to record, 0 at the end."""
+        return min(
+            self._steps - self.step,
+            self._every - self.step % self._every,
+            self._task.checkpoint_steps
+            - self.step % self._task.checkpoint_steps,
+            _STEPS_AT_ONCE,
+        )
+
+    def open(self) -> None:
+        """Show the progress bar."""
         self._bar = tqdm.tqdm(
             total=self._task.rows,
-            initial=min(self.step * self._task.batch_size, self._task.rows),
+            initial=self._rows(),
             desc=self._task.label,
             unit=" rows",
             unit_scale=True,
@@ -132,38 +153,48 @@ class _Recorder(keras.callbacks.Callback):
             disable=not self._task.bar,
         )
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Take up the running loss, which Keras has just reset."""
-        if self._metric is not None:
-            for variable, value in zip(
-                self.model.loss_metric.variables, self._metric, strict=True
-            ):
-                variable.assign(value)
+    def record(self, steps: int, waited: float, passed: float) -> None:
+        """Count steps taken, and record and keep the state at their paces.
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Count, record and keep the state at their paces."""
-        self.step += 1
-        rows = min(self.step * self._task.batch_size, self._task.rows)
-        self._bar.update(rows - self._bar.n)
+        Args:
+          steps: how many were taken.
+          waited: seconds of them spent waiting for input, or not a number.
+          passed: seconds they took.
+        """
+        self.step += steps
+        self._waited += waited
+        self._passed += passed
+        self._bar.update(self._rows() - self._bar.n)
         if self.step % self._every == 0 or self.step == self._steps:
-            loss = float(logs["loss"])
-            self.curve.append({"step": self.step, "rows": rows, "loss": loss})
-            self.model.loss_metric.reset_states()
+            loss = self._model.loss_metric
+            point = {"step": self.step, "rows": self._rows()}
+            self.curve.append({**point, "loss": float(loss.result())})
+            loss.reset_states()
+            if not math.isnan(self._waited):
+                self._waits.append((self.step, self._waited / self._passed))
+            self._waited, self._passed = 0.0, 0.0
         if self.step % self._task.checkpoint_steps == 0:
             self._keep()
 
-    def on_train_end(self, logs=None):
+    def _rows(self) -> int:
+        return min(self.step * self._task.batch_size, self._task.rows)
+
+    def close(self) -> None:
         """Close the bar and write the scalars."""
-        self._bar.close()
-        if self._task.tensorboard is not None:
-            writer = tf.summary.create_file_writer(str(self._task.tensorboard))
-            with writer.as_default():
-                for point in self.curve:
-                    tf.summary.scalar("loss", point["loss"], point["step"])
-            writer.close()
+        if self._bar is not None:
+            self._bar.close()
+        if self._task.tensorboard is None:
+            return
+        writer = tf.summary.create_file_writer(str(self._task.tensorboard))
+        with writer.as_default():
+            for point in self.curve:
+                tf.summary.scalar("loss", point["loss"], point["step"])
+            for step, share in self._waits:
+                tf.summary.scalar("input_wait", share, step)
+        writer.close()
 
     def _keep(self) -> None:
-        metric = [float(v) for v in self.model.loss_metric.variables]
+        metric = [float(v) for v in self._model.loss_metric.variables]
         manifest = store.Manifest(
             kind=_KIND,
             config={"start": self._task.start},

@@ -77,12 +77,14 @@ def build(
         history_slots=config.history.snapshots,
         l2=training.l2,
         table_l2=training.table_l2,
-    )
-    optimizer = keras.optimizers.Adam(
-        training.dense_learning_rate, jit_compile=False
+        precision=training.precision,
     )
     table_optimizer = TABLE_OPTIMIZERS[training.table_optimizer]
-    model.compile(optimizer, table_optimizer(training.table_learning_rate))
+    model.compile(
+        # Adam, of dense gradients.
+        LazyAdam(training.dense_learning_rate),
+        table_optimizer(training.table_learning_rate),
+    )
     return model.build_from_spec()
 
 

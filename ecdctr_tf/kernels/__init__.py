@@ -1,0 +1,1 @@
+"""Compiled operations, made where they are used; TensorFlow's do the same."""

@@ -1,0 +1,125 @@
+"""What optimizers of embedding tables have in common.
+
+Shapes: V rows of a table, D width, N lookups of a batch, R distinct rows.
+"""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from ecdctr_tf.kernels import row_updates
+
+
+class TableOptimizer(keras.optimizers.Optimizer):
+    """Optimizer whose step costs the rows of a batch, not those of a table.
+
+    Gradients of equal rows are summed first. Clipping sees these sums; weight
+    decay reaches the rows of the batch only, each time that they are used.
+
+    A subclass gives the rule (`new_values`), the state a variable has
+    (`make_state`) and, for the compiled updates, their name and settings.
+
+    Args:
+      learning_rate: a number or a schedule.
+      name: of the optimizer.
+      **kwargs: `weight_decay`, `clipnorm` and what else Keras' optimizers take.
+    """
+
+    # Name of the op in `row_updates.cc`.
+    compiled: str
+
+    def __init__(self, learning_rate, name: str, **kwargs):
+        """Keep the learning rate."""
+        super().__init__(name=name, **{"jit_compile": False, **kwargs})
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def make_state(self, variable: tf.Variable) -> list[tf.Variable]:
+        """Make the state of a variable: first axis V, as the variable's."""
+        raise NotImplementedError
+
+    def settings(self) -> list:
+        """Return learning rate and constants of this step, float scalars."""
+        raise NotImplementedError
+
+    def new_values(self, weights, gradient, state, settings) -> list:
+        """Return new weights and state, `[weights, *state]`.
+
+        Args:
+          weights: float `[R, D]` rows, or a whole variable of any shape.
+          gradient: of the shape of `weights`.
+          state: values of what `make_state` made, for the same rows.
+          settings: what `settings` returned, in the type of `weights`.
+        """
+        raise NotImplementedError
+
+    def build(self, var_list):
+        """Make the state of each variable."""
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self._built = True
+        # Keras tracks these variables already, the shards of a table as one.
+        self._states = self._no_dependency(
+            [self.make_state(variable) for variable in var_list]
+        )
+
+    def update_step(self, gradient, variable):
+        """Update a variable from its dense or sparse gradient."""
+        state = self._states[self._index_dict[self._var_key(variable)]]
+        settings = [tf.cast(s, variable.dtype) for s in self.settings()]
+        decay = self._decay(variable)
+        if not isinstance(gradient, tf.IndexedSlices):
+            if self.weight_decay:
+                variable.assign_sub(decay * variable)
+            self.update_dense(gradient, variable, state, settings)
+        elif row_updates.usable(variable):
+            update = getattr(row_updates.load(), self.compiled)
+            update(
+                *(v.handle for v in (variable, *state)),
+                tf.cast(gradient.indices, tf.int32),
+                gradient.values,
+                tf.stack([*settings, decay]),
+            )
+        else:
+            rows, summed = _sum_by_row(gradient)
+            weights = tf.gather(variable, rows)
+            old = [tf.gather(s, rows) for s in state]
+            weights -= decay * weights
+            new = self.new_values(weights, summed, old, settings)
+            for target, value in zip((variable, *state), new, strict=True):
+                target.scatter_update(tf.IndexedSlices(value, rows))
+
+    def update_dense(self, gradient, variable, state, settings) -> None:
+        """Update a whole variable from its dense gradient."""
+        new = self.new_values(variable, gradient, state, settings)
+        for target, value in zip((variable, *state), new, strict=True):
+            target.assign(value)
+
+    def _decay(self, variable) -> tf.Tensor:
+        """Return the share of the weights that decays in a step."""
+        if not self.weight_decay or not self._use_weight_decay(variable):
+            return tf.zeros([], variable.dtype)
+        return tf.cast(self.learning_rate * self.weight_decay, variable.dtype)
+
+    def _apply_weight_decay(self, variables):
+        """Keras would go over whole tables; `update_step` does it by row."""
+
+    def _clip_gradients(self, grads):
+        if self.clipnorm or self.global_clipnorm or self.clipvalue:
+            grads = super()._deduplicate_sparse_grad(grads)
+        return super()._clip_gradients(grads)
+
+    def _deduplicate_sparse_grad(self, grads):
+        """Keras would do it here; `update_step` does."""
+        return grads
+
+    def get_config(self):
+        """Return the hyper-parameters."""
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        return {**super().get_config(), "learning_rate": rate}
+
+
+def _sum_by_row(gradient: tf.IndexedSlices) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return distinct rows `[R]` and the sums of their gradients `[R, D]`."""
+    rows, places = tf.unique(gradient.indices)
+    count = tf.size(rows)
+    return rows, tf.math.unsorted_segment_sum(gradient.values, places, count)

@@ -1,0 +1,57 @@
+"""Orders given by two numbers, whatever TensorFlow's own seed is.
+
+Shapes: N elements or rows.
+"""
+
+import tensorflow as tf
+
+# Elements that are shuffled among each other.
+_ELEMENTS = 256
+
+
+def elements(dataset: tf.data.Dataset, seeds: tf.Tensor) -> tf.data.Dataset:
+    """Shuffle the elements of a dataset, in groups.
+
+    Not `Dataset.shuffle`: its order also depends on TensorFlow's own seed, and
+    where that is 0 it takes no seed that is a tensor.
+
+    Args:
+      dataset: of tensors or of tuples of them.
+      seeds: int64 `[2]`.
+
+    Returns:
+      A dataset of tuples.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def permute(*group):
+        order = _order(group[0], seeds)
+        return tuple(tf.gather(part, order) for part in group)
+
+    return dataset.batch(_ELEMENTS).map(permute).unbatch()
+
+
+def rows(index: tf.Tensor, columns: dict, seeds: tf.Tensor) -> dict:
+    """Return the rows of a chunk of a day in another order.
+
+    Args:
+      index: int64 `[]`, of the chunk in its day.
+      columns: name -> `[N, ...]`, `click` among them.
+      seeds: int64 `[2]`, of the day.
+    """
+    # Beside the seeds of other days, which are numbers of some ten millions.
+    seeds += [0, (1 + index) * 1_000_000_000]
+    places = tf.math.invert_permutation(_order(columns["click"], seeds))
+    # Moves rows two to three times as fast as `tf.gather` does.
+    return {
+        name: tf.dynamic_stitch([places], [column])
+        for name, column in columns.items()
+    }
+
+
+def _order(elements: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """Return a permutation of the places of elements `[N]`."""
+    draws = tf.random.stateless_uniform(
+        tf.shape(elements), seeds, 0, tf.int64.max, dtype=tf.int64
+    )
+    return tf.argsort(draws)
