@@ -15,6 +15,8 @@ from ecdctr_tf import windows
 from ecdctr_tf.input import data_directory, shuffling
 
 SHUFFLE_ROWS = 65_536
+# Batches made ahead of the one being trained on.
+_PREFETCHED = 8
 
 # The functions here hold no Python loops over tensors: translating them would
 # only cost time, and small days are read often.
@@ -58,7 +60,10 @@ def batches(
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    # The tuning thread sleeps for seconds, and a stream's end waits for it.
+    options.autotune.enabled = False
+    return dataset.prefetch(_PREFETCHED).with_options(options)
 
 
 def rows(
