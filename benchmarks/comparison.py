@@ -5,6 +5,7 @@ Each peer takes turns with a process of this project's own training path.
 
 import dataclasses
 import pathlib
+import tempfile
 
 from benchmarks import harness, worker, world
 from benchmarks.peers import environments
@@ -32,6 +33,39 @@ class Peer:
     precisions: tuple[str, ...] = ("fp32",)
     # Settings of the module beside those that all have.
     settings: dict = dataclasses.field(default_factory=dict)
+
+
+def report(
+    title: str,
+    module: str,
+    peers: dict[str, Peer],
+    variables: dict[str, str],
+    notes: tuple[str, ...] = (),
+) -> None:
+    """Compare with peers in turn; report.
+
+    Args:
+      title: of the table.
+      module: name of the benchmark's module, "training".
+      peers: name in a key -> peer.
+      variables: `CPU` or `GPU`.
+      notes: as for `harness.report`, before those of the comparison.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        found = Comparison(
+            pathlib.Path(directory), variables, harness.RUNS.value
+        )
+        for name, peer in peers.items():
+            found.add(name, peer)
+    harness.report(
+        title,
+        found.rates,
+        found.ratios,
+        harness.command(module),
+        harness.JSON.value,
+        found.versions,
+        [*notes, *found.notes],
+    )
 
 
 class Comparison:

@@ -9,8 +9,6 @@ The model and the keys are those of `benchmarks.training`, of the peers
 """
 
 import json
-import pathlib
-import tempfile
 
 import tensorflow as tf
 
@@ -36,20 +34,12 @@ def main() -> None:
         _skip("TensorFlow sees no GPU; BUILD.md says what it needs.")
         return
     details = tf.config.experimental.get_device_details(devices[0])
-    with tempfile.TemporaryDirectory() as directory:
-        found = comparison.Comparison(
-            pathlib.Path(directory), comparison.GPU, harness.RUNS.value
-        )
-        for name, peer in PEERS.items():
-            found.add(name, peer)
-    harness.report(
+    comparison.report(
         "Training on a GPU, rows/s",
-        found.rates,
-        found.ratios,
-        harness.command("gpu"),
-        harness.JSON.value,
-        found.versions,
-        [f"GPU: {details.get('device_name', 'unknown')}", *found.notes],
+        "gpu",
+        PEERS,
+        comparison.GPU,
+        (f"GPU: {details.get('device_name', 'unknown')}",),
     )
 
 

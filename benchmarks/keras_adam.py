@@ -10,9 +10,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from benchmarks import worker, world
+from benchmarks.peers import UNITS, WIDTH
 from ecdctr_tf.input import data_directory, streams
-
-WIDTH, UNITS = 16, (256, 128, 64)
 
 
 def model(rows: dict[str, int]) -> keras.Model:

@@ -17,7 +17,6 @@ import tempfile
 
 from benchmarks import comparison, harness, ours, worker, world
 
-ROWS = 10_000_000
 _FLOAT_BYTES = 4
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     """Train on a window in a process of its own; report its peak."""
     with tempfile.TemporaryDirectory() as name:
         data = pathlib.Path(name) / "data"
-        world.write(data, ROWS)
+        world.write(data, comparison.ROWS)
         settings = {
             "data": str(data),
             "batch_size": 1024,
@@ -41,7 +40,7 @@ def main() -> None:
         ) as trained:
             trained.measure()
             peak = trained.peak_bytes
-    bound = bound_bytes(ROWS, ours.NETWORK.embedding_dim)
+    bound = bound_bytes(comparison.ROWS, ours.NETWORK.embedding_dim)
     harness.report(
         "Memory of training, MB",
         {"peak": peak / 1e6, "bound": bound / 1e6},

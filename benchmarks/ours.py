@@ -10,6 +10,7 @@ import tempfile
 import time
 
 from benchmarks import worker, world
+from benchmarks.peers import UNITS, WIDTH
 from ecdctr_tf import config as configs
 from ecdctr_tf import windows
 from ecdctr_tf.input import data_directory
@@ -17,8 +18,8 @@ from ecdctr_tf.models import ctr_model
 from ecdctr_tf.training import fit, levels, tasks
 
 NETWORK = configs.ModelConfig(
-    embedding_dim=16,
-    hidden_units=(256, 128, 64),
+    embedding_dim=WIDTH,
+    hidden_units=UNITS,
     cross_layers=0,
     attention=False,
     products=False,

@@ -15,9 +15,6 @@ Keys: `over_fbgemm_fp32`, `over_fbgemm_bf16`, `over_keras_adam`,
 1024 and 4096; and each of both, as `over_fbgemm_fp32_1024`.
 """
 
-import pathlib
-import tempfile
-
 from absl import flags
 
 from benchmarks import comparison, harness
@@ -43,21 +40,8 @@ _PEERS = flags.DEFINE_multi_enum(
 
 def main() -> None:
     """Compare with each peer; report."""
-    with tempfile.TemporaryDirectory() as directory:
-        found = comparison.Comparison(
-            pathlib.Path(directory), comparison.CPU, harness.RUNS.value
-        )
-        for name in _PEERS.value:
-            found.add(name, PEERS[name])
-    harness.report(
-        "Training, rows/s",
-        found.rates,
-        found.ratios,
-        harness.command("training"),
-        harness.JSON.value,
-        found.versions,
-        found.notes,
-    )
+    peers = {name: PEERS[name] for name in _PEERS.value}
+    comparison.report("Training, rows/s", "training", peers, comparison.CPU)
 
 
 if __name__ == "__main__":

@@ -60,10 +60,7 @@ def batches(
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
-    options = tf.data.Options()
-    # The tuning thread sleeps for seconds, and a stream's end waits for it.
-    options.autotune.enabled = False
-    return dataset.prefetch(_PREFETCHED).with_options(options)
+    return dataset.prefetch(_PREFETCHED)
 
 
 def rows(
@@ -118,9 +115,11 @@ def _groups(
             np.array(seeds, np.int64),
         )
     )
-    return dataset.flat_map(
-        _reader(file_format, spec, seed is not None, inputs_only)
-    )
+    options = tf.data.Options()
+    # The tuning thread sleeps for seconds, and a stream's end waits for it.
+    options.autotune.enabled = False
+    read_day = _reader(file_format, spec, seed is not None, inputs_only)
+    return dataset.flat_map(read_day).with_options(options)
 
 
 @functools.cache

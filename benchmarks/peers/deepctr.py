@@ -18,9 +18,7 @@ from deepctr.layers.core import DNN, PredictionLayer
 from deepctr.layers.utils import combined_dnn_input
 
 from benchmarks import worker
-from benchmarks.peers import rows
-
-WIDTH, UNITS = 16, (256, 128, 64)
+from benchmarks.peers import UNITS, WIDTH, rows
 
 
 def model(names: list[str], table_rows: int) -> tf.keras.Model:

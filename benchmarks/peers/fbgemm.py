@@ -22,9 +22,7 @@ from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
 )
 
 from benchmarks import worker
-from benchmarks.peers import rows
-
-WIDTH, UNITS = 16, (256, 128, 64)
+from benchmarks.peers import UNITS, WIDTH, rows
 
 
 def tables(features: int, table_rows: int, device: str):

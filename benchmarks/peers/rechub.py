@@ -14,9 +14,7 @@ from torch_rechub.trainers import CTRTrainer
 from torch_rechub.utils.data import DataGenerator
 
 from benchmarks import worker
-from benchmarks.peers import rows
-
-WIDTH, UNITS = 16, [256, 128, 64]
+from benchmarks.peers import UNITS, WIDTH, rows
 
 
 class Network(torch.nn.Module):
@@ -28,7 +26,7 @@ class Network(torch.nn.Module):
         self.features = features
         self.embedding = EmbeddingLayer(features)
         self.norm = torch.nn.BatchNorm1d(len(features) * WIDTH)
-        self.mlp = MLP(len(features) * WIDTH, dims=UNITS)
+        self.mlp = MLP(len(features) * WIDTH, dims=list(UNITS))
 
     def forward(self, inputs: dict) -> torch.Tensor:
         """Return click probabilities, `[B]`."""

@@ -33,7 +33,7 @@ using tensorflow::Var;
 using tensorflow::core::RefCountPtr;
 namespace errors = tensorflow::errors;
 
-// Rows fetched ahead of the one being updated.
+// Rows fetched ahead of the one being read or updated.
 constexpr int64 kAhead = 8;
 
 // Fewer rows than these are not worth a second thread.
@@ -87,7 +87,7 @@ struct RowWiseAdagrad {
 
   static int64 StateWidth(int64 width) { return 1; }
 
-  void Update(float* w, float* const* state, const float* g, int64 width) {
+  void Update(float* w, float* const* state, const float* g, int64 width) const {
     float sum = 0;
     for (int64 d = 0; d < width; ++d) sum += g[d] * g[d];
     *state[0] += sum / static_cast<float>(width);
@@ -110,7 +110,7 @@ struct Adam {
 
   static int64 StateWidth(int64 width) { return width; }
 
-  void Update(float* w, float* const* state, const float* g, int64 width) {
+  void Update(float* w, float* const* state, const float* g, int64 width) const {
     float *m = state[0], *v = state[1];
     for (int64 d = 0; d < width; ++d) {
       m[d] = beta_1 * m[d] + (1 - beta_1) * g[d];
@@ -198,9 +198,8 @@ class UpdateRowsOp : public OpKernel {
     }
     const Occurrences found = FindOccurrences(index, count);
     const float* gradients = gradient.flat<float>().data();
-    Rule rule(settings.flat<float>().data());
+    const Rule rule(settings.flat<float>().data());
     auto update = [&](int64 begin, int64 end) {
-      Rule own = rule;
       std::vector<float> sum(width);
       for (int64 i = begin; i < end; ++i) {
         if (i + kAhead < end) Prefetch(data, found.rows[i + kAhead], width);
@@ -218,7 +217,7 @@ class UpdateRowsOp : public OpKernel {
         for (int s = 0; s < Rule::kStates; ++s) {
           state[s] = data[1 + s] + row * Rule::StateWidth(width);
         }
-        own.Update(data[0] + row * width, state, g, width);
+        rule.Update(data[0] + row * width, state, g, width);
       }
     };
     InParallel(context, found.rows.size(), 100 + 20 * width, update);

@@ -1,9 +1,9 @@
-"""The compiled row updates of `row_updates.cc`, where they can be had.
+"""The compiled lookup and updates of `row_updates.cc`, where they can be had.
 
 The source is compiled once for a machine and a TensorFlow, when it is first
-used, and kept in the user's cache directory. Without a C++ compiler the
-optimizers do the same sums with TensorFlow's own ops, more slowly. The ops are
-part of training only: an exported model never holds one.
+used, and kept in the user's cache directory. Without a C++ compiler layers and
+optimizers do the same with TensorFlow's own ops, more slowly. The ops are part
+of training only: an exported model never holds one.
 """
 
 import functools
@@ -25,12 +25,12 @@ _FLAGS = (
     "-fno-trapping-math",
     "-fno-math-errno",
 )
-# Set to "off", the optimizers use TensorFlow's own ops.
+# Set to "off", layers and optimizers use TensorFlow's own ops.
 SWITCH = "ECDCTR_TF_COMPILED"
 
 
 def usable(variable: tf.Variable) -> bool:
-    """Return whether the compiled updates can be used on a variable.
+    """Return whether the compiled ops can be used on a variable.
 
     They are for float32 tables in the memory of this process, outside of
     `tf.distribute` strategies.
@@ -57,7 +57,6 @@ def lookup(
     Returns:
       float32 `[N, D]`.
     """
-
     # A read that tapes notice, of no rows: they do not know of our op.
     table.sparse_read(numbers[:0])
     vectors, _ = load().ecdctr_lookup(table.handle, numbers, known)

@@ -34,7 +34,7 @@ class MLP(keras.layers.Layer):
                 units,
                 use_bias=False,
                 kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
-                dtype=self._dtype_policy,
+                dtype=self.dtype_policy,
                 name=f"dense_{i}",
             )
             for i, units in enumerate(hidden_units)
@@ -42,7 +42,7 @@ class MLP(keras.layers.Layer):
         self.norms = [
             BatchNorm(
                 momentum=batch_norm_momentum,
-                dtype=self._dtype_policy,
+                dtype=self.dtype_policy,
                 name=f"batch_norm_{i}",
             )
             for i in range(len(hidden_units))
