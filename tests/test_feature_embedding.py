@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from ecdctr_tf.kernels import row_updates
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding, capacity
 
 TABLES = {"user_id": "user", "item_id": "item", "clicked": "item"}
@@ -80,3 +82,59 @@ def test_capacity_is_room_for_one_row_more_at_least():
     assert capacity(1024) == 1280  # steps of 256
     for rows in range(1, 3000):
         assert rows < capacity(rows) <= rows + max(rows / 4, 8)
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("count", [5, 9000])
+def test_the_compiled_lookup_is_the_plain_one(count, in_graph):
+    """Vectors and gradients, with unknown rows, padding and duplicates."""
+    layer = small()
+    tables = [table.embeddings for table in layer.tables.values()]
+    if not all(map(row_updates.usable, tables)):
+        pytest.skip("there are no compiled ops here")
+    random = np.random.default_rng(0)
+
+    def rows(*shape):
+        return tf.constant(random.integers(-1, 9, shape), tf.int32)
+
+    inputs = {
+        "user_id": rows(count),
+        "item_id": rows(count),
+        "clicked": rows(count, 3),
+    }
+
+    def look_up(training):
+        with tf.GradientTape() as tape:
+            vectors = layer(inputs, training=training)
+            loss = tf.add_n([tf.reduce_sum(v * v) for v in vectors.values()])
+        gradients = tape.gradient(loss, tables)
+        return vectors, [tf.convert_to_tensor(g) for g in gradients]
+
+    if in_graph:
+        look_up = tf.function(look_up)
+    plain, compiled = look_up(False), look_up(True)
+    for name in inputs:
+        np.testing.assert_array_equal(compiled[0][name], plain[0][name])
+    for of_compiled, of_plain in zip(compiled[1], plain[1], strict=True):
+        np.testing.assert_allclose(of_compiled, of_plain, rtol=1e-5)
+
+
+def test_only_training_uses_the_compiled_lookup():
+    """An exported model can be served where there is none."""
+    layer = small()
+    signature = {
+        "user_id": tf.TensorSpec([None], tf.int32),
+        "item_id": tf.TensorSpec([None], tf.int32),
+        "clicked": tf.TensorSpec([None, 3], tf.int32),
+    }
+    names = {}
+    for training in (True, False):
+        graph = (
+            tf.function(layer)
+            .get_concrete_function(signature, training=training)
+            .graph
+        )
+        names[training] = [op.type for op in graph.get_operations()]
+    assert "EcdctrLookup" not in names[False]
+    usable = row_updates.usable(layer.tables["item"].embeddings)
+    assert names[True].count("EcdctrLookup") == usable

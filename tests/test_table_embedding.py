@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf.kernels import row_updates
 from ecdctr_tf.layers.table_embedding import TableEmbedding
 
 
@@ -112,50 +111,3 @@ class TableEmbeddingTest(tf.test.TestCase):
                 TableEmbedding(6, 2, vocab_size)
         with pytest.raises(ValueError, match="item has room for 6 rows"):
             numbered().set_vocab_size(7)
-
-
-@pytest.mark.parametrize("in_graph", [False, True])
-@pytest.mark.parametrize("count", [5, 9000])
-def test_the_compiled_lookup_is_the_plain_one(count, in_graph):
-    """Vectors and gradients, with unknown rows, padding and duplicates."""
-    table = numbered()
-    if not row_updates.usable(table.embeddings):
-        pytest.skip("there are no compiled ops here")
-    random = np.random.default_rng(0)
-    rows = {
-        "item": tf.constant(random.integers(0, 9, count), tf.int32),
-        "clicked": tf.constant(random.integers(-1, 9, [count, 3]), tf.int32),
-    }
-
-    def look_up(training):
-        with tf.GradientTape() as tape:
-            vectors = table(rows, training=training)
-            loss = tf.add_n([tf.reduce_sum(v * v) for v in vectors.values()])
-        return vectors, tf.convert_to_tensor(
-            tape.gradient(loss, table.embeddings)
-        )
-
-    if in_graph:
-        look_up = tf.function(look_up)
-    plain, compiled = look_up(False), look_up(True)
-    for name in rows:
-        np.testing.assert_array_equal(compiled[0][name], plain[0][name])
-    np.testing.assert_allclose(compiled[1], plain[1], rtol=1e-5)
-
-
-def test_only_training_uses_the_compiled_lookup():
-    """An exported model can be served where there is none."""
-    table = numbered()
-    names = {}
-    for training in (True, False):
-        graph = (
-            tf.function(table)
-            .get_concrete_function(
-                {"item": tf.TensorSpec([None], tf.int32)}, training=training
-            )
-            .graph
-        )
-        names[training] = {op.type for op in graph.get_operations()}
-    assert "EcdctrLookup" not in names[False]
-    usable = row_updates.usable(table.embeddings)
-    assert ("EcdctrLookup" in names[True]) == usable

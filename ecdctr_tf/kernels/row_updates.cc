@@ -3,10 +3,10 @@
 // A row of a large table is hardly ever in a cache, so rows are fetched some
 // way ahead of their use.
 //
-// Each update takes the gradient of a lookup as it comes (row numbers with
-// duplicates), sums the gradients of equal rows in the order of their
-// occurrence, and updates the rows and their optimizer state in one pass. The
-// same numbers come out for any number of threads.
+// One op does all tables of a model. An update takes the gradients of lookups
+// as they come (row numbers with duplicates), sums the gradients of equal rows
+// in the order of their occurrence, and updates the rows and their optimizer
+// state in one pass. The same numbers come out for any number of threads.
 
 #include <algorithm>
 #include <cmath>
@@ -27,6 +27,9 @@ using tensorflow::mutex_lock;
 using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
+using tensorflow::OpInputList;
+using tensorflow::OpOutputList;
+using tensorflow::ResourceHandle;
 using tensorflow::Status;
 using tensorflow::Tensor;
 using tensorflow::Var;
@@ -79,11 +82,11 @@ Occurrences FindOccurrences(const int* indices, int64 count) {
 // Row-wise Adagrad: state is one accumulator a row.
 struct RowWiseAdagrad {
   static constexpr int kStates = 1;
-  static constexpr int kSettings = 3;
+  static constexpr int kSettings = 2;
   float rate, epsilon, decay;
 
-  explicit RowWiseAdagrad(const float* s)
-      : rate(s[0]), epsilon(s[1]), decay(s[2]) {}
+  RowWiseAdagrad(const float* s, float decay)
+      : rate(s[0]), epsilon(s[1]), decay(decay) {}
 
   static int64 StateWidth(int64 width) { return 1; }
 
@@ -102,11 +105,11 @@ struct RowWiseAdagrad {
 // Adam with a bias-corrected learning rate: state is two moments a weight.
 struct Adam {
   static constexpr int kStates = 2;
-  static constexpr int kSettings = 5;
+  static constexpr int kSettings = 4;
   float rate, beta_1, beta_2, epsilon, decay;
 
-  explicit Adam(const float* s)
-      : rate(s[0]), beta_1(s[1]), beta_2(s[2]), epsilon(s[3]), decay(s[4]) {}
+  Adam(const float* s, float decay)
+      : rate(s[0]), beta_1(s[1]), beta_2(s[2]), epsilon(s[3]), decay(decay) {}
 
   static int64 StateWidth(int64 width) { return width; }
 
@@ -137,17 +140,61 @@ Status MakeWritable(OpKernelContext* context, Var* variable) {
   return tensorflow::OkStatus();
 }
 
-// Calls `work(begin, end)` on parts of `[0, count)`, on several threads where
-// that pays.
+// The variables of an op, each once, locked as long as this lives.
+class Variables {
+ public:
+  Status Add(OpKernelContext* context, const OpInputList& handles) {
+    for (int i = 0; i < handles.size(); ++i) {
+      variables_.emplace_back();
+      TF_RETURN_IF_ERROR(tensorflow::LookupResource(
+          context, handles[i].scalar<ResourceHandle>()(), &variables_.back()));
+    }
+    return tensorflow::OkStatus();
+  }
+
+  // The order is that of addresses: two ops never wait for each other.
+  template <class Lock>
+  std::vector<Lock> Locked() const {
+    std::vector<Var*> once;
+    for (const auto& variable : variables_) once.push_back(variable.get());
+    std::sort(once.begin(), once.end());
+    once.erase(std::unique(once.begin(), once.end()), once.end());
+    std::vector<Lock> locks;
+    locks.reserve(once.size());
+    for (Var* variable : once) locks.emplace_back(*variable->mu());
+    return locks;
+  }
+
+  Var* operator[](int i) const { return variables_[i].get(); }
+
+ private:
+  std::vector<RefCountPtr<Var>> variables_;
+};
+
+// Calls `work(table, begin, end)` on parts of `[0, counts[table])` of each
+// table, on several threads where that pays.
 template <class Work>
-void InParallel(OpKernelContext* context, int64 count, int64 cost,
-                const Work& work) {
-  if (count < kRowsToShare) {
-    work(0, count);
+void ForParts(OpKernelContext* context, const std::vector<int64>& counts,
+              int64 cost, const Work& work) {
+  std::vector<int64> ends;
+  int64 total = 0;
+  for (const int64 count : counts) ends.push_back(total += count);
+  auto share = [&](int64 begin, int64 end) {
+    size_t table =
+        std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin();
+    for (; begin < end; ++table) {
+      const int64 stop = std::min(end, ends[table]);
+      const int64 first = ends[table] - counts[table];
+      if (begin < stop) work(table, begin - first, stop - first);
+      begin = stop;
+    }
+  };
+  if (total < kRowsToShare) {
+    share(0, total);
     return;
   }
   auto* workers = context->device()->tensorflow_cpu_worker_threads();
-  tensorflow::Shard(workers->num_threads, workers->workers, count, cost, work);
+  tensorflow::Shard(workers->num_threads, workers->workers, total, cost, share);
 }
 
 template <class Rule>
@@ -156,53 +203,78 @@ class UpdateRowsOp : public OpKernel {
   explicit UpdateRowsOp(OpKernelConstruction* context) : OpKernel(context) {}
 
   void Compute(OpKernelContext* context) override {
-    // Inputs: the table, its states, rows, gradient, settings.
-    constexpr int kVariables = 1 + Rule::kStates;
-    const Tensor& indices = context->input(kVariables);
-    const Tensor& gradient = context->input(kVariables + 1);
-    const Tensor& settings = context->input(kVariables + 2);
-    const int64 count = indices.NumElements();
-    if (count == 0) return;
-    const int64 width = gradient.NumElements() / count;
-    OP_REQUIRES(context, settings.NumElements() == Rule::kSettings,
-                errors::InvalidArgument("expected ", Rule::kSettings,
-                                        " settings, received ",
-                                        settings.NumElements()));
-    RefCountPtr<Var> variables[kVariables];
-    std::vector<mutex_lock> locks;  // in the order of inputs, as in every step
-    locks.reserve(kVariables);
-    float* data[kVariables];
-    int64 rows = 0;
-    for (int i = 0; i < kVariables; ++i) {
-      OP_REQUIRES_OK(context,
-                     tensorflow::LookupResource(
-                         context, tensorflow::HandleFromInput(context, i),
-                         &variables[i]));
-      locks.emplace_back(*variables[i]->mu());
-      OP_REQUIRES_OK(context, MakeWritable(context, variables[i].get()));
-      Tensor* tensor = variables[i]->tensor();
-      data[i] = tensor->flat<float>().data();
-      if (i == 0) rows = tensor->dim_size(0);
-      const int64 expected = rows * (i == 0 ? width : Rule::StateWidth(width));
-      OP_REQUIRES(context, tensor->NumElements() == expected,
-                  errors::InvalidArgument("variable ", i, " has shape ",
-                                          tensor->shape().DebugString(),
-                                          ", the gradient ",
-                                          gradient.shape().DebugString()));
+    OpInputList tables, states, rows, gradients;
+    OP_REQUIRES_OK(context, context->input_list("tables", &tables));
+    OP_REQUIRES_OK(context, context->input_list("states", &states));
+    OP_REQUIRES_OK(context, context->input_list("rows", &rows));
+    OP_REQUIRES_OK(context, context->input_list("gradients", &gradients));
+    const Tensor *settings, *decays;
+    OP_REQUIRES_OK(context, context->input("settings", &settings));
+    OP_REQUIRES_OK(context, context->input("decays", &decays));
+    const int count = tables.size();
+    OP_REQUIRES(context,
+                states.size() == count * Rule::kStates &&
+                    decays->NumElements() == count &&
+                    settings->NumElements() == Rule::kSettings,
+                errors::InvalidArgument(
+                    "expected ", Rule::kStates, " states and a decay a table, ",
+                    Rule::kSettings, " settings; received ", count, " tables, ",
+                    states.size(), " states, ", decays->NumElements(),
+                    " decays, ", settings->NumElements(), " settings"));
+    Variables variables;  // the tables, then the states
+    OP_REQUIRES_OK(context, variables.Add(context, tables));
+    OP_REQUIRES_OK(context, variables.Add(context, states));
+    const auto locks = variables.template Locked<mutex_lock>();
+    std::vector<Table> found(count);
+    std::vector<int64> lookups(count);
+    for (int t = 0; t < count; ++t) {
+      Table& table = found[t];
+      lookups[t] = rows[t].NumElements();
+      if (lookups[t] == 0) continue;
+      table.width = gradients[t].NumElements() / lookups[t];
+      table.indices = rows[t].flat<int>().data();
+      table.gradients = gradients[t].flat<float>().data();
+      OP_REQUIRES_OK(context, Find(context, variables[t], -1, &table));
+      for (int s = 0; s < Rule::kStates; ++s) {
+        Var* state = variables[count + t * Rule::kStates + s];
+        OP_REQUIRES_OK(context, Find(context, state, s, &table));
+      }
+      for (int64 i = 0; i < lookups[t]; ++i) {
+        const int row = table.indices[i];
+        OP_REQUIRES(context, row >= 0 && row < table.rows,
+                    errors::InvalidArgument("row ", row, " is not in [0, ",
+                                            table.rows, ")"));
+      }
     }
-    const int* index = indices.flat<int>().data();
-    for (int64 i = 0; i < count; ++i) {
-      OP_REQUIRES(context, index[i] >= 0 && index[i] < rows,
-                  errors::InvalidArgument("row ", index[i], " is not in [0, ",
-                                          rows, ")"));
+    FindAll(context, lookups, &found);
+    std::vector<int64> distinct;
+    int64 width = 0;
+    for (const Table& table : found) {
+      distinct.push_back(table.occurrences.rows.size());
+      width = std::max(width, table.width);
     }
-    const Occurrences found = FindOccurrences(index, count);
-    const float* gradients = gradient.flat<float>().data();
-    const Rule rule(settings.flat<float>().data());
-    auto update = [&](int64 begin, int64 end) {
+    const float* shared = settings->flat<float>().data();
+    const float* decay = decays->flat<float>().data();
+    ForParts(context, distinct, 100 + 20 * width,
+             [&](int t, int64 begin, int64 end) {
+               found[t].Update(Rule(shared, decay[t]), begin, end);
+             });
+  }
+
+ private:
+  struct Table {
+    float* weights;
+    float* states[Rule::kStates];
+    int64 rows = 0, width = 0;
+    const int* indices;
+    const float* gradients;
+    Occurrences occurrences;
+
+    void Update(const Rule& rule, int64 begin, int64 end) const {
+      const Occurrences& found = occurrences;
       std::vector<float> sum(width);
       for (int64 i = begin; i < end; ++i) {
-        if (i + kAhead < end) Prefetch(data, found.rows[i + kAhead], width);
+        if (i + kAhead < end) Prefetch(found.rows[i + kAhead]);
         const float* g = gradients + found.first[i] * width;
         if (found.next[found.first[i]] >= 0) {
           std::copy_n(g, width, sum.data());
@@ -215,91 +287,161 @@ class UpdateRowsOp : public OpKernel {
         const int64 row = found.rows[i];
         float* state[Rule::kStates];
         for (int s = 0; s < Rule::kStates; ++s) {
-          state[s] = data[1 + s] + row * Rule::StateWidth(width);
+          state[s] = states[s] + row * Rule::StateWidth(width);
         }
-        rule.Update(data[0] + row * width, state, g, width);
+        rule.Update(weights + row * width, state, g, width);
       }
-    };
-    InParallel(context, found.rows.size(), 100 + 20 * width, update);
+    }
+
+    void Prefetch(int64 row) const {
+      __builtin_prefetch(weights + row * width, 1);
+      for (int s = 0; s < Rule::kStates; ++s) {
+        __builtin_prefetch(states[s] + row * Rule::StateWidth(width), 1);
+      }
+    }
+  };
+
+  // Finds the values of a table (`state` -1) or of a state.
+  static Status Find(OpKernelContext* context, Var* variable, int state,
+                     Table* table) {
+    TF_RETURN_IF_ERROR(MakeWritable(context, variable));
+    Tensor* tensor = variable->tensor();
+    float* data = tensor->flat<float>().data();
+    if (state < 0) {
+      table->weights = data;
+      table->rows = tensor->dim_size(0);
+    } else {
+      table->states[state] = data;
+    }
+    const int64 width =
+        state < 0 ? table->width : Rule::StateWidth(table->width);
+    if (tensor->NumElements() == table->rows * width) {
+      return tensorflow::OkStatus();
+    }
+    return errors::InvalidArgument(
+        "a table of ", table->rows, " rows, gradients of width ", table->width,
+        " and ", state < 0 ? "weights" : "a state", " of shape ",
+        tensor->shape().DebugString(), " do not go together");
   }
 
- private:
-  static void Prefetch(float* const* data, int64 row, int64 width) {
-    __builtin_prefetch(data[0] + row * width, 1);
-    for (int s = 0; s < Rule::kStates; ++s) {
-      __builtin_prefetch(data[1 + s] + row * Rule::StateWidth(width), 1);
+  static void FindAll(OpKernelContext* context,
+                      const std::vector<int64>& lookups,
+                      std::vector<Table>* tables) {
+    int64 total = 0;
+    for (const int64 count : lookups) total += count;
+    auto find = [&](int64 begin, int64 end) {
+      for (int64 t = begin; t < end; ++t) {
+        Table& table = (*tables)[t];
+        table.occurrences = FindOccurrences(table.indices, lookups[t]);
+      }
+    };
+    const int64 count = tables->size();
+    if (total < kRowsToShare) {
+      find(0, count);
+      return;
     }
+    auto* workers = context->device()->tensorflow_cpu_worker_threads();
+    tensorflow::Shard(workers->num_threads, workers->workers, count,
+                      20 * total / count, find);
   }
 };
 
-// Rows of a table; row 0 for numbers that are not in [0, known).
+// Rows of tables; row 0 for numbers that are not in [0, known).
 class LookupOp : public OpKernel {
  public:
   explicit LookupOp(OpKernelConstruction* context) : OpKernel(context) {}
 
   void Compute(OpKernelContext* context) override {
-    RefCountPtr<Var> variable;
-    OP_REQUIRES_OK(
-        context,
-        tensorflow::LookupResource(
-            context, tensorflow::HandleFromInput(context, 0), &variable));
-    const Tensor& numbers = context->input(1);
-    const int known = context->input(2).scalar<int>()();
-    tensorflow::tf_shared_lock lock(*variable->mu());
-    const Tensor& table = *variable->tensor();
-    const int64 count = numbers.NumElements();
-    const int64 width = table.dim_size(1);
-    OP_REQUIRES(context, known > 0 && known <= table.dim_size(0),
-                errors::InvalidArgument(known, " known rows in a table of ",
-                                        table.dim_size(0)));
-    Tensor *vectors, *rows;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, {count, width}, &vectors));
-    OP_REQUIRES_OK(context, context->allocate_output(1, {count}, &rows));
-    const int* number = numbers.flat<int>().data();
-    int* row = rows->flat<int>().data();
-    const float* from = table.flat<float>().data();
-    float* to = vectors->flat<float>().data();
-    auto read = [&](int64 begin, int64 end) {
+    OpInputList tables, numbers, known;
+    OpOutputList vectors, rows;
+    OP_REQUIRES_OK(context, context->input_list("tables", &tables));
+    OP_REQUIRES_OK(context, context->input_list("numbers", &numbers));
+    OP_REQUIRES_OK(context, context->input_list("known", &known));
+    OP_REQUIRES_OK(context, context->output_list("vectors", &vectors));
+    OP_REQUIRES_OK(context, context->output_list("rows", &rows));
+    Variables variables;
+    OP_REQUIRES_OK(context, variables.Add(context, tables));
+    const auto locks = variables.Locked<tensorflow::tf_shared_lock>();
+    std::vector<Read> reads(tables.size());
+    std::vector<int64> counts;
+    int64 widest = 0;
+    for (int t = 0; t < tables.size(); ++t) {
+      const Tensor& table = *variables[t]->tensor();
+      const int64 count = numbers[t].NumElements();
+      Read& read = reads[t];
+      read.width = table.dim_size(1);
+      read.known = known[t].scalar<int>()();
+      OP_REQUIRES(context, read.known > 0 && read.known <= table.dim_size(0),
+                  errors::InvalidArgument(read.known, " known rows in a table",
+                                          " of ", table.dim_size(0)));
+      Tensor *to, *row;
+      OP_REQUIRES_OK(context, vectors.allocate(t, {count, read.width}, &to));
+      OP_REQUIRES_OK(context, rows.allocate(t, {count}, &row));
+      read.from = table.flat<float>().data();
+      read.numbers = numbers[t].flat<int>().data();
+      read.to = to->flat<float>().data();
+      read.rows = row->flat<int>().data();
+      counts.push_back(count);
+      widest = std::max(widest, read.width);
+    }
+    ForParts(context, counts, 50 + widest,
+             [&](int t, int64 begin, int64 end) { reads[t].Run(begin, end); });
+  }
+
+ private:
+  struct Read {
+    const float* from;
+    const int* numbers;
+    float* to;
+    int* rows;
+    int64 width;
+    int known;
+
+    void Run(int64 begin, int64 end) const {
       for (int64 i = begin; i < end; ++i) {
-        row[i] = number[i] >= 0 && number[i] < known ? number[i] : 0;
+        rows[i] = numbers[i] >= 0 && numbers[i] < known ? numbers[i] : 0;
       }
       for (int64 i = begin; i < end; ++i) {
         if (i + kAhead < end) {
-          __builtin_prefetch(from + int64{row[i + kAhead]} * width);
+          __builtin_prefetch(from + int64{rows[i + kAhead]} * width);
         }
-        std::copy_n(from + int64{row[i]} * width, width, to + i * width);
+        std::copy_n(from + int64{rows[i]} * width, width, to + i * width);
       }
-    };
-    InParallel(context, count, 50 + width, read);
-  }
+    }
+  };
 };
 
 REGISTER_OP("EcdctrLookup")
-    .Input("table: resource")
-    .Input("numbers: int32")
-    .Input("known: int32")
-    .Output("vectors: float")
-    .Output("rows: int32")
+    .Attr("N: int >= 1")
+    .Input("tables: N * resource")
+    .Input("numbers: N * int32")
+    .Input("known: N * int32")
+    .Output("vectors: N * float")
+    .Output("rows: N * int32")
     .SetIsStateful()
     .SetShapeFn(tensorflow::shape_inference::UnknownShape);
 
 REGISTER_OP("EcdctrRowWiseAdagrad")
-    .Input("table: resource")
-    .Input("accumulator: resource")
-    .Input("rows: int32")
-    .Input("gradient: float")
+    .Attr("N: int >= 1")
+    .Attr("M: int >= 1")
+    .Input("tables: N * resource")
+    .Input("states: M * resource")
+    .Input("rows: N * int32")
+    .Input("gradients: N * float")
     .Input("settings: float")
+    .Input("decays: float")
     .SetIsStateful()
     .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 
 REGISTER_OP("EcdctrLazyAdam")
-    .Input("table: resource")
-    .Input("first_moment: resource")
-    .Input("second_moment: resource")
-    .Input("rows: int32")
-    .Input("gradient: float")
+    .Attr("N: int >= 1")
+    .Attr("M: int >= 1")
+    .Input("tables: N * resource")
+    .Input("states: M * resource")
+    .Input("rows: N * int32")
+    .Input("gradients: N * float")
     .Input("settings: float")
+    .Input("decays: float")
     .SetIsStateful()
     .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 

@@ -45,31 +45,43 @@ def usable(variable: tf.Variable) -> bool:
 
 
 def lookup(
-    table: tf.Variable, numbers: tf.Tensor, known: tf.Tensor
-) -> tf.Tensor:
-    """Return rows of a table for which `usable` is true, with gradient.
+    tables: list[tf.Variable], numbers: list[tf.Tensor], known: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Return rows of tables for which `usable` is true, with gradients.
 
     Args:
-      table: float32 `[V, D]`.
-      numbers: int32 `[N]` rows.
-      known: int32; numbers outside of `[0, known)` read row 0.
+      tables: float32 `[V, D]` each.
+      numbers: int32 `[N]` rows of each table.
+      known: int32 of each table; numbers outside of `[0, known)` read row 0.
 
     Returns:
-      float32 `[N, D]`.
+      float32 `[N, D]` of each table.
     """
-    # A read that tapes notice, of no rows: they do not know of our op.
-    table.sparse_read(numbers[:0])
-    vectors, _ = load().ecdctr_lookup(table.handle, numbers, known)
-    return tf.ensure_shape(vectors, [numbers.shape[0], table.shape[1]])
+    for table, rows in zip(tables, numbers, strict=True):
+        # A read that tapes notice, of no rows: they do not know of our op.
+        table.sparse_read(rows[:0])
+    handles = [table.handle for table in tables]
+    vectors, _ = load().ecdctr_lookup(handles, numbers, known)
+    return [
+        tf.ensure_shape(read, [rows.shape[0], table.shape[1]])
+        for read, rows, table in zip(vectors, numbers, tables, strict=True)
+    ]
 
 
 @tf.RegisterGradient("EcdctrLookup")
-def _lookup_gradient(operation, vectors, rows):
-    """Return the gradient of the table, a row each; none of the numbers."""
-    del rows
-    table, _, _ = operation.inputs
-    shape = tf.raw_ops.VariableShape(input=table)
-    return tf.IndexedSlices(vectors, operation.outputs[1], shape), None, None
+def _lookup_gradient(operation, *gradients):
+    """Return the gradients of the tables, a row each; none of the numbers."""
+    count = operation.get_attr("N")
+    slices = [
+        tf.IndexedSlices(vectors, rows, tf.raw_ops.VariableShape(input=table))
+        for table, vectors, rows in zip(
+            operation.inputs[:count],
+            gradients[:count],
+            operation.outputs[count:],
+            strict=True,
+        )
+    ]
+    return slices + [None] * (2 * count)
 
 
 @functools.cache

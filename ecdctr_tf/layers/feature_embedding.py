@@ -6,6 +6,7 @@ Shapes: B batch, T entries of a sequence, D embedding width.
 import tensorflow as tf
 import tf_keras as keras
 
+from ecdctr_tf.kernels import row_updates
 from ecdctr_tf.layers.table_embedding import TableEmbedding
 
 
@@ -61,13 +62,30 @@ class FeatureEmbedding(keras.layers.Layer):
         Args:
           inputs: name -> int32 `[B]` or `[B, T]` rows; -1 is padding. Names
             that are on no table are passed over.
-          training: see `TableEmbedding`.
+          training: whether the compiled lookup may be used, which an exported
+            model must not hold.
         """
-        embedded = {}
-        for table, names in self._of_table.items():
-            rows = {name: inputs[name] for name in names}
-            embedded.update(self.tables[table](rows, training=training))
-        return embedded
+        rows = {
+            table: {name: inputs[name] for name in names}
+            for table, names in self._of_table.items()
+        }
+        tables = [self.tables[name] for name in rows]
+        of_tables = list(zip(tables, rows.values(), strict=True))
+        if training and all(row_updates.usable(t.embeddings) for t in tables):
+            vectors = row_updates.lookup(
+                [t.embeddings for t in tables],
+                [t.numbers(r) for t, r in of_tables],
+                [t.vocab_size for t in tables],
+            )
+            parts = [
+                table.features(read, of_table)
+                for read, (table, of_table) in zip(
+                    vectors, of_tables, strict=True
+                )
+            ]
+        else:
+            parts = [table(of_table) for table, of_table in of_tables]
+        return {name: vector for part in parts for name, vector in part.items()}
 
 
 def capacity(rows: int) -> int:

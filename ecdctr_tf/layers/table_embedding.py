@@ -6,8 +6,6 @@ Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 import tensorflow as tf
 import tf_keras as keras
 
-from ecdctr_tf.kernels import row_updates
-
 
 class TableEmbedding(keras.layers.Layer):
     """Look up the features of one table.
@@ -59,37 +57,37 @@ class TableEmbedding(keras.layers.Layer):
             )
         self.vocab_size.assign(rows)
 
-    def call(
-        self, rows: dict[str, tf.Tensor], training=None
-    ) -> dict[str, tf.Tensor]:
+    def call(self, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the embeddings of features by name.
 
         Args:
           rows: name -> int32 `[B]` rows, or `[B, T]` with -1 for padding.
-          training: whether the compiled lookup may be used, which an exported
-            model must not hold.
 
         Returns:
           Name -> float `[B, D]` or `[B, T, D]`.
         """
+        numbers = self.numbers(rows)
+        known = tf.logical_and(numbers >= 0, numbers < self.vocab_size)
+        vectors = tf.gather(self.embeddings, tf.where(known, numbers, 0))
+        return self.features(vectors, rows)
+
+    def numbers(self, rows: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return the rows of all features one after the other, int32 `[N]`."""
+        flat = [tf.reshape(rows[name], [-1]) for name in sorted(rows)]
+        return tf.concat(flat, axis=0) if len(flat) > 1 else flat[0]
+
+    def features(
+        self, vectors: tf.Tensor, rows: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Return what `call` does, given the vectors `[N, D]` of `numbers`."""
         names = sorted(rows)
-        flat = [tf.reshape(rows[name], [-1]) for name in names]
-        numbers = tf.concat(flat, axis=0) if len(flat) > 1 else flat[0]
-        vectors = self._vectors(numbers, training)
         parts = [vectors]
-        if len(flat) > 1:
-            parts = tf.split(vectors, [tf.size(part) for part in flat])
+        if len(names) > 1:
+            parts = tf.split(vectors, [tf.size(rows[name]) for name in names])
         return {
             name: self._shaped(part, rows[name])
             for name, part in zip(names, parts, strict=True)
         }
-
-    def _vectors(self, numbers: tf.Tensor, training) -> tf.Tensor:
-        """Return rows, row 0 for those that are not known."""
-        if training and row_updates.usable(self.embeddings):
-            return row_updates.lookup(self.embeddings, numbers, self.vocab_size)
-        known = tf.logical_and(numbers >= 0, numbers < self.vocab_size)
-        return tf.gather(self.embeddings, tf.where(known, numbers, 0))
 
     def _shaped(self, vectors: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """Return the vectors of one feature in its shape, padding as zeros."""

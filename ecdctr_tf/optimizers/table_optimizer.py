@@ -62,31 +62,50 @@ class TableOptimizer(keras.optimizers.Optimizer):
             [self.make_state(variable) for variable in var_list]
         )
 
+    def _internal_apply_gradients(self, grads_and_vars):
+        """Update all tables that can be by one compiled op, others by Keras."""
+        compiled, others = [], []
+        for gradient, variable in grads_and_vars:
+            sparse = isinstance(gradient, tf.IndexedSlices)
+            use = sparse and not self.use_ema and row_updates.usable(variable)
+            (compiled if use else others).append((gradient, variable))
+        if compiled:
+            self._update_compiled(*zip(*compiled, strict=True))
+        return super()._internal_apply_gradients(others)
+
+    def _update_compiled(self, gradients, variables) -> None:
+        """Update tables by one op."""
+        update = getattr(row_updates.load(), self.compiled)
+        states = [s for v in variables for s in self._state(v)]
+        update(
+            [v.handle for v in variables],
+            [s.handle for s in states],
+            [tf.cast(g.indices, tf.int32) for g in gradients],
+            [g.values for g in gradients],
+            tf.stack([tf.cast(s, tf.float32) for s in self.settings()]),
+            tf.stack([self._decay(v) for v in variables]),
+        )
+
     def update_step(self, gradient, variable):
         """Update a variable from its dense or sparse gradient."""
-        state = self._states[self._index_dict[self._var_key(variable)]]
+        state = self._state(variable)
         settings = [tf.cast(s, variable.dtype) for s in self.settings()]
         decay = self._decay(variable)
         if not isinstance(gradient, tf.IndexedSlices):
             if self.weight_decay:
                 variable.assign_sub(decay * variable)
             self.update_dense(gradient, variable, state, settings)
-        elif row_updates.usable(variable):
-            update = getattr(row_updates.load(), self.compiled)
-            update(
-                *(v.handle for v in (variable, *state)),
-                tf.cast(gradient.indices, tf.int32),
-                gradient.values,
-                tf.stack([*settings, decay]),
-            )
-        else:
-            rows, summed = _sum_by_row(gradient)
-            weights = tf.gather(variable, rows)
-            old = [tf.gather(s, rows) for s in state]
-            weights -= decay * weights
-            new = self.new_values(weights, summed, old, settings)
-            for target, value in zip((variable, *state), new, strict=True):
-                target.scatter_update(tf.IndexedSlices(value, rows))
+            return
+        rows, summed = _sum_by_row(gradient)
+        weights = tf.gather(variable, rows)
+        old = [tf.gather(s, rows) for s in state]
+        weights -= decay * weights
+        new = self.new_values(weights, summed, old, settings)
+        for target, value in zip((variable, *state), new, strict=True):
+            target.scatter_update(tf.IndexedSlices(value, rows))
+
+    def _state(self, variable) -> list[tf.Variable]:
+        return self._states[self._index_dict[self._var_key(variable)]]
 
     def update_dense(self, gradient, variable, state, settings) -> None:
         """Update a whole variable from its dense gradient."""
