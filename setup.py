@@ -15,6 +15,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "ecdctr_tf",
+        "ecdctr_tf.comparison",
         "ecdctr_tf.evaluation",
         "ecdctr_tf.export",
         "ecdctr_tf.input",
@@ -31,6 +32,7 @@ setup(
     py_modules=["train_main"],
     package_data={
         "ecdctr_tf": ["py.typed"],
+        "ecdctr_tf.comparison": ["*.jinja"],
         "ecdctr_tf.evaluation": ["*.jinja"],
         "ecdctr_tf.input.datasets": ["*.toml"],
         "ecdctr_tf.kernels": ["*.cc"],

@@ -10,6 +10,8 @@ Natural logs lift an ad click-through-rate model on three levels, each a stage:
   export     the newest A-CTR day as a SavedModel for TF Serving
   report     one HTML page and a summary of the run
   all        the six in order
+  compare    any models and ablations on the same days and rows, each tuned
+             alike: tables with intervals, slices, costs, forgetting
 
 A stage reads what the one before published in --workdir and can be killed and
 started again with the same command. Examples:
@@ -19,6 +21,8 @@ started again with the same command. Examples:
       --data_dir=DATA --workdir=RUN
   python train_main.py --stage=ctr --data_dir=DATA --workdir=RUN \
       --set ctr.table_learning_rate=0.001 --set schedule.catch_up_days=7
+  python train_main.py --stage=compare --models=models,ablations --trials=4 \
+      --seeds=0,1,2 --preset=synthetic --data_dir=DATA --workdir=COMPARISON
 
 Data directories are made by `python -m ecdctr_tf.input.convert`.
 """
@@ -31,8 +35,18 @@ from absl import logging as absl_logging
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets
+from ecdctr_tf.comparison import variants
 
-STAGES = ("tpm", "aggregate", "cpm", "ctr", "export", "report", "all")
+STAGES = (
+    "tpm",
+    "aggregate",
+    "cpm",
+    "ctr",
+    "export",
+    "report",
+    "all",
+    "compare",
+)
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Data directory to read.")
@@ -61,7 +75,15 @@ _END = flags.DEFINE_string(
 _MODELS = flags.DEFINE_list(
     "models",
     ["e_cdctr", "ads_only"],
-    f"Models to train: any of {', '.join(configs.MODELS)}.",
+    f"Models to train: any of {', '.join(configs.MODELS)}; for compare also "
+    f"{', '.join(sorted(set(variants.VARIANTS) - set(configs.MODELS)))}, or "
+    f"{' or '.join(variants.GROUPS)} for all of a kind.",
+)
+_TRIALS = flags.DEFINE_integer(
+    "trials",
+    1,
+    "Trials of learning rates and penalties for each model of compare, chosen "
+    "on the scored days before schedule.report_first.",
 )
 _SEEDS = flags.DEFINE_list(
     "seeds",
@@ -111,6 +133,9 @@ def _require_flags() -> None:
             "--start and --end are of one stage; --stage=all takes its windows "
             "from the config: --set schedule.ctr_first=YYYY-MM-DD and the like."
         )
+    if _STAGE.value == "compare":
+        variants.chosen(_MODELS.value)
+        return
     unknown = sorted(set(_MODELS.value) - set(configs.MODELS))
     if unknown:
         raise ValueError(
@@ -151,6 +176,7 @@ def main(argv) -> None:
                 export_dir=_path(_EXPORT_DIR.value),
                 notes=tuple(_NOTE.value),
                 deterministic=_DETERMINISTIC.value,
+                trials=_TRIALS.value,
             )
         )
     except (FileNotFoundError, FileExistsError, ValueError) as error:

@@ -17,6 +17,8 @@ REFRESHES = ("change", "restart")
 # Of computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
+# Models that learn natural logs and ads together, to be compared with.
+JOINT_MODELS = ("joint", "mmoe", "ple", "star")
 
 
 def _check(owner, field: str, valid: bool, expected: str) -> None:
@@ -76,7 +78,8 @@ class TrainingConfig:
     l2: float = 0.0
     # Penalty on the squared embeddings of a batch, a row.
     table_l2: float = 0.0
-    # Past days of ads gone through again each day (A-CTR only).
+    # Past days of ads gone through again each day (A-CTR), or of both domains
+    # (joint models).
     replay_days: int = 0
     # Steps between two resumable states of a window.
     checkpoint_steps: int = 1000
@@ -106,6 +109,8 @@ class HistoryConfig:
     snapshots: int = 3
     # Weight of a snapshot against the next newer one, for "decay", (0, 1].
     decay: float = 0.5
+    # Days that a snapshot is late: nobody sees it before.
+    lag: int = 0
     # Whether the CPM's own tables start from the TPM's newest rows.
     start_tables: bool = True
 
@@ -116,12 +121,15 @@ class HistoryConfig:
         _check(self, "aggregation", valid, choices)
         _check(self, "snapshots", self.snapshots >= 1, "at least 1")
         _check(self, "decay", 0 < self.decay <= 1, "in (0, 1]")
+        _check(self, "lag", self.lag >= 0, "at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
 class WarmStartConfig:
     """How the A-CTR starts from the CPM."""
 
+    # Whether there is a CPM to start from; if not, A-CTR starts from scratch.
+    from_cpm: bool = True
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
     batch_norm: str = "keep"
     # What a newer CPM does to a running A-CTR: add its "change" since the last
@@ -153,6 +161,8 @@ class ScheduleConfig:
     cpm_days: int = 7
     # Days between two CPMs; 0: one, before the first scored day.
     cpm_every: int = 0
+    # Days by which the CPM's windows end earlier than they could.
+    cpm_lag: int = 0
     # First and last scored day of ads; empty: the last ones there are.
     ctr_first: str = ""
     ctr_last: str = ""
@@ -170,7 +180,12 @@ class ScheduleConfig:
         """Check the fields."""
         for field in ("cpm_days", "ctr_days"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
-        for field in ("tpm_days", "cpm_every", "catch_up_days"):
+        for field in (
+            "tpm_days",
+            "cpm_every",
+            "cpm_lag",
+            "catch_up_days",
+        ):
             _check(self, field, getattr(self, field) >= 0, "at least 0")
 
 
@@ -191,6 +206,8 @@ class Config:
     ctr: TrainingConfig = TrainingConfig(batch_size=512)
     # Training of the model without transfer that A-CTR is compared with.
     ads_only: TrainingConfig = TrainingConfig(batch_size=512)
+    # Training of the joint models, on natural logs and ads together.
+    joint: TrainingConfig = TrainingConfig(batch_size=1024)
     history: HistoryConfig = HistoryConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -232,6 +249,8 @@ class StageConfig:
 
     model: ModelConfig
     training: TrainingConfig
+    # One of `JOINT_MODELS`; empty for the model of all other levels.
+    joint: str = ""
 
 
 def tpm_config(config: Config) -> StageConfig:
@@ -247,6 +266,20 @@ def cpm_config(config: Config) -> StageConfig:
 def ctr_config(config: Config) -> StageConfig:
     """Return the level of the advertisement model."""
     return StageConfig(config.model, config.ctr)
+
+
+def joint_config(config: Config, name: str) -> StageConfig:
+    """Return the level of one of `JOINT_MODELS`.
+
+    Raises:
+      ValueError: there is no such model.
+    """
+    if name not in JOINT_MODELS:
+        raise ValueError(
+            f"`name` should be one of {', '.join(JOINT_MODELS)}. "
+            f"Received: {name!r}"
+        )
+    return StageConfig(config.model, config.joint, name)
 
 
 def override(config: Config, assignments: list[str]) -> Config:

@@ -94,13 +94,20 @@ def variant(config: configs.Config, model: str) -> configs.Config:
 
     Args:
       config: the config of E-CDCTR.
-      model: "e_cdctr"; "cpm_finetune", the same without TPM and history; or
-        "ads_only", which has no CPM either.
+      model: "e_cdctr"; "cpm_finetune", the same without TPM and history; every
+        other name, such as "ads_only", has no CPM either.
     """
     if model == "e_cdctr":
         return config
-    return dataclasses.replace(
+    config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, history=False),
         history=dataclasses.replace(config.history, start_tables=False),
+    )
+    if model == "cpm_finetune":
+        return config
+    return dataclasses.replace(
+        config,
+        ctr=config.ads_only,
+        warm_start=dataclasses.replace(config.warm_start, from_cpm=False),
     )

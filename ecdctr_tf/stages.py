@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import evaluation, export, presets, store, windows
+from ecdctr_tf.comparison import matrix, results, variants
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import cpm, daily, history, schedule, tpm
 from ecdctr_tf.training.workdir import Workdir
@@ -22,7 +23,7 @@ class Request:
     data_dir: pathlib.Path
     workdir: pathlib.Path
     config: configs.Config
-    # Names of `config.MODELS`.
+    # Names of `config.MODELS`; for "compare", of `variants.VARIANTS`.
     models: tuple[str, ...]
     # Days to train on instead of the schedule's.
     window: windows.Window | None = None
@@ -33,6 +34,8 @@ class Request:
     # Sentences that qualify the report's numbers.
     notes: tuple[str, ...] = ()
     deterministic: bool = False
+    # Trials of learning rates and penalties for each model of "compare".
+    trials: int = 1
 
     def runs(self) -> list[tuple[Workdir, configs.Config]]:
         """Return the work directory and the config of each seed."""
@@ -57,6 +60,9 @@ def run(request: Request) -> None:
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = DataDirectory(request.data_dir)
+    if request.stage == "compare":
+        _compare(data, request)
+        return
     for run_dir, config in request.runs():
         run_dir.open(config)
     if request.stage != "all":
@@ -92,9 +98,9 @@ def _cpm(data: DataDirectory, request: Request) -> None:
         if request.window is None:
             planned = schedule.plan(data, config.schedule).cpm
         for name in request.models:
-            if name == "ads_only":
-                continue
             variant = presets.variant(config, name)
+            if not variant.warm_start.from_cpm:
+                continue
             for window in planned:
                 cpm.train_cpm(data, run_dir, variant, name, window)
 
@@ -147,6 +153,15 @@ def _report(data: DataDirectory, request: Request) -> dict:
     if request.stage == "report":
         evaluation.print_table(summary)
     return summary
+
+
+def _compare(data: DataDirectory, request: Request) -> None:
+    """Tune, train and score variants; write what came out."""
+    runs = matrix.Matrix(
+        data, request.workdir, request.config, request.trials
+    ).run(variants.chosen(request.models), request.seeds or (0,))
+    report_dir = request.report_dir or request.workdir / "comparison"
+    results.write(data, runs, report_dir, request.notes)
 
 
 STAGES = {

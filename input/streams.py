@@ -1,9 +1,9 @@
-"""Streams: batches of a window of days of one domain, in a seeded order.
+"""Streams: batches of a window of days, in a seeded order.
 
 Days follow each other in time. Within a day the order of files and blocks is
 shuffled, then rows within chunks of `SHUFFLE_ROWS`. The order of a day depends
 on the seed, the day and the pass only, so a stream can be taken up again after
-any number of batches.
+any number of batches. `batches` is of one domain, `mixed` of both together.
 """
 
 import functools
@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from ecdctr_tf import windows
+from ecdctr_tf import features, windows
 from ecdctr_tf.input import data_directory, shuffling
 
 SHUFFLE_ROWS = 65_536
@@ -55,7 +55,98 @@ def batches(
         spec.
     """
     dataset = _groups(data, domain, window, seed, passes, names, True)
-    count = -(-data.rows(domain, window) * passes // batch_size)
+    rows = data.rows(domain, window) * passes
+    return _finished(dataset, rows, batch_size, skip)
+
+
+def mixed(
+    data: data_directory.DataDirectory,
+    parts: dict[str, windows.Window],
+    batch_size: int,
+    seed: int,
+    passes: int = 1,
+    skip: int = 0,
+    names=None,
+) -> tf.data.Dataset:
+    """Return `(features, clicks)` batches of several domains in one order.
+
+    Each domain's rows come as from `batches`; they are cut into as many even
+    chunks as hold `SHUFFLE_ROWS` rows together, and those of all domains are
+    shuffled chunk by chunk. So a domain with few rows is spread evenly over
+    those of the other, even if its window is another one.
+
+    Args:
+      data: the data directory.
+      parts: domain -> its days; every one has to be there.
+      batch_size: as for `batches`.
+      seed: of the order of rows.
+      passes: times that the windows are gone through.
+      skip: as for `batches`.
+      names: as for `batches`.
+
+    Returns:
+      As `batches`; the features have `domain` too, int32 `[B]`, places in
+      `features.DOMAINS`.
+
+    Raises:
+      FileNotFoundError, ValueError: as `batches`, or there are no rows, or a
+        feature is called `domain`.
+    """
+    if "domain" in [feature.name for feature in data.spec.features]:
+        raise ValueError(
+            f"{data.path} has a feature 'domain', which is what streams of "
+            "several domains call the domain. Convert it under another name."
+        )
+    sizes = {domain: data.rows(domain, days) for domain, days in parts.items()}
+    sizes = {domain: size for domain, size in sizes.items() if size}
+    total = sum(sizes.values())
+    if not total:
+        named = ", ".join(f"{domain} {days}" for domain, days in parts.items())
+        raise ValueError(
+            f"{data.path} has no rows in {named}: there is nothing to mix."
+        )
+    chunks = -(-total // SHUFFLE_ROWS)
+    streamed = []
+    for domain, size in sizes.items():
+        groups = _groups(data, domain, parts[domain], seed, passes, names, True)
+        ends = [i * size // chunks for i in range(chunks + 1)]
+        streamed.append(groups.rebatch(np.diff(ends)))
+    places = [features.DOMAINS.index(domain) for domain in sizes]
+    dataset = tf.data.Dataset.zip(tuple(streamed)).enumerate()
+    dataset = dataset.map(_mixer(tuple(places), seed), tf.data.AUTOTUNE)
+    return _finished(dataset, total * passes, batch_size, skip)
+
+
+def _mixer(places: tuple[int, ...], seed: int):
+    """Return the function from a chunk of each domain to rows in one order.
+
+    Args:
+      places: of the domains in `features.DOMAINS`.
+      seed: of the order.
+    """
+
+    @_as_written
+    def mix(index, chunks):
+        every = []
+        for place, (inputs, clicks) in zip(places, chunks, strict=True):
+            domain = tf.fill(tf.shape(clicks), place)
+            every.append({**inputs, "domain": domain, "click": clicks})
+        columns = {
+            name: tf.concat([columns[name] for columns in every], axis=0)
+            for name in every[0]
+        }
+        # Beside the seeds of days, none of which is numbered 0.
+        seeds = tf.constant([seed, 0], tf.int64)
+        columns = shuffling.rows(index, columns, seeds)
+        clicks = columns.pop("click")
+        return columns, clicks
+
+    return mix
+
+
+def _finished(dataset, rows, batch_size, skip) -> tf.data.Dataset:
+    """Return groups of rows as batches, of known cardinality."""
+    count = -(-rows // batch_size)
     dataset = dataset.rebatch(batch_size).skip(skip)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))

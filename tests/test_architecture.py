@@ -28,9 +28,11 @@ MAY_IMPORT = {
     + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
     "evaluation": ("config", "features", "presets", "store", "windows")
     + ("input", "metrics", "models", "training", "transfer"),
+    "comparison": ("config", "presets", "store", "windows")
+    + ("evaluation", "input", "metrics", "training"),
     # The stages tie the rooms together for the command line.
     "stages": ("config", "presets", "store", "windows")
-    + ("evaluation", "export", "input", "training"),
+    + ("comparison", "evaluation", "export", "input", "training"),
 }
 
 

@@ -438,10 +438,9 @@ def test_a_day_without_rows_is_passed_over(tmp_path):
 
 
 def test_ads_only_needs_no_other_level(data, tmp_path):
-    config = presets.variant(CONFIG, "ads_only")
-    config = dataclasses.replace(
-        config, ads_only=dataclasses.replace(config.ads_only, batch_size=4)
-    )
+    training = dataclasses.replace(CONFIG.ads_only, batch_size=4)
+    config = dataclasses.replace(CONFIG, ads_only=training)
+    config = presets.variant(config, "ads_only")
     run = train(data, Workdir(tmp_path / "run"), days(5, 5), config, "ads_only")
     found = manifest(run, 5, "ads_only")
     assert found.parents == {}

@@ -326,6 +326,8 @@ def test_tables_of_another_width(place):
     config = configs.override(CONFIG, ["model.embedding_dim=5"])
     (place / "run/config.json").write_text(config.to_json())
     with refused(
-        place, ValueError, "width 3, the CPM's 5. Set tpm_model.embedding_dim"
+        place,
+        ValueError,
+        "width 3, that of the cpm 5. Set tpm_model.embedding_dim",
     ):
         stage(place, "cpm", config, window=Window(D3, D4))

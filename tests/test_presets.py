@@ -72,10 +72,13 @@ def test_e_cdctr_is_the_config_itself(name):
 def test_variants_differ_in_transfer_only(name, model):
     config = presets.PRESETS[name]()
     variant = presets.variant(config, model)
-    assert differing(config, variant) == {
-        "model.history",
-        "history.start_tables",
-    }
+    of_transfer = {"model.history", "history.start_tables"}
+    if model == "ads_only":
+        of_transfer.add("warm_start.from_cpm")
+        of_training = {f for f in differing(config, variant) if f[:4] == "ctr."}
+        of_transfer |= of_training
+        assert variant.ctr == config.ads_only
+    assert differing(config, variant) == of_transfer
     assert variant.model.history is False
     assert variant.history.start_tables is False
 

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -292,6 +293,119 @@ def test_days_of_two_formats_raise(tiny_data):
     window = windows.Window("2024-01-03", "2024-01-04")
     with pytest.raises(ValueError, match="several formats.*blocks.*examples"):
         streams.batches(tiny_data, "natural", window, 8)
+
+
+BOTH = {"natural": WINDOW, "ads": windows.Window("2024-01-02", "2024-01-04")}
+
+
+def test_mixed_has_every_row_once_with_its_domain(tiny_data):
+    stream = streams.mixed(tiny_data, BOTH, 8, seed=0)
+    assert stream.cardinality() == 12
+    found = []
+    for inputs, clicks in stream.as_numpy_iterator():
+        number = inputs["price"].astype(int)
+        np.testing.assert_array_equal(inputs["domain"], number >= 60)
+        assert inputs["domain"].dtype == np.int32
+        np.testing.assert_array_equal(inputs["user_id"], 1 + number % 4)
+        entries = (inputs["clicked"] != -1).sum(axis=1)
+        np.testing.assert_array_equal(entries, number % 4)
+        np.testing.assert_array_equal(clicks, number % 3 == 0)
+        days = np.where(number < 60, number // 20, 1 + (number - 60) // 10)
+        first = windows.day_number("2024-01-01")
+        np.testing.assert_array_equal(inputs["day"], first + days)
+        found += number.tolist()
+    assert sorted(found) == list(range(90))
+    # The domains are mixed: no third of the order is without one of them.
+    for third in (found[:30], found[30:60], found[60:]):
+        assert 3 < sum(number >= 60 for number in third) < 20
+
+
+def test_mixed_order_is_given_by_the_seed(tiny_data):
+    orders = [
+        flat(streams.mixed(tiny_data, BOTH, 8, seed)) for seed in (0, 0, 1)
+    ]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_mixed_spreads_the_smaller_domain_over_even_chunks(
+    tiny_data, monkeypatch
+):
+    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 18)
+    order = flat(streams.mixed(tiny_data, BOTH, 8, seed=0))
+    assert sorted(order) == list(range(90))
+    chunks = [order[i : i + 18] for i in range(0, 90, 18)]
+    assert [sum(n >= 60 for n in chunk) for chunk in chunks] == [6] * 5
+    # Each domain's days follow each other, chunk by chunk.
+    for chunk, last in zip(chunks, (0, 1, 1, 2, 2), strict=True):
+        assert max(n // 20 for n in chunk if n < 60) == last
+
+
+# One ad among 60 natural rows: four of five chunks have none.
+def test_mixed_with_less_rows_than_chunks(tiny_data, monkeypatch):
+    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 13)
+    rows = conftest.tiny_rows("2024-01-05", 90, 1)
+    tiny_data.write_day("ads", "2024-01-05", [rows], {})
+    alone = windows.Window("2024-01-05", "2024-01-05")
+    parts = {"ads": alone, "natural": WINDOW}
+    order = flat(streams.mixed(tiny_data, parts, 8, seed=0))
+    assert sorted(order) == [*range(60), 90]
+
+
+def test_mixed_passes_are_whole_and_in_other_orders(tiny_data, monkeypatch):
+    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 20)
+    order = flat(streams.mixed(tiny_data, BOTH, 8, 0, passes=2))
+    assert sorted(order[:90]) == sorted(order[90:]) == list(range(90))
+    assert order[:90] != order[90:]
+
+
+def test_mixed_skip_takes_a_stream_up_again(tiny_data, monkeypatch):
+    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 20)
+    kwargs = {"batch_size": 8, "seed": 2, "passes": 2}
+    whole = numbers(streams.mixed(tiny_data, BOTH, **kwargs))
+    assert [len(batch) for batch in whole] == [8] * 22 + [4]
+    for skip in (2, 11, 22, 23):
+        rest = streams.mixed(tiny_data, BOTH, skip=skip, **kwargs)
+        assert rest.cardinality() == 23 - skip
+        assert numbers(rest) == whole[skip:]
+
+
+def test_mixed_does_without_a_domain_that_has_no_rows(tiny_data):
+    tiny_data.write_day("ads", "2024-01-05", [], {})
+    nothing = windows.Window("2024-01-05", "2024-01-05")
+    for parts in ({"natural": WINDOW, "ads": nothing}, {"natural": WINDOW}):
+        stream = streams.mixed(tiny_data, parts, 8, 0, names=NAMES)
+        inputs, _ = zip(*stream.as_numpy_iterator(), strict=True)
+        assert {name for i in inputs for name in i} == {
+            *NAMES,
+            "day",
+            "domain",
+        }
+        np.testing.assert_array_equal(
+            np.concatenate([i["domain"] for i in inputs]), np.zeros(60)
+        )
+
+
+NAMES = ["user_id", "item_id"]
+
+
+def test_mixed_without_rows_raises(tiny_data):
+    tiny_data.write_day("ads", "2024-01-05", [], {})
+    nothing = {"ads": windows.Window("2024-01-05", "2024-01-05")}
+    with pytest.raises(ValueError, match="no rows in ads 2024-01-05"):
+        streams.mixed(tiny_data, nothing, 8, 0)
+
+
+def test_mixed_refuses_a_feature_called_domain(tiny_data, monkeypatch):
+    spec = tiny_data.spec
+    renamed = dataclasses.replace(spec.feature("price"), name="domain")
+    monkeypatch.setattr(
+        tiny_data,
+        "spec",
+        dataclasses.replace(spec, features=(*spec.features[:-1], renamed)),
+    )
+    with pytest.raises(ValueError, match="has a feature 'domain'"):
+        streams.mixed(tiny_data, BOTH, 8, 0)
 
 
 def test_streams_feed_fit(tiny_data):

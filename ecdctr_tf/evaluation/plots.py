@@ -27,7 +27,7 @@ _LOOKS = {
     "item": {"color": "#D55E00", "marker": "s", "linestyle": (0, (4, 2))},
 }
 _WINDOWS = (*(look["color"] for look in _LOOKS.values()), "#CC79A7", "#E69F00")
-_STYLE = {
+STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#8a8a8a",
     "axes.grid": True,
@@ -55,7 +55,7 @@ def metric_by_day(summary: dict, metric: str, title: str):
     are grey.
     """
     days = list(summary["days"])
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(title)
         for model in summary["models"]:
             rows = [summary["days"][day][model] for day in days]
@@ -70,7 +70,7 @@ def lift_by_day(summary: dict, metric: str, title: str):
     """Return the plot of each model's metric less that of ads-only, by day."""
     days = list(summary["days"])
     baseline = summary_lib.BASELINE
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(title)
         look = {**_LOOKS[baseline], "marker": None, "linewidth": 1}
         axes.axhline(0, label=text.LABELS[baseline], **look)
@@ -89,7 +89,7 @@ def lift_by_day(summary: dict, metric: str, title: str):
 def coverage_by_day(coverage: dict):
     """Return the plot of the shares of rows that history knows, by day."""
     days = list(coverage)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes("Rows with history")
         for role in ("user", "item"):
             values = _array(coverage[day].get(role) for day in days)
@@ -104,7 +104,7 @@ def coverage_by_day(coverage: dict):
 def learning_curves(title: str, lines: Sequence[dict]):
     """Return the plot of `details.curves` of one level: loss over rows."""
     several = len({line["model"] for line in lines}) == 1 and len(lines) > 1
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(title)
         for i, line in enumerate(lines):
             look = {"color": _WINDOWS[i % len(_WINDOWS)]} if several else {}
@@ -135,7 +135,7 @@ def to_svg(figure, description: str) -> str:
     """
     buffer = io.StringIO()
     # The salt names the inner ids: other plots of the page have other ids.
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": description}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": description}):
         metadata = {"Date": None, "Creator": None}
         figure.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()

@@ -53,6 +53,10 @@ class HistoricalTable(tf.Module):
             np.asarray(visible_from, np.int32), trainable=False
         )
 
+    def clear(self) -> None:
+        """Forget all vectors, as when the service that holds them fails."""
+        self.present.assign(tf.zeros_like(self.present))
+
     def lookup(
         self, rows: tf.Tensor, days: tf.Tensor, slots: int
     ) -> tuple[tf.Tensor, tf.Tensor]:

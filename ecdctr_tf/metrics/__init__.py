@@ -1,14 +1,34 @@
 """Metrics of click predictions, in NumPy."""
 
+from ecdctr_tf.metrics.bootstrap import (
+    Difference,
+    Estimate,
+    Intervals,
+    ScoredRows,
+    intervals,
+)
 from ecdctr_tf.metrics.calibration import log_loss, normalized_entropy, pcoc
+from ecdctr_tf.metrics.forgetting import (
+    average_forgetting,
+    backward_transfer,
+    forward_transfer,
+)
 from ecdctr_tf.metrics.ranking import GaucResult, auc, gauc
 from ecdctr_tf.metrics.scored_day import evaluate
 
 __all__ = [
+    "Difference",
+    "Estimate",
     "GaucResult",
+    "Intervals",
+    "ScoredRows",
     "auc",
+    "average_forgetting",
+    "backward_transfer",
     "evaluate",
+    "forward_transfer",
     "gauc",
+    "intervals",
     "log_loss",
     "normalized_entropy",
     "pcoc",

@@ -65,7 +65,6 @@ class CTRModel(keras.Model):
         policy = configs.PRECISIONS[precision]
         self.spec = spec
         self.table_l2 = table_l2
-        momentum = config.batch_norm_momentum
         sequences = spec.of_kind("sequence") if config.attention else ()
         on_table = {f.name: f.table for f in (*spec.of_kind("id"), *sequences)}
         self.embedding = FeatureEmbedding(
@@ -80,7 +79,7 @@ class CTRModel(keras.Model):
             for f in spec.of_kind("id")
             if f.basic and f.table in self.history_tables
         }
-        self.input_norm = BatchNorm(momentum=momentum, dtype=policy)
+        self.input_norm = self._make_norm(config, policy)
         self.cross = [
             tfrs.layers.dcn.Cross(
                 kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
@@ -88,16 +87,36 @@ class CTRModel(keras.Model):
             )
             for _ in range(config.cross_layers)
         ]
-        self.mlp = MLP(config.hidden_units, momentum, l2, dtype=policy)
-        self.head = keras.layers.Dense(1, name="head")
+        self._make_top(config, l2, policy)
         self.loss_metric = keras.metrics.Mean("loss")
+
+    def _make_norm(
+        self, config: configs.ModelConfig, policy: str
+    ) -> keras.layers.Layer:
+        """Return the layer that normalises the inputs."""
+        return BatchNorm(momentum=config.batch_norm_momentum, dtype=policy)
+
+    def _make_top(
+        self, config: configs.ModelConfig, l2: float, policy: str
+    ) -> None:
+        """Make what stands beside and on top of the cross network."""
+        self.mlp = MLP(
+            config.hidden_units, config.batch_norm_momentum, l2, dtype=policy
+        )
+        self.head = keras.layers.Dense(1, name="head")
+
+    def _top_parts(self) -> dict[str, keras.layers.Layer]:
+        """Return the layers of `_make_top` by name."""
+        return {"mlp": self.mlp, "head": self.head}
 
     def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
         """Return logits, float32 `[B]`.
 
         Args:
           inputs: feature name -> int32 `[B]`, int32 `[B, T]` or float32
-            `[B]`, and `day` int32 `[B]`, as `input.streams.batches` gives.
+            `[B]`, and `day` int32 `[B]`, as `input.streams.batches` gives;
+            for joint models also `domain` int32 `[B]`, places in
+            `features.DOMAINS`.
           training: whether batch norm uses and updates batch statistics.
         """
         embedded = self.embedding(inputs, training=training)
@@ -105,14 +124,35 @@ class CTRModel(keras.Model):
             squares = [tf.reduce_sum(tf.square(e)) for e in embedded.values()]
             rows = tf.cast(tf.shape(inputs[self.spec.item])[0], tf.float32)
             self.add_loss(self.table_l2 * tf.add_n(squares) / rows)
-        x = self.input_norm(self._inputs(inputs, embedded), training=training)
+        domain = inputs.get("domain")
+        x = self._normalise(self._inputs(inputs, embedded), domain, training)
+        return tf.squeeze(self._top(x, domain, training), axis=1)  # [B]
+
+    def _normalise(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+        """Return the normalised inputs, `[B, N]`."""
+        del domain
+        return self.input_norm(x, training=training)
+
+    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+        """Return the logits `[B, 1]` of normalised inputs `[B, N]`.
+
+        Args:
+          x: the normalised inputs.
+          domain: int32 `[B]`, places in `features.DOMAINS`; None where the
+            model does not ask for it.
+          training: as for `call`.
+        """
+        del domain
+        crossed = self._crossed(x)
+        top = [self.mlp(x, training=training), *crossed]
+        return self.head(tf.concat(top, axis=1))
+
+    def _crossed(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """Return what the cross network makes of `[B, N]`; none without it."""
         crossed = x
         for layer in self.cross:
             crossed = layer(x, crossed)  # [B, N]
-        top = [self.mlp(x, training=training)]
-        if self.cross:
-            top.append(crossed)
-        return tf.squeeze(self.head(tf.concat(top, axis=1)), axis=1)  # [B]
+        return [crossed] if self.cross else []
 
     def _inputs(self, inputs: dict, embedded: dict) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
@@ -209,8 +249,7 @@ class CTRModel(keras.Model):
         parts = {
             "embedding": self.embedding,
             "input_norm": self.input_norm,
-            "mlp": self.mlp,
-            "head": self.head,
+            **self._top_parts(),
         }
         for i, layer in enumerate(self.cross):
             parts[f"cross_{i}"] = layer
@@ -222,7 +261,7 @@ class CTRModel(keras.Model):
 
     def build_from_spec(self) -> "CTRModel":
         """Make all variables by one call on a made-up row; return the model."""
-        row = {"day": tf.zeros([2], tf.int32)}
+        row = {name: tf.zeros([2], tf.int32) for name in ("day", "domain")}
         for feature in self.spec.features:
             if feature.kind == "dense":
                 row[feature.name] = tf.zeros([2])

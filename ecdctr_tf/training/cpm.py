@@ -8,7 +8,6 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import history, levels, natural, workdir
-from ecdctr_tf.transfer import historical, snapshots, warm_start
 
 
 def train_cpm(
@@ -52,7 +51,7 @@ def train_cpm(
         data, config, stage, "cpm", run.cpm(name), window, table_rows, tables
     )
     if not level.parents and config.history.start_tables:
-        _start_tables(data, run, level, window, path)
+        history.start_tables(data, run, config, level, window.first, path)
     if history_path is not None:
         level.parents["historical"] = store.parent(history_path, path)
     curve, metrics = natural.train(
@@ -61,33 +60,3 @@ def train_cpm(
     metrics["seconds"] = time.monotonic() - began
     levels.publish(data, config, level, path, window, curve, metrics)
     return path
-
-
-def _start_tables(data, run, level, window, path) -> None:
-    """Start a fresh CPM's tables from the TPM's newest rows before a window."""
-    snapshot = workdir.newest_before(run.tpm, window.first)
-    if snapshot is None:
-        logging.warning(
-            "no TPM snapshot ended before %s: the CPM's tables start fresh",
-            window.first,
-        )
-        return
-    manifest = store.read_manifest(snapshot, snapshots.KIND)
-    historical.check_before(manifest, window.first, snapshot)
-    warm_start.check_ids(manifest, data.id_spaces, snapshot)
-    for name, table in snapshots.read(snapshot).items():
-        if name not in level.model.embedding.tables:
-            continue
-        variable = level.model.embedding.tables[name].embeddings
-        if table.vectors.shape[1] != variable.shape[1]:
-            raise ValueError(
-                f"Table {name!r} of {snapshot} has width "
-                f"{table.vectors.shape[1]}, the CPM's {variable.shape[1]}. Set "
-                "tpm_model.embedding_dim as model.embedding_dim, or "
-                "history.start_tables=false."
-            )
-        rows = table.rows(data.id_spaces[name])
-        values = variable.numpy()
-        values[rows] = table.vectors
-        variable.assign(values)
-    level.parents["tpm"] = store.parent(snapshot, path)

@@ -33,13 +33,15 @@ class DailyTrainer:
     published with its scores under the name of the last day. The first model
     starts from the CPM and catches up on `schedule.catch_up_days` past days.
     When a newer CPM has been published, the A-CTR takes over its change, or
-    starts anew in the same way (`warm_start.refresh`).
+    starts anew in the same way (`warm_start.refresh`). Without a CPM
+    (`warm_start.from_cpm`) only its tables may start from something, the TPM's
+    (`history.start_tables`).
 
     Args:
       data: the data directory.
       run: the work directory.
       config: the model's config.
-      name: "ads_only" starts from nothing; every other model needs a CPM.
+      name: the model's name, a directory of `run`.
 
     Reference: E-CDCTR (arXiv 2408.16238); progressive validation: Ad Click
     Prediction: a View from the Trenches (KDD 2013), section 5.1.
@@ -58,9 +60,6 @@ class DailyTrainer:
         self._config = config
         self._name = name
         self._stage = configs.ctr_config(config)
-        if name == "ads_only":
-            training = config.ads_only
-            self._stage = configs.StageConfig(config.model, training)
         self._level: levels.Level | None = None
         self._level_day = ""
         self._history: tuple[pathlib.Path | None, dict] = (None, {})
@@ -133,7 +132,7 @@ class DailyTrainer:
     def _ready(self, day: str, path: pathlib.Path) -> levels.Level:
         """Return the level that scores a day: it has seen earlier days only."""
         cpms = self._run.cpm(self._name)
-        from_cpm = self._name != "ads_only"
+        from_cpm = self._config.warm_start.from_cpm
         cpm = inheritance.newest(cpms, day) if from_cpm else None
         last = workdir.newest_before(self._run.ctr(self._name), day)
         if last is not None:
@@ -203,6 +202,33 @@ class DailyTrainer:
                 f"{self._config.schedule.catch_up_days} days hold none. Raise "
                 "schedule.catch_up_days, or set warm_start.batch_norm=keep."
             )
+        level = self._fresh(day)
+        if cpm is not None:
+            settings, title = self._config.warm_start, f"{self._name}: from CPM"
+            inheritance.start(self._data, level, cpm, settings, path, title)
+        elif self._config.history.start_tables:
+            history.start_tables(
+                self._data, self._run, self._config, level, day, path
+            )
+        self._level = level
+        if past:
+            window = windows.Window(past[0], past[-1])
+            if cpm is not None and statistics:
+                batches = tasks.stream(
+                    self._data,
+                    self._config,
+                    self._stage.training,
+                    level.model,
+                    scoring.ADS,
+                    window,
+                )
+                scoring.adapt_statistics(level.model, batches)
+            for part in window.split(self._config.schedule.ctr_days):
+                self._fit(part)
+        return level
+
+    def _fresh(self, day: str) -> levels.Level:
+        """Return a level with fresh weights that knows the ids before a day."""
         until = windows.Window.ending(day, 2).first
         table_rows = self._data.table_rows(until)
         model = levels.build(
@@ -213,33 +239,16 @@ class DailyTrainer:
             table_rows,
             self._history_of(day),
         )
-        level = levels.Level(model, KIND, table_rows)
-        if cpm is not None:
-            settings, title = self._config.warm_start, f"{self._name}: from CPM"
-            inheritance.start(self._data, level, cpm, settings, path, title)
-        self._level = level
-        if past:
-            window = windows.Window(past[0], past[-1])
-            if cpm is not None and statistics:
-                batches = tasks.stream(
-                    self._data,
-                    self._config,
-                    self._stage.training,
-                    model,
-                    scoring.ADS,
-                    window,
-                )
-                scoring.adapt_statistics(model, batches)
-            for part in window.split(self._config.schedule.ctr_days):
-                self._fit(part)
-        return level
+        return levels.Level(model, KIND, table_rows)
 
-    def _past(self, day: str, days: int) -> list[str]:
-        """Return the days of ads there are among the last `days` before one."""
+    def _past(
+        self, day: str, days: int, domain: str = scoring.ADS
+    ) -> list[str]:
+        """Return the days there are among the last `days` before one."""
         if not days:
             return []
         before = windows.Window.ending(day, days + 1).days[:-1]
-        return [d for d in self._data.days(scoring.ADS) if d in set(before)]
+        return [d for d in self._data.days(domain) if d in set(before)]
 
     def _fit(self, window: windows.Window) -> list[dict]:
         level = self._level

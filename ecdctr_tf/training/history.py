@@ -1,13 +1,14 @@
-"""Aggregation: snapshots to the historical tables that CPM and A-CTR read."""
+"""What CPM and A-CTR read of the TPM: historical tables, first rows."""
 
+import logging
 import pathlib
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import store
+from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
-from ecdctr_tf.training import workdir
-from ecdctr_tf.transfer import historical
+from ecdctr_tf.training import levels, workdir
+from ecdctr_tf.transfer import historical, snapshots, warm_start
 
 
 def aggregate(
@@ -56,3 +57,56 @@ def newest_before(
     manifest = store.read_manifest(path, historical.KIND)
     historical.check_before(manifest, day, path)
     return path, historical.load(path, data.id_spaces)
+
+
+def start_tables(
+    data: DataDirectory,
+    run: workdir.Workdir,
+    config: configs.Config,
+    level: levels.Level,
+    day: str,
+    path: pathlib.Path,
+) -> None:
+    """Start a fresh level's tables from the TPM's newest rows before a day.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      config: the run's config.
+      level: the level; gets weights and a parent. Stays as it is, with a
+        warning, where there is no snapshot from before the day.
+      day: the first day that the level will be trained on.
+      path: place of the artefact that the level will be.
+
+    Raises:
+      FileNotFoundError, ValueError: the snapshot is damaged, of another id
+        space, or of another width.
+    """
+    late = windows.Window.ending(day, config.history.lag + 1).first
+    snapshot = workdir.newest_before(run.tpm, late)
+    if snapshot is None:
+        logging.warning(
+            "no TPM snapshot ended before %s: the tables of the %s start fresh",
+            late,
+            level.kind,
+        )
+        return
+    manifest = store.read_manifest(snapshot, snapshots.KIND)
+    historical.check_before(manifest, day, snapshot)
+    warm_start.check_ids(manifest, data.id_spaces, snapshot)
+    for name, table in snapshots.read(snapshot).items():
+        if name not in level.model.embedding.tables:
+            continue
+        variable = level.model.embedding.tables[name].embeddings
+        if table.vectors.shape[1] != variable.shape[1]:
+            raise ValueError(
+                f"Table {name!r} of {snapshot} has width "
+                f"{table.vectors.shape[1]}, that of the {level.kind} "
+                f"{variable.shape[1]}. Set tpm_model.embedding_dim as "
+                "model.embedding_dim, or history.start_tables=false."
+            )
+        rows = table.rows(data.id_spaces[name])
+        values = variable.numpy()
+        values[rows] = table.vectors
+        variable.assign(values)
+    level.parents["tpm"] = store.parent(snapshot, path)

@@ -10,6 +10,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
+from ecdctr_tf.models import JOINT
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
@@ -67,7 +68,8 @@ def build(
     """
     keras.utils.set_random_seed(config.seed)
     training = stage.training
-    model = CTRModel(
+    network = JOINT[stage.joint] if stage.joint else CTRModel
+    model = network(
         model_spec(data.spec, stage.model, kind),
         stage.model,
         table_rows,

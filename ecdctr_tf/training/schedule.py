@@ -70,18 +70,18 @@ def _cpm_windows(
     ctr: windows.Window,
 ) -> list[windows.Window]:
     """Return the window before the first scored day, then each refresh's."""
-    last = windows.day_number(ctr.first) - 1
+    last = windows.day_number(ctr.first) - 1 - schedule.cpm_lag
     first = max(last - schedule.cpm_days + 1, windows.day_number(natural.first))
     found = [
         _window(
             "CPM",
-            "ctr_first",
+            "ctr_first or cpm_lag",
             windows.day_name(first),
             windows.day_name(last),
         )
     ]
     if schedule.cpm_every:
-        end = windows.day_number(ctr.last) - 1
+        end = windows.day_number(ctr.last) - 1 - schedule.cpm_lag
         while last + schedule.cpm_every <= end:
             found.append(
                 windows.Window(

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from ecdctr_tf import windows
+from ecdctr_tf import features, windows
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -24,9 +24,12 @@ def score(
       `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
     """
     names = [f.name for f in model.spec.features]
+    place = features.DOMAINS.index(domain)
     batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
     parts = []
     for inputs, click in batches:
+        # Joint models read it.
+        inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
         parts.append(
             {
                 "ctr": model.score(inputs).numpy(),

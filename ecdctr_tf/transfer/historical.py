@@ -71,7 +71,7 @@ def aggregate(
       snapshot_dirs: published snapshots, oldest first; older ones than the
         `2 K` newest are passed over.
       target: the artefact's place, named by the last snapshot's day.
-      history: K and the kind of aggregation.
+      history: K, the kind of aggregation, and the lag.
 
     Raises:
       FileNotFoundError, ValueError: a snapshot is missing or damaged, or the
@@ -102,8 +102,9 @@ def aggregate(
         arrays[f"{table}/ids"] = ids
         arrays[f"{table}/vectors"] = vectors
         arrays[f"{table}/present"] = present
+    after = 1 + history.lag
     arrays["visible_from"] = np.array(
-        [windows.day_number(m.window.last) + 1 for m in manifests], np.int32
+        [windows.day_number(m.window.last) + after for m in manifests], np.int32
     )
     manifest = store.Manifest(
         kind=KIND,

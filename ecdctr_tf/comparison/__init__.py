@@ -1,0 +1,1 @@
+"""Models, baselines and ablations, compared on the same days and rows."""

@@ -1,0 +1,146 @@
+"""Train and score every variant: tune on validation days, then every seed."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tqdm
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import store, windows
+from ecdctr_tf.comparison import search, shared
+from ecdctr_tf.comparison.variants import VARIANTS, Variant
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import cpm, daily, history, joint, schedule, tpm
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """The runs of a variant, one a seed."""
+
+    variant: Variant
+    # Config of the runs but for the seed.
+    config: configs.Config
+    # Mean AUC of the validation days by trial; empty where nothing was tuned.
+    trials: tuple[float, ...]
+    workdirs: tuple[shared.SharedWorkdir, ...]
+
+
+class Matrix:
+    """The runs of a comparison. What is there already is not trained again.
+
+    Args:
+      data: the data directory.
+      root: directory of all runs.
+      config: the config of E-CDCTR, which variants change.
+      trials: trials of `search.TRIALS` for each model. With more than one, the
+        scored days before `schedule.report_first` are for choosing.
+
+    Raises:
+      ValueError: there are no such trials, or no days to choose on.
+    """
+
+    def __init__(
+        self,
+        data: DataDirectory,
+        root: pathlib.Path,
+        config: configs.Config,
+        trials: int,
+    ):
+        """Check the request."""
+        if not 1 <= trials <= len(search.TRIALS):
+            raise ValueError(
+                f"--trials should be between 1 and {len(search.TRIALS)}. "
+                f"Received: {trials}"
+            )
+        if trials > 1 and not config.schedule.report_first:
+            raise ValueError(
+                "Tuning needs scored days that are not reported: set "
+                "schedule.report_first, the first day that is reported, or "
+                "--trials=1."
+            )
+        self._data = data
+        self._root = root
+        self._config = config
+        self._trials = search.TRIALS[:trials]
+        self._tuned: dict[str, tuple[configs.TrainingConfig, tuple]] = {}
+
+    def run(
+        self, variants: Sequence[Variant], seeds: Sequence[int]
+    ) -> list[Runs]:
+        """Tune, train and score variants; return their runs in their order."""
+        jobs = [(variant, seed) for variant in variants for seed in seeds]
+        workdirs: dict[str, list] = {variant.name: [] for variant in variants}
+        chosen = {}
+        with tqdm.tqdm(jobs, desc="compare", unit="run") as bar:
+            for variant, seed in bar:
+                bar.set_postfix_str(f"{variant.name}, seed {seed}")
+                config, trials = self._choose(variant)
+                chosen[variant.name] = config, trials
+                config = dataclasses.replace(config, seed=seed)
+                workdirs[variant.name].append(self._train(variant, config))
+        return [
+            Runs(v, *chosen[v.name], tuple(workdirs[v.name])) for v in variants
+        ]
+
+    def _choose(self, variant: Variant) -> tuple[configs.Config, tuple]:
+        """Return a variant's config, tuned, and what the trials came to.
+
+        An ablation has the training that E-CDCTR was given.
+        """
+        of = VARIANTS["e_cdctr"] if variant.ablation else variant
+        if of.name not in self._tuned:
+            self._tuned[of.name] = self._tune(of)
+        training, trials = self._tuned[of.name]
+        config = variant.config(self._config)
+        config = dataclasses.replace(config, **{variant.training: training})
+        return config, () if variant.ablation else trials
+
+    def _tune(self, variant: Variant) -> tuple[configs.TrainingConfig, tuple]:
+        """Return the best training of the trials, and all their AUC."""
+        config = variant.config(self._config)
+        start = getattr(config, variant.training)
+        candidates = [trial.apply(start) for trial in self._trials]
+        if len(candidates) == 1:
+            return start, ()
+        before = windows.Window.ending(config.schedule.report_first, 2).first
+        until = dataclasses.replace(config.schedule, ctr_last=before)
+        config = dataclasses.replace(config, schedule=until)
+        reached = []
+        for training in candidates:
+            changed = dataclasses.replace(
+                config, **{variant.training: training}
+            )
+            run = self._train(variant, changed)
+            reached.append(_mean_auc(run.ctr(variant.base), before))
+        return candidates[int(np.argmax(reached))], tuple(reached)
+
+    def _train(
+        self, variant: Variant, config: configs.Config
+    ) -> shared.SharedWorkdir:
+        """Train and score a run up to the last day of its schedule."""
+        data, name = self._data, variant.base
+        run = shared.workdir_of(self._root, data, config, name)
+        run.open(config)
+        plan = schedule.plan(data, config.schedule)
+        if variant.joint:
+            joint.JointTrainer(data, run, config, name).run(plan.ctr)
+            return run
+        if config.model.history or config.history.start_tables:
+            for window in plan.tpm:
+                tpm.train_tpm(data, run, config, window)
+        if config.model.history:
+            history.aggregate(run, config, store.dated(run.tpm))
+        if config.warm_start.from_cpm:
+            for window in plan.cpm:
+                cpm.train_cpm(data, run, config, name, window)
+        daily.DailyTrainer(data, run, config, name).run(plan.ctr)
+        return run
+
+
+def _mean_auc(directory: pathlib.Path, last: str) -> float:
+    """Return the mean AUC of the scored days up to one."""
+    days = [day for day in store.dated(directory) if day <= last]
+    found = [store.read_manifest(directory / d, "ctr").metrics for d in days]
+    return float(np.mean([m["auc"] for m in found if m["auc"] is not None]))

@@ -1,0 +1,216 @@
+"""A comparison as people read it: Markdown, a page with plots, a console."""
+
+import importlib.resources
+import math
+import pathlib
+
+import jinja2
+import rich.console
+import rich.table
+
+from ecdctr_tf.comparison import plots
+from ecdctr_tf.comparison.variants import VARIANTS
+from ecdctr_tf.evaluation import plots as plots_lib
+from ecdctr_tf.evaluation import text
+
+_TEMPLATE = "page.html.jinja"
+_LABELS = {
+    "oracle": text.LABELS["oracle"],
+    "e_cdctr_history_down": "E-CDCTR, history down",
+}
+_WITHIN = "within the noise"
+# Metrics of the table of differences.
+_SHORT = ("auc", "gauc", "log_loss")
+
+
+def label(name: str) -> str:
+    """Return what a model is called."""
+    return VARIANTS[name].label if name in VARIANTS else _LABELS[name]
+
+
+def files(results: dict) -> dict[str, str]:
+    """Return the pages of results: path in the directory -> content."""
+    svg = {
+        name: plots_lib.to_svg(figure, description)
+        for name, (figure, description) in plots.figures(results).items()
+    }
+    tables = _tables(results)
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    resource = importlib.resources.files(__package__) / _TEMPLATE
+    template = environment.from_string(resource.read_text(encoding="utf-8"))
+    html = template.render(
+        scope=_scope(results), notes=results["notes"], tables=tables, svg=svg
+    )
+    return {
+        "results.md": _markdown(results, tables),
+        "index.html": html,
+        **{f"plots/{name}.svg": content for name, content in svg.items()},
+    }
+
+
+def print_table(results: dict, out_dir: pathlib.Path) -> None:
+    """Print the table of models, and where everything is."""
+    table = rich.table.Table(title=_scope(results), title_justify="left")
+    table.add_column("model")
+    for name in ("AUC", "GAUC", "AUC above ads only"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, of in _by_auc(results):
+        above = results["differences"].get(f"{name} - ads_only")
+        table.add_row(
+            label(name),
+            _value(of["auc"]["mean"]),
+            _value(of["gauc"]["mean"]),
+            _difference(above["auc"]) if above else "",
+            style="bold" if name == "e_cdctr" else "",
+        )
+    console = rich.console.Console()
+    console.print(table)
+    console.print(f"wrote {out_dir}", soft_wrap=True, highlight=False)
+
+
+def _scope(results: dict) -> str:
+    days, seeds = results["days"], len(results["seeds"])
+    of = "all rows of" if results["pooled"] else "mean of"
+    return (
+        f"{of} {len(days)} scored days, {days[0]} to {days[-1]}; "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}; 95 % intervals by a "
+        f"bootstrap of {results['users']:,} users and the seeds"
+    )
+
+
+def _tables(results: dict) -> list[tuple]:
+    """Return title, header and rows of each table."""
+    tables = [_models(results), _differences(results), _costs(results)]
+    tables += [_slices(results), _forgetting(results), _tuning(results)]
+    return [table for table in tables if table[2]]
+
+
+def _by_auc(results: dict) -> list[tuple[str, dict]]:
+    """Return the models and their metrics, best AUC first."""
+
+    def auc(item) -> float:
+        mean = item[1]["auc"]["mean"]
+        return math.inf if mean is None else -mean
+
+    return sorted(results["models"].items(), key=auc)
+
+
+def _models(results: dict) -> tuple:
+    rows = [
+        [label(name), *(_estimate(of[metric]) for metric in text.METRICS)]
+        for name, of in _by_auc(results)
+    ]
+    return "Models", ["model", *text.METRICS.values()], rows
+
+
+def _differences(results: dict) -> tuple:
+    rows = []
+    for pair, of_metric in results["differences"].items():
+        first, _, second = pair.partition(" - ")
+        name = f"{label(first)} \N{MINUS SIGN} {label(second)}"
+        rows.append([name, *(_difference(of_metric[m]) for m in _SHORT)])
+    return "Differences", ["difference", *map(text.METRICS.get, _SHORT)], rows
+
+
+def _costs(results: dict) -> tuple:
+    rows = [
+        [
+            label(name),
+            level.upper() if level != "ctr" else "A-CTR",
+            f"{cost['refreshes']}",
+            f"{cost['rows']:,.0f}",
+            text.duration(cost["seconds"]),
+            f"{cost['bytes'] / 1e6:.1f} MB",
+        ]
+        for name, levels in results["costs"].items()
+        for level, cost in levels.items()
+    ]
+    header = ["model", "level", "refreshes", "rows", "time", "state"]
+    return "Costs of a refresh", header, rows
+
+
+def _slices(results: dict) -> tuple:
+    rows = [
+        [
+            name,
+            f"{of['rows']:,}",
+            *(_value(of["models"][m]["auc"]) for m in _shown(results)),
+        ]
+        for name, of in results["slices"].items()
+    ]
+    header = ["slice", "rows", *map(label, _shown(results))]
+    return "AUC by slice", header, rows
+
+
+def _shown(results: dict) -> list[str]:
+    """Return the models of the slices' table: no ablations."""
+    return [
+        name
+        for name in results["models"]
+        if name not in VARIANTS or not VARIANTS[name].ablation
+    ]
+
+
+def _forgetting(results: dict) -> tuple:
+    keys = ("backward_transfer", "forward_transfer", "forgetting")
+    rows = [
+        [label(name), *(_mean(of[key]) for key in keys)]
+        for name, of in results["forgetting"].items()
+    ]
+    header = ["model", "backward transfer", "forward transfer", "forgetting"]
+    return "Forgetting (AUC)", header, rows
+
+
+def _tuning(results: dict) -> tuple:
+    rows = [
+        [label(name), *(f"{value:.4f}" for value in trials)]
+        for name, trials in results["tuning"].items()
+    ]
+    count = max((len(row) - 1 for row in rows), default=0)
+    header = ["model", *(f"trial {i}" for i in range(count))]
+    return "Validation AUC of the trials", header, rows
+
+
+def _mean(values: list) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):+.4f}" if known else text.NOTHING
+
+
+def _value(value: float | None) -> str:
+    return text.NOTHING if value is None else f"{value:.4f}"
+
+
+def _estimate(of: dict) -> str:
+    if of["mean"] is None:
+        return text.NOTHING
+    if of["low"] is None:
+        return f"{of['mean']:.4f}"
+    return f"{of['mean']:.4f} [{of['low']:.4f}, {of['high']:.4f}]"
+
+
+def _difference(of: dict) -> str:
+    if of["mean"] is None:
+        return text.NOTHING
+    shown = f"{of['mean']:+.4f}"
+    if of["low"] is not None:
+        shown += f" [{of['low']:+.4f}, {of['high']:+.4f}]"
+    return shown if of["significant"] else f"{shown} {_WITHIN}"
+
+
+def _markdown(results: dict, tables: list[tuple]) -> str:
+    lines = [f"{_scope(results)}.".capitalize()]
+    lines += [f"\n> {note}" for note in results["notes"]]
+    for title, header, rows in tables:
+        align = "|---|" + "---:|" * (len(header) - 1)
+        lines += ["", f"## {title}", "", _line(header), align]
+        lines += map(_line, rows)
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

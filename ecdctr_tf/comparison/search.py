@@ -1,0 +1,41 @@
+"""The tuning that every model gets alike: the same trials around its config."""
+
+import dataclasses
+
+from ecdctr_tf import config as configs
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Changes of a training config."""
+
+    # Factors of the learning rates.
+    dense: float = 1.0
+    table: float = 1.0
+    # Penalty on the squared embeddings of a batch, a row; None: as it is.
+    table_l2: float | None = None
+
+    def apply(self, training: configs.TrainingConfig) -> configs.TrainingConfig:
+        """Return the changed training config."""
+        table_l2 = training.table_l2
+        if self.table_l2 is not None:
+            table_l2 = self.table_l2
+        return dataclasses.replace(
+            training,
+            dense_learning_rate=training.dense_learning_rate * self.dense,
+            table_learning_rate=training.table_learning_rate * self.table,
+            table_l2=table_l2,
+        )
+
+
+# In the order in which they are tried; the first changes nothing.
+TRIALS = (
+    Trial(),
+    Trial(0.5, 0.5),
+    Trial(2.0, 2.0),
+    Trial(table_l2=1e-4),
+    Trial(1.0, 3.0),
+    Trial(1.0, 0.3),
+    Trial(0.3, 1.0),
+    Trial(3.0, 1.0),
+)

@@ -1,0 +1,124 @@
+"""Work directories of many runs that train once what they have in common."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+from ecdctr_tf import config as configs
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import schedule, workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedWorkdir(workdir.Workdir):
+    """A run's own directory, and those of the levels that others use too."""
+
+    tpm_dir: pathlib.Path
+    historical_dir: pathlib.Path
+    cpm_dir: pathlib.Path
+
+    @property
+    def tpm(self) -> pathlib.Path:
+        """Where the TPM publishes its dated snapshots."""
+        return self.tpm_dir
+
+    @property
+    def historical(self) -> pathlib.Path:
+        """Where aggregation publishes historical tables."""
+        return self.historical_dir
+
+    def cpm(self, model: str) -> pathlib.Path:
+        """Where the CPM publishes; models of one CPM share it."""
+        del model
+        return self.cpm_dir
+
+    def progress(self, *names: str) -> pathlib.Path:
+        """Where the resumable state of a window under way is kept."""
+        return self._owner(names) / ".progress" / pathlib.Path(*names)
+
+    def tensorboard(self, *names: str) -> pathlib.Path:
+        """Where TensorBoard scalars are written."""
+        return self._owner(names) / ".tensorboard" / pathlib.Path(*names)
+
+    def _owner(self, names: tuple[str, ...]) -> pathlib.Path:
+        """Return the directory of the level that a window belongs to."""
+        levels = {"tpm": self.tpm_dir, "cpm": self.cpm_dir}
+        of = [levels[name] for name in names if name in levels]
+        return of[0] if of else self.path
+
+
+def workdir_of(
+    root: pathlib.Path, data: DataDirectory, config: configs.Config, name: str
+) -> SharedWorkdir:
+    """Return the work directory of a run.
+
+    Two runs share a level if all that its weights depend on is equal. The last
+    scored day is no part of it: a run can be made longer.
+
+    Args:
+      root: directory of all runs.
+      data: the data directory.
+      config: the run's config, with its seed.
+      name: the variant's base.
+    """
+    plan = schedule.plan(data, config.schedule)
+    of = {field: _plain(config, field) for field in _FIELDS}
+    history = dict(of["history"])
+    start_tables = history.pop("start_tables")
+    tpm = [
+        config.seed,
+        of["tpm_model"],
+        of["tpm"],
+        [str(window) for window in plan.tpm],
+    ]
+    historical = [tpm, history]
+    cpm = [
+        config.seed,
+        of["model"],
+        of["cpm"],
+        str(plan.cpm[0]),
+        config.schedule.cpm_every,
+        tpm if start_tables else None,
+        historical if config.model.history else None,
+    ]
+    pace = {
+        field: getattr(config.schedule, field)
+        for field in ("ctr_days", "catch_up_days")
+    }
+    own = [
+        name,
+        cpm,
+        of["ctr"],
+        of["joint"],
+        of["warm_start"],
+        plan.ctr[0].first,
+        pace,
+    ]
+    return SharedWorkdir(
+        root / "runs" / f"{name}-{_key(own)}",
+        root / "tpm" / _key(tpm),
+        root / "history" / _key(historical) / "historical",
+        root / "cpm" / _key(cpm),
+    )
+
+
+_FIELDS = (
+    "model",
+    "tpm_model",
+    "tpm",
+    "cpm",
+    "ctr",
+    "joint",
+    "history",
+    "warm_start",
+)
+
+
+def _plain(config: configs.Config, field: str) -> dict:
+    return dataclasses.asdict(getattr(config, field))
+
+
+def _key(values: list) -> str:
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,193 @@
+"""`--stage=compare`: which runs there are, what they share, what comes out."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import presets, store, windows
+from ecdctr_tf.comparison import (
+    matrix,
+    rescoring,
+    results,
+    search,
+    shared,
+    variants,
+)
+from tests import training_world
+
+SCHEDULE = configs.ScheduleConfig(
+    tpm_days=2,
+    cpm_days=2,
+    ctr_first="2024-01-04",
+    ctr_last="2024-01-06",  # natural logs end here
+    catch_up_days=1,
+    report_first="2024-01-05",
+)
+CONFIG = dataclasses.replace(
+    training_world.SMALL_CONFIG, schedule=SCHEDULE, seed=0
+)
+NAMES = ("e_cdctr", "ads_only", "joint", "aggregation_mean")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return training_world.small_data(tmp_path_factory.mktemp("data") / "data")
+
+
+@pytest.fixture(scope="module")
+def compared(data, tmp_path_factory):
+    """Root, the runs of `NAMES` for two seeds, and their results."""
+    root = tmp_path_factory.mktemp("compared")
+    chosen = variants.chosen(NAMES)
+    runs = matrix.Matrix(data, root, CONFIG, trials=2).run(chosen, (0, 1))
+    found = results.write(data, runs, root / "out", ["made up"], replicates=50)
+    return root, runs, found
+
+
+def test_groups_are_variants_each_once():
+    names = [v.name for v in variants.chosen(["e_cdctr", "models"])]
+    assert names == ["e_cdctr", *(n for n in variants.GROUPS["models"][1:])]
+    with pytest.raises(ValueError, match="Received: 'no_such'"):
+        variants.chosen(["ads_only", "no_such"])
+
+
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_every_variant_has_a_config_of_every_preset(name):
+    for preset in presets.PRESETS.values():
+        variant = variants.VARIANTS[name]
+        config = variant.config(preset())
+        assert config.schedule.ctr_first == preset().schedule.ctr_first
+        changed = config != variants.VARIANTS["e_cdctr"].config(preset())
+        defaults = {"e_cdctr", "aggregation_last", "cpm_every_0"}
+        assert changed or name in defaults | {"cpm_days_7", "cpm_every_1"}
+
+
+def test_runs_share_what_is_equal_and_nothing_else(data, tmp_path):
+    def of(name, **changes):
+        config = variants.VARIANTS[name].config(CONFIG)
+        config = dataclasses.replace(config, **changes)
+        base = variants.VARIANTS[name].base
+        return shared.workdir_of(tmp_path, data, config, base)
+
+    full = of("e_cdctr")
+    assert of("e_cdctr") == full
+    batch_norm = of("batch_norm_full")
+    assert batch_norm.cpm("x") == full.cpm("x")
+    assert batch_norm.path != full.path
+    mean = of("aggregation_mean")
+    assert mean.tpm == full.tpm
+    assert mean.historical != full.historical
+    assert mean.cpm("x") != full.cpm("x")
+    other = of("e_cdctr", seed=1)
+    assert other.tpm != full.tpm
+    assert other.cpm("x") != full.cpm("x")
+    assert other.path != full.path
+    later = dataclasses.replace(SCHEDULE, ctr_last="2024-01-05")
+    assert of("e_cdctr", schedule=later) == full
+    slow = configs.TrainingConfig(dense_learning_rate=1e-5, batch_size=8)
+    assert of("e_cdctr", ctr=slow).cpm("x") == full.cpm("x")
+    assert of("e_cdctr", ctr=slow).path != full.path
+
+
+def test_every_variant_has_scored_every_day(compared):
+    _, runs, _ = compared
+    days = [f"2024-01-0{n}" for n in range(4, 7)]
+    for r in runs:
+        assert len(r.workdirs) == 2
+        for run in r.workdirs:
+            assert store.dated(run.ctr(r.variant.base)) == days
+
+
+def test_models_are_tuned_and_ablations_take_it_over(compared):
+    _, runs, found = compared
+    of = {r.variant.name: r for r in runs}
+    assert set(found["tuning"]) == {"e_cdctr", "ads_only", "joint"}
+    for name in found["tuning"]:
+        r = of[name]
+        best = int(np.argmax(r.trials))
+        start = r.variant.config(CONFIG)
+        training = search.TRIALS[best].apply(getattr(start, r.variant.training))
+        assert getattr(r.config, r.variant.training) == training
+    assert of["aggregation_mean"].config.ctr == of["e_cdctr"].config.ctr
+
+
+def test_tuning_looks_at_no_reported_day(data, tmp_path, monkeypatch):
+    """Trials end on the day before the first reported one."""
+    lasts = []
+    train = matrix.Matrix._train
+
+    def noted(self, variant, config):
+        lasts.append(config.schedule.ctr_last)
+        return train(self, variant, config)
+
+    monkeypatch.setattr(matrix.Matrix, "_train", noted)
+    chosen = variants.chosen(["ads_only"])
+    matrix.Matrix(data, tmp_path, CONFIG, trials=2).run(chosen, (0,))
+    assert lasts == ["2024-01-04", "2024-01-04", "2024-01-06"]
+
+
+def test_a_second_call_trains_nothing(data, compared, monkeypatch):
+    root, runs, _ = compared
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("ecdctr_tf.training.fit.fit", forbidden)
+    chosen = variants.chosen(NAMES)
+    again = matrix.Matrix(data, root, CONFIG, trials=2).run(chosen, (0, 1))
+    assert again == runs
+
+
+def test_results_have_what_they_say(data, compared):
+    root, _, found = compared
+    written = json.loads((root / "out/results.json").read_text())
+    assert written["models"] == found["models"]
+    names = {*NAMES, results.DOWN}
+    assert set(found["models"]) == names
+    for of_metric in found["models"].values():
+        assert set(of_metric["auc"]) >= {"mean", "std", "low", "high"}
+    assert found["days"] == ["2024-01-05", "2024-01-06"]
+    assert "e_cdctr - joint" in found["differences"]
+    assert set(found["costs"]["e_cdctr"]) == {"tpm", "cpm", "ctr"}
+    ads, both = (
+        found["costs"][name]["ctr"]["rows"] for name in ("ads_only", "joint")
+    )
+    assert ads == training_world.SMALL_ADS_ROWS
+    assert both > ads
+    assert set(found["forgetting"]) == {"e_cdctr", "ads_only"}
+    rows = list(csv.reader((root / "out/results.csv").open()))
+    assert rows[0] == ["of", "metric", "mean", "std", "low", "high"]
+    page = (root / "out/index.html").read_text()
+    assert "made up" in page
+    assert page.count("<svg") >= 2
+    markdown = (root / "out/results.md").read_text()
+    assert "| E-CDCTR, history down |" in markdown
+
+
+def test_days_scored_again_are_as_they_were_but_for_history(data, compared):
+    """A model of a day, scored on the next, gives the published scores."""
+    _, runs, _ = compared
+    r = runs[0]
+    run, day = r.workdirs[0], windows.Window("2024-01-05", "2024-01-05")
+    published = np.load(run.ctr("e_cdctr") / day.last / "scores.npz")["ctr"]
+    level = rescoring._level(
+        data, run, r.config, "e_cdctr", "2024-01-04", day.first
+    )
+    again = rescoring.scoring.score(level.model, data, day)["ctr"]
+    np.testing.assert_allclose(again, published, rtol=1e-5)
+    (down,) = rescoring.without_history(data, run, r.config, "e_cdctr", [day])
+    assert np.max(np.abs(down["ctr"] - published)) > 1e-6
+
+
+def test_bad_requests_are_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="--trials should be between 1 and"):
+        matrix.Matrix(data, tmp_path, CONFIG, trials=99)
+    schedule = dataclasses.replace(SCHEDULE, report_first="")
+    config = dataclasses.replace(CONFIG, schedule=schedule)
+    with pytest.raises(ValueError, match=r"set schedule\.report_first"):
+        matrix.Matrix(data, tmp_path, config, trials=2)
+    assert not list(tmp_path.iterdir())

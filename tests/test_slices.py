@@ -1,0 +1,326 @@
+"""Slices of scored rows, by hand, and that no later day changes them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ecdctr_tf import config as config_lib
+from ecdctr_tf import features, metrics, store, windows
+from ecdctr_tf.evaluation import coverage, slices
+from ecdctr_tf.evaluation import runs as runs_lib
+from tests import conftest
+
+DAYS = ("2024-03-03", "2024-03-05")
+# Users 1 and 2 stand before the first scored day, 3 from that day on.
+ADS = {
+    "2024-03-01": {"user": [1, 1, 2], "item": [4, 5, 5]},
+    "2024-03-02": {"user": [1, 0, 0], "item": [5, 4, 4]},
+    "2024-03-03": {"user": [3, 3, 1], "item": [6, 6, 4]},
+    "2024-03-04": {"user": [3, 2, 2], "item": [6, 6, 6]},
+}
+UNKNOWN = {"user": 1, "item": 1}
+
+
+def make_day(day=DAYS[0], held=None):
+    return slices.ScoredDay(
+        day,
+        np.array([1, 0, 0, 1], np.float32),
+        {"user": np.array([1, 2, 3, 0]), "item": np.array([4, 5, 6, 9])},
+        {
+            "a": np.array([0.9, 0.2, 0.3, 0.6], np.float32),
+            "b": np.array([0.1, 0.4, 0.3, 0.2], np.float32),
+        },
+        held or {},
+    )
+
+
+def random_world(seed, days=6, rows=200, scored=(3, 5)):
+    """Return scored days and all ads days; the scored are among the latter."""
+    rng = np.random.default_rng(seed)
+    names = [f"2024-03-{day:02d}" for day in range(1, days + 1)]
+    ads = {
+        day: {
+            "user": (rng.random(rows) ** 3 * 90).astype(np.int32),
+            "item": (rng.random(rows) ** 3 * 200).astype(np.int32),
+        }
+        for day in names
+    }
+    result = []
+    for i in scored:
+        held = {
+            "user": np.arange(0, 90, 2),
+            "item": np.arange(1, 200, 3),
+        }
+        ctr = {m: np.round(rng.random(rows), 2) for m in ("a", "b")}
+        click = (rng.random(rows) < 0.3).astype(np.float32)
+        result.append(
+            slices.ScoredDay(names[i], click, ads[names[i]], ctr, held)
+        )
+    return result, ads
+
+
+def test_rows_before_by_hand():
+    ads = {day: columns["user"] for day, columns in ADS.items()}
+    rows = np.array([1, 2, 3, 0, 77])
+    scored = [(day, rows) for day in ("2024-03-05", "2024-03-03", "2024-03-01")]
+    found = slices.rows_before(ads, scored)
+    assert found[0].tolist() == [4, 3, 3, 2, 0]
+    assert found[1].tolist() == [3, 1, 0, 2, 0]
+    assert found[2].tolist() == [0, 0, 0, 0, 0]
+    known = slices.rows_before(ads, scored, unknown=2)
+    assert known[0].tolist() == [0, 3, 3, 0, 0]
+
+
+def test_rows_before_of_nothing():
+    assert slices.rows_before({}, []) == []
+    assert slices.rows_before({}, [("2024-03-01", [5])])[0].tolist() == [0]
+
+
+def test_rows_before_of_negative_numbers_raises():
+    with pytest.raises(ValueError, match="at least 0. Received: -3"):
+        slices.rows_before({"2024-03-01": [1, -3]}, [])
+
+
+def test_masks_by_hand():
+    day = make_day(held={"item": np.array([9, 5])})
+    before = {"user": np.array([3, 1, 0, 0]), "item": np.array([0, 1, 2, 9])}
+    found = slices.masks(day, before, tail=1)
+    expected = {
+        "user_new": [0, 0, 1, 1],
+        "user_tail": [0, 1, 1, 1],
+        "item_new": [1, 0, 0, 0],
+        "item_tail": [1, 1, 0, 0],
+        "item_covered": [0, 1, 0, 1],
+    }
+    opposites = {"new": "known", "tail": "head", "covered": "uncovered"}
+    assert len(found) == 2 * len(expected)
+    for name, mask in expected.items():
+        role, _, side = name.partition("_")
+        assert found[name].tolist() == [bool(m) for m in mask]
+        opposite = found[f"{role}_{opposites[side]}"]
+        assert opposite.tolist() == [not m for m in mask]
+
+
+def test_negative_tail_raises():
+    before = dict.fromkeys(slices.ROLES, np.zeros(4, int))
+    with pytest.raises(ValueError, match="`tail` should be at least 0"):
+        slices.masks(make_day(), before, tail=-1)
+
+
+def test_by_slice_by_hand():
+    found = slices.by_slice([make_day()], ADS, tail=1, unknown=UNKNOWN)
+    assert found["all"]["rows"] == 4 and found["all"]["clicks"] == 2
+    # a: clicked 0.9 and 0.6 above both; b: 0.1 and 0.2 below both.
+    assert found["all"]["models"]["a"]["auc"] == 1.0
+    assert found["all"]["models"]["b"]["auc"] == 0.0
+    # Known are users 1 and 2: one clicked and one unclicked row.
+    known = found["user_known"]
+    assert (known["rows"], known["clicks"]) == (2, 1)
+    assert known["models"]["b"]["auc"] == 0.0
+    assert known["models"]["b"]["gauc"] is None
+    loss = -(np.log(0.9) + np.log(0.8)) / 2
+    assert known["models"]["a"]["log_loss"] == pytest.approx(loss)
+    # Only user 1, with three earlier rows, is of the head.
+    assert found["user_head"]["rows"] == 1
+    assert found["user_head"]["models"]["a"]["auc"] is None
+    assert not any("covered" in name for name in found)
+
+
+def test_ids_that_are_unknown_are_new():
+    # User 0 has two earlier rows, of whoever was unknown then.
+    found = slices.by_slice([make_day()], ADS, unknown=UNKNOWN)
+    assert found["user_new"]["rows"] == 2
+    assert slices.by_slice([make_day()], ADS)["user_new"]["rows"] == 1
+
+
+def test_a_slice_of_no_rows_has_no_metrics():
+    found = slices.by_slice([make_day("2024-03-01")], ADS)["user_known"]
+    assert (found["rows"], found["clicks"]) == (0, 0)
+    none = dict.fromkeys(slices.METRICS)
+    assert found["models"] == {"a": none, "b": none}
+
+
+@pytest.mark.parametrize("tail", [0, 5])
+def test_by_slice_equals_a_loop_over_rows(tail):
+    days, ads = random_world(0)
+    found = slices.by_slice(days, ads, tail, {"user": 1})
+    expected = {name: [] for name in found}
+    for day in days:
+        for n in range(len(day.click)):
+            row = (
+                day.click[n],
+                day.rows["user"][n],
+                *(day.ctr[model][n] for model in ("a", "b")),
+            )
+            expected["all"].append(row)
+            for role in slices.ROLES:
+                mine = day.rows[role][n]
+                times = sum(
+                    int(other == mine)
+                    for name, columns in ads.items()
+                    if name < day.day
+                    for other in columns[role]
+                )
+                if role == "user" and mine == 0:
+                    times = 0
+                covered = mine in day.held[role].tolist()
+                for name in (
+                    "known" if times else "new",
+                    "tail" if times <= tail else "head",
+                    "covered" if covered else "uncovered",
+                ):
+                    expected[f"{role}_{name}"].append(row)
+    assert len(found) == 13
+    for name, rows in expected.items():
+        assert found[name]["rows"] == len(rows) > 0
+        click, user, *ctr = zip(*rows, strict=True)
+        for model, scores in zip(("a", "b"), ctr, strict=True):
+            values = metrics.evaluate(click, scores, user)
+            actual = found[name]["models"][model]
+            assert actual == {m: values[m] for m in slices.METRICS}
+
+
+def test_a_planted_later_day_changes_nothing():
+    days, ads = random_world(1)
+    expected = slices.by_slice(days, ads)
+    # Everyone seen a hundred times, on the last scored day and after it.
+    crowd = {role: np.repeat(np.arange(200), 100) for role in slices.ROLES}
+    last = days[-1].day
+    for planted in (last, "2024-03-30"):
+        assert slices.by_slice(days, {**ads, planted: crowd}) == expected
+    before = {**ads, "2024-02-01": crowd}
+    assert slices.by_slice(days, before) != expected
+
+
+def test_a_day_between_scored_days_counts_for_the_later_one_only():
+    days, ads = random_world(2)
+    crowd = {role: np.repeat(np.arange(200), 100) for role in slices.ROLES}
+    between = {**ads, "2024-03-05": crowd}
+    assert days[0].day < "2024-03-05" < days[1].day
+    first, second = ([day] for day in days)
+    assert slices.by_slice(first, between) == slices.by_slice(first, ads)
+    assert slices.by_slice(second, between) != slices.by_slice(second, ads)
+
+
+def test_days_without_history_are_not_in_covered_slices():
+    days, ads = random_world(3)
+    bare = dataclasses.replace(days[0], held={})
+    found = slices.by_slice([bare, days[1]], ads)
+    covered = found["user_covered"]["rows"] + found["user_uncovered"]["rows"]
+    assert covered == len(days[1].click)
+    assert found["all"]["rows"] == 2 * covered
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": {"user": np.zeros(4, int)}}, "user and item. Received: user"),
+        ({"ctr": {"a": np.zeros(3)}}, r"'a' of 2024-03-03.*the 4 clicks.*\(3,"),
+        ({"day": "3 March"}, "written YYYY-MM-DD"),
+    ],
+)
+def test_malformed_days_raise(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(make_day(), **change)
+
+
+def test_no_days_or_other_models_raise():
+    other = dataclasses.replace(make_day(), ctr={"a": np.zeros(4)})
+    for days in ([], [make_day(), other]):
+        with pytest.raises(ValueError, match="scored by the same models"):
+            slices.by_slice(days, ADS)
+
+
+def test_unknown_rows_are_the_buckets_of_vocabularies():
+    spec = features.DataSpec(
+        tables=(
+            features.TableSpec("user", buckets=3),
+            features.TableSpec("item", ids="hashing", buckets=100),
+        ),
+        features=(
+            features.FeatureSpec("user_id", table="user", side="user"),
+            features.FeatureSpec("item_id", table="item", side="item"),
+        ),
+    )
+    assert slices.unknown_rows(spec) == {"user": 3, "item": 0}
+
+
+def test_read_ads_gives_the_days_before(tiny_data):
+    last = conftest.ADS_DAYS[2]
+    found = slices.read_ads(tiny_data, last)
+    assert list(found) == conftest.ADS_DAYS[:2]
+    number = np.arange(60, 70)
+    first = found[conftest.ADS_DAYS[0]]
+    assert first["user"].tolist() == (1 + number % 4).tolist()
+    assert first["item"].tolist() == (1 + number % 6).tolist()
+
+
+def publish_scores(path, model, window, item):
+    manifest = store.Manifest("ctr", window)
+    with store.publish(path / model / "ctr" / window.last, manifest) as staging:
+        np.savez(
+            staging / runs_lib.SCORES,
+            ctr=np.array([0.9, 0.2], np.float32),
+            click=np.array([1, 0], np.float32),
+            user=np.array([1, 2], np.int32),
+            item=np.array(item, np.int32),
+        )
+
+
+def test_read_scored_counts_from_the_first_of_days_scored_together(tmp_path):
+    window = windows.Window("2024-03-03", "2024-03-04")
+    held = {window.last: {"user": np.array([2])}}
+    for model in ("a", "b"):
+        publish_scores(tmp_path, model, window, [4, 5])
+    run = runs_lib.Run(tmp_path)
+    (day,) = slices.read_scored(run, ["a", "b"], [window.last], held)
+    assert day.day == window.first
+    assert day.rows["item"].tolist() == [4, 5]
+    assert list(day.ctr) == ["a", "b"]
+    found = slices.by_slice([day], ADS)
+    assert found["user_covered"]["rows"] == 1
+    assert found["item_known"]["rows"] == 2
+
+
+def test_read_scored_of_other_rows_raises(tmp_path):
+    window = windows.Window("2024-03-03", "2024-03-03")
+    publish_scores(tmp_path, "a", window, [4, 5])
+    publish_scores(tmp_path, "b", window, [4, 6])
+    run = runs_lib.Run(tmp_path)
+    with pytest.raises(ValueError, match="b scored other rows.*'item' differs"):
+        slices.read_scored(run, ["a", "b"], [window.last])
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "user"), [("last", [3]), ("attention", [1, 3])]
+)
+def test_held_rows_are_what_coverage_counts(
+    tmp_path, tiny_spec, aggregation, user
+):
+    day = windows.Window("2024-03-05", "2024-03-05")
+    publish_scores(tmp_path, "a", day, [4, 5])
+    for last in ("2024-03-04", "2024-03-05"):
+        manifest = store.Manifest("historical", windows.Window(last, last))
+        with store.publish(tmp_path / "historical" / last, manifest):
+            pass
+    first = windows.day_number("2024-03-03")
+
+    def read(path):
+        # The newest version may be seen from the 6th on, after the day.
+        assert path.name == "2024-03-04"
+        versions = [[0, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]]
+        visible_from = np.array([first, first + 1, first + 3])
+        return {"user": (np.array(versions, bool), visible_from)}
+
+    run, days = runs_lib.Run(tmp_path), [day.last]
+    history = config_lib.HistoryConfig(aggregation=aggregation, snapshots=2)
+    held = slices.held_rows(run, days, tiny_spec, history, read)
+    assert list(held) == days and list(held[day.last]) == ["user"]
+    assert held[day.last]["user"].tolist() == user
+    shares = coverage.coverage(run, "a", days, tiny_spec, history, read)
+    scored = slices.read_scored(run, ["a"], days, held)
+    found = slices.by_slice(scored, {})
+    share = found["user_covered"]["rows"] / found["all"]["rows"]
+    assert share == shares[day.last]["user"]
+    assert slices.held_rows(run, ["2024-03-01"], tiny_spec, history, read) == {}
