@@ -153,6 +153,8 @@ def test_results_have_what_they_say(data, compared):
     assert found["days"] == ["2024-01-05", "2024-01-06"]
     assert "e_cdctr - joint" in found["differences"]
     assert set(found["costs"]["e_cdctr"]) == {"tpm", "cpm", "ctr"}
+    assert set(found["costs"]["ads_only"]) == {"ctr"}
+    assert set(found["costs"]["joint"]) == {"ctr"}
     ads, both = (
         found["costs"][name]["ctr"]["rows"] for name in ("ads_only", "joint")
     )

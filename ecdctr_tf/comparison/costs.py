@@ -4,31 +4,36 @@ import pathlib
 
 import numpy as np
 
+from ecdctr_tf import config as configs
 from ecdctr_tf import store
 from ecdctr_tf.comparison import shared
 from ecdctr_tf.training import levels
 
 
-def costs(run: shared.SharedWorkdir, name: str) -> dict[str, dict]:
+def costs(
+    run: shared.SharedWorkdir, config: configs.Config, name: str
+) -> dict[str, dict]:
     """Return the costs of a run by level.
 
     Args:
       run: the run.
+      config: its config.
       name: the variant's base.
 
     Returns:
-      "tpm", "cpm" and "ctr", those there are, each with `refreshes` (artefacts
-      published), `rows` (trained on, mean of a refresh), `seconds` (mean of a
-      refresh, scoring included) and `bytes` (weights and optimizer state of
-      the newest). A level that several runs share is counted for each.
+      "tpm", "cpm" and "ctr", what it has of them, each with `refreshes`
+      (artefacts published), `rows` (trained on, mean of a refresh), `seconds`
+      (mean of a refresh, scoring included) and `bytes` (weights and optimizer
+      state of the newest). A level that several runs share is counted for each.
     """
-    kinds = {"tpm": ("snapshot", run.tpm), "cpm": ("cpm", run.cpm(name))}
-    kinds["ctr"] = ("ctr", run.ctr(name))
-    return {
-        level: _of_level(directory, kind)
-        for level, (kind, directory) in kinds.items()
-        if store.dated(directory)
-    }
+    joint = name in configs.JOINT_MODELS
+    from_tpm = config.model.history or config.history.start_tables
+    found = {}
+    if from_tpm and not joint:
+        found["tpm"] = _of_level(run.tpm, "snapshot")
+    if config.warm_start.from_cpm and not joint:
+        found["cpm"] = _of_level(run.cpm(name), "cpm")
+    return {**found, "ctr": _of_level(run.ctr(name), "ctr")}
 
 
 def _of_level(directory: pathlib.Path, kind: str) -> dict:

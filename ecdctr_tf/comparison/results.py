@@ -74,7 +74,7 @@ def write(
         "labels": {name: page.label(name) for name in names},
         "slices": _slices(data, runs, spans, scored),
         "costs": {
-            r.variant.name: costs.costs(r.workdirs[0], r.variant.base)
+            r.variant.name: costs.costs(r.workdirs[0], r.config, r.variant.base)
             for r in runs
         },
         "forgetting": _forgetting(data, runs, list(spans.values())),
