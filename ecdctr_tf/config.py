@@ -268,6 +268,11 @@ def ctr_config(config: Config) -> StageConfig:
     return StageConfig(config.model, config.ctr)
 
 
+def reads_tpm(config: Config) -> bool:
+    """Return whether CPM or A-CTR take anything from the TPM."""
+    return config.model.history or config.history.start_tables
+
+
 def joint_config(config: Config, name: str) -> StageConfig:
     """Return the level of one of `JOINT_MODELS`.
 

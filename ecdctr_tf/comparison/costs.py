@@ -27,9 +27,8 @@ def costs(
       state of the newest). A level that several runs share is counted for each.
     """
     joint = name in configs.JOINT_MODELS
-    from_tpm = config.model.history or config.history.start_tables
     found = {}
-    if from_tpm and not joint:
+    if configs.reads_tpm(config) and not joint:
         found["tpm"] = _of_level(run.tpm, "snapshot")
     if config.warm_start.from_cpm and not joint:
         found["cpm"] = _of_level(run.cpm(name), "cpm")

@@ -127,7 +127,7 @@ class Matrix:
         if variant.joint:
             joint.JointTrainer(data, run, config, name).run(plan.ctr)
             return run
-        if config.model.history or config.history.start_tables:
+        if configs.reads_tpm(config):
             for window in plan.tpm:
                 tpm.train_tpm(data, run, config, window)
         if config.model.history:

@@ -1,17 +1,15 @@
 """A comparison as people read it: Markdown, a page with plots, a console."""
 
-import importlib.resources
 import math
 import pathlib
 
-import jinja2
 import rich.console
 import rich.table
 
 from ecdctr_tf.comparison import plots
 from ecdctr_tf.comparison.variants import VARIANTS
 from ecdctr_tf.evaluation import plots as plots_lib
-from ecdctr_tf.evaluation import text
+from ecdctr_tf.evaluation import report, text
 
 _TEMPLATE = "page.html.jinja"
 _LABELS = {
@@ -35,14 +33,7 @@ def files(results: dict) -> dict[str, str]:
         for name, (figure, description) in plots.figures(results).items()
     }
     tables = _tables(results)
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    resource = importlib.resources.files(__package__) / _TEMPLATE
-    template = environment.from_string(resource.read_text(encoding="utf-8"))
+    template = report.page_template(__package__, _TEMPLATE)
     html = template.render(
         scope=_scope(results), notes=results["notes"], tables=tables, svg=svg
     )

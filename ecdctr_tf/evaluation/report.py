@@ -146,8 +146,9 @@ def _figures(summary: dict, curves: dict) -> dict:
     return figures
 
 
-def _render(summary: dict, svg: dict, restores: list[dict]) -> str:
-    resource = importlib.resources.files(__package__) / _TEMPLATE
+def page_template(package: str, name: str) -> jinja2.Template:
+    """Return the template of a page, with the filters of `evaluation.text`."""
+    resource = importlib.resources.files(package) / name
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -160,7 +161,11 @@ def _render(summary: dict, svg: dict, restores: list[dict]) -> str:
         "duration": text.duration,
         "pair": text.pair,
     }
-    template = environment.from_string(resource.read_text(encoding="utf-8"))
+    return environment.from_string(resource.read_text(encoding="utf-8"))
+
+
+def _render(summary: dict, svg: dict, restores: list[dict]) -> str:
+    template = page_template(__package__, _TEMPLATE)
     averaged = summary["averaged_days"]
     return template.render(
         summary=summary,

@@ -171,6 +171,19 @@ class Variables {
   std::vector<RefCountPtr<Var>> variables_;
 };
 
+// Calls `work(begin, end)` on parts of `[0, count)`, on several threads where
+// that pays for the rows that there are.
+template <class Work>
+void Share(OpKernelContext* context, int64 rows, int64 count, int64 cost,
+           const Work& work) {
+  if (rows < kRowsToShare) {
+    work(0, count);
+    return;
+  }
+  auto* workers = context->device()->tensorflow_cpu_worker_threads();
+  tensorflow::Shard(workers->num_threads, workers->workers, count, cost, work);
+}
+
 // Calls `work(table, begin, end)` on parts of `[0, counts[table])` of each
 // table, on several threads where that pays.
 template <class Work>
@@ -179,7 +192,7 @@ void ForParts(OpKernelContext* context, const std::vector<int64>& counts,
   std::vector<int64> ends;
   int64 total = 0;
   for (const int64 count : counts) ends.push_back(total += count);
-  auto share = [&](int64 begin, int64 end) {
+  auto work_on = [&](int64 begin, int64 end) {
     size_t table =
         std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin();
     for (; begin < end; ++table) {
@@ -189,12 +202,7 @@ void ForParts(OpKernelContext* context, const std::vector<int64>& counts,
       begin = stop;
     }
   };
-  if (total < kRowsToShare) {
-    share(0, total);
-    return;
-  }
-  auto* workers = context->device()->tensorflow_cpu_worker_threads();
-  tensorflow::Shard(workers->num_threads, workers->workers, total, cost, share);
+  Share(context, total, total, cost, work_on);
 }
 
 template <class Rule>
@@ -336,13 +344,7 @@ class UpdateRowsOp : public OpKernel {
       }
     };
     const int64 count = tables->size();
-    if (total < kRowsToShare) {
-      find(0, count);
-      return;
-    }
-    auto* workers = context->device()->tensorflow_cpu_worker_threads();
-    tensorflow::Shard(workers->num_threads, workers->workers, count,
-                      20 * total / count, find);
+    Share(context, total, count, 20 * total / count, find);
   }
 };
 
