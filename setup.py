@@ -16,6 +16,7 @@ setup(
     packages=[
         "ecdctr_tf",
         "ecdctr_tf.comparison",
+        "ecdctr_tf.diagnostics",
         "ecdctr_tf.evaluation",
         "ecdctr_tf.export",
         "ecdctr_tf.input",
@@ -33,6 +34,7 @@ setup(
     package_data={
         "ecdctr_tf": ["py.typed"],
         "ecdctr_tf.comparison": ["*.jinja"],
+        "ecdctr_tf.diagnostics": ["*.jinja"],
         "ecdctr_tf.evaluation": ["*.jinja"],
         "ecdctr_tf.input.datasets": ["*.toml"],
         "ecdctr_tf.kernels": ["*.cc"],

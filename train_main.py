@@ -12,6 +12,9 @@ Natural logs lift an ad click-through-rate model on three levels, each a stage:
   all        the six in order
   compare    any models and ablations on the same days and rows, each tuned
              alike: tables with intervals, slices, costs, forgetting
+  diagnose   whether natural logs can help these ads at all, before any
+             training: overlap, activity, domain shift; with a --workdir also
+             snapshot drift and negative transfer
 
 A stage reads what the one before published in --workdir and can be killed and
 started again with the same command. Examples:
@@ -23,6 +26,7 @@ started again with the same command. Examples:
       --set ctr.table_learning_rate=0.001 --set schedule.catch_up_days=7
   python train_main.py --stage=compare --models=models,ablations --trials=4 \
       --seeds=0,1,2 --preset=synthetic --data_dir=DATA --workdir=COMPARISON
+  python train_main.py --stage=diagnose --data_dir=DATA --report_dir=REPORT
 
 Data directories are made by `python -m ecdctr_tf.input.convert`.
 """
@@ -46,6 +50,7 @@ STAGES = (
     "report",
     "all",
     "compare",
+    "diagnose",
 )
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
@@ -92,7 +97,10 @@ _SEEDS = flags.DEFINE_list(
     "over them.",
 )
 _REPORT_DIR = flags.DEFINE_string(
-    "report_dir", None, "Where the report goes; WORKDIR/report if not given."
+    "report_dir",
+    None,
+    "Where the report goes; WORKDIR/report if not given, WORKDIR/comparison of "
+    "compare, WORKDIR/diagnostics of diagnose, which needs no WORKDIR with it.",
 )
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", None, "Where exports go; WORKDIR/export if not given."
@@ -125,7 +133,10 @@ def config_from_flags() -> configs.Config:
 
 
 def _require_flags() -> None:
-    for flag in (_STAGE, _DATA_DIR, _WORKDIR):
+    needed = [_STAGE, _DATA_DIR]
+    if _STAGE.value != "diagnose" or not _REPORT_DIR.value:
+        needed.append(_WORKDIR)
+    for flag in needed:
         if flag.value is None:
             raise ValueError(f"--{flag.name} is needed; see --helpshort.")
     if _STAGE.value == "all" and (_START.value or _END.value):
@@ -167,7 +178,7 @@ def main(argv) -> None:
             stages.Request(
                 stage=_STAGE.value,
                 data_dir=pathlib.Path(_DATA_DIR.value),
-                workdir=pathlib.Path(_WORKDIR.value),
+                workdir=_path(_WORKDIR.value),
                 config=config,
                 models=tuple(_MODELS.value),
                 window=window,

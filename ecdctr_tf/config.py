@@ -19,6 +19,8 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 # Models that learn natural logs and ads together, to be compared with.
 JOINT_MODELS = ("joint", "mmoe", "ple", "star")
+# Models of ads that read a frozen CPM, to be compared with.
+PLUGGED_MODELS = ("keep", "ctnet")
 
 
 def _check(owner, field: str, valid: bool, expected: str) -> None:
@@ -104,13 +106,16 @@ class HistoryConfig:
     """How dated TPM snapshots become historical embeddings."""
 
     # "last", "mean", "decay" (one table), "concat" or "attention" (learned).
-    aggregation: str = "last"
+    aggregation: str = "mean"
     # K, the newest snapshots used.
     snapshots: int = 3
     # Weight of a snapshot against the next newer one, for "decay", (0, 1].
     decay: float = 0.5
     # Days that a snapshot is late: nobody sees it before.
     lag: int = 0
+    # Share of the rows trained on that read no historical embeddings, [0, 1):
+    # the models learn to do without, as when the store of history fails.
+    dropout: float = 0.1
     # Whether the CPM's own tables start from the TPM's newest rows.
     start_tables: bool = True
 
@@ -122,6 +127,7 @@ class HistoryConfig:
         _check(self, "snapshots", self.snapshots >= 1, "at least 1")
         _check(self, "decay", 0 < self.decay <= 1, "in (0, 1]")
         _check(self, "lag", self.lag >= 0, "at least 0")
+        _check(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +196,24 @@ class ScheduleConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ForgettingConfig:
+    """Over which groups of scored days a comparison looks at forgetting."""
+
+    # Days of a group; 0: five groups of as many days.
+    group_days: int = 0
+    # Groups after which what users like comes back; 0: it does not.
+    returns_after: int = 0
+    # Days at the beginning of a group that a return is judged on.
+    return_days: int = 5
+
+    def __post_init__(self):
+        """Check the fields."""
+        for field in ("group_days", "returns_after"):
+            _check(self, field, getattr(self, field) >= 0, "at least 0")
+        _check(self, "return_days", self.return_days >= 1, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything but where the files are and which stage is run."""
 
@@ -211,6 +235,7 @@ class Config:
     history: HistoryConfig = HistoryConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    forgetting: ForgettingConfig = ForgettingConfig()
 
     def __post_init__(self):
         """Check the fields."""
@@ -251,6 +276,8 @@ class StageConfig:
     training: TrainingConfig
     # One of `JOINT_MODELS`; empty for the model of all other levels.
     joint: str = ""
+    # One of `PLUGGED_MODELS`; empty for the model of all other levels.
+    plugged: str = ""
 
 
 def tpm_config(config: Config) -> StageConfig:
@@ -279,12 +306,25 @@ def joint_config(config: Config, name: str) -> StageConfig:
     Raises:
       ValueError: there is no such model.
     """
-    if name not in JOINT_MODELS:
-        raise ValueError(
-            f"`name` should be one of {', '.join(JOINT_MODELS)}. "
-            f"Received: {name!r}"
-        )
+    _check_name(name, JOINT_MODELS)
     return StageConfig(config.model, config.joint, name)
+
+
+def plugged_config(config: Config, name: str) -> StageConfig:
+    """Return the level of one of `PLUGGED_MODELS`.
+
+    Raises:
+      ValueError: there is no such model.
+    """
+    _check_name(name, PLUGGED_MODELS)
+    return StageConfig(config.model, config.ctr, plugged=name)
+
+
+def _check_name(name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ValueError(
+            f"`name` should be one of {', '.join(known)}. Received: {name!r}"
+        )
 
 
 def override(config: Config, assignments: list[str]) -> Config:

@@ -8,44 +8,75 @@ import dataclasses
 
 from ecdctr_tf import config as configs
 
-# Columns of the Globo data that came on top of ids, popularity and age.
-GLOBO_EXTRAS = (
-    "extra_last_clicks",
-    "extra_user_natural_clicks",
-    "extra_user_ads_clicks",
-    "extra_user_category_clicks",
-    "extra_article_clicks_1d",
-)
-
 
 def synthetic() -> configs.Config:
     """Return the config of the synthetic two-domain world (`make demo`).
 
-    Five TPM windows of 30 days, one CPM on the 30 days before the first ads,
-    30 days of ads of which the report averages the last 15. Batch size and
-    learning rates were chosen on the first 15, for A-CTR and ads-only alike.
+    Five TPM windows of 30 days, one CPM on the 60 days before the first ads,
+    30 days of ads of which the report averages the last 15. Batch sizes,
+    learning rates and penalties were chosen on the first 15, for all models.
     """
+    pretraining = configs.TrainingConfig(
+        batch_size=1024,
+        table_optimizer="row_wise_adagrad",
+        table_learning_rate=0.05,
+        table_l2=1e-3,
+    )
     return configs.Config(
+        tpm=pretraining,
+        cpm=dataclasses.replace(pretraining, l2=1e-4),
         ctr=configs.TrainingConfig(
             batch_size=128, dense_learning_rate=1e-3, table_learning_rate=1e-3
         ),
         ads_only=configs.TrainingConfig(batch_size=32),
         schedule=configs.ScheduleConfig(
-            tpm_days=30, cpm_days=30, report_first="2024-06-14"
+            tpm_days=30, cpm_days=60, report_first="2024-06-14"
         ),
     )
 
 
+def seasonal() -> configs.Config:
+    """Return the config of the seasonal world (`prepare --world=seasonal`).
+
+    Three seasons of 20 days; ads are there for two rounds of them. All levels
+    roll on. A TPM window is a season, and the three newest snapshots, a round,
+    are looked up side by side: the oldest of them is of the time when the
+    season was there last. The CPM starts with the round before the first ads,
+    so that it sees all seasons, and is refreshed every ten days, the A-CTR
+    every five. Windows have few rows: batches of 512 give them steps enough to
+    follow a season. Nothing was tuned.
+    """
+    return dataclasses.replace(
+        synthetic(),
+        tpm=configs.TrainingConfig(batch_size=512),
+        cpm=configs.TrainingConfig(batch_size=512),
+        history=configs.HistoryConfig(
+            aggregation="concat", snapshots=3, dropout=0.0
+        ),
+        schedule=configs.ScheduleConfig(
+            tpm_last="2024-08-07",
+            tpm_days=20,
+            cpm_days=60,
+            cpm_every=10,
+            ctr_first="2024-04-30",
+            ctr_days=5,
+        ),
+        forgetting=configs.ForgettingConfig(group_days=20, returns_after=3),
+    )
+
+
 def globo() -> configs.Config:
-    """Return the config of the Globo clicks on base features.
+    """Return the config of the Globo clicks.
 
     Launch on day 9 (2017-10-10): three TPM windows of three days stand in for
     months, the CPM has days 6 to 8 and is rolled on every day, the A-CTR starts
-    with the ads of days 4 to 8. Days 9 to 11 are for choices (batch sizes, for
-    A-CTR and ads-only alike), days 12 and 13 are reported.
+    with the ads of days 0 to 8. Days 9 to 11 are for choices (batch sizes, for
+    A-CTR and ads-only alike), days 12 and 13 are reported. The weekday is left
+    out: it is the same in all rows of a batch, so that batch norm learns
+    nothing of it and magnifies what an unseen weekday begins with.
     """
     return configs.Config(
-        model=configs.ModelConfig(exclude=GLOBO_EXTRAS),
+        model=configs.ModelConfig(exclude=("weekday",)),
         ctr=configs.TrainingConfig(batch_size=128),
         ads_only=configs.TrainingConfig(batch_size=64),
         schedule=configs.ScheduleConfig(
@@ -53,7 +84,7 @@ def globo() -> configs.Config:
             cpm_days=3,
             cpm_every=1,
             ctr_first="2017-10-10",
-            catch_up_days=5,
+            catch_up_days=9,
             report_first="2017-10-13",
         ),
     )
@@ -86,7 +117,12 @@ def movielens() -> configs.Config:
     )
 
 
-PRESETS = {"synthetic": synthetic, "globo": globo, "movielens": movielens}
+PRESETS = {
+    "synthetic": synthetic,
+    "seasonal": seasonal,
+    "globo": globo,
+    "movielens": movielens,
+}
 
 
 def variant(config: configs.Config, model: str) -> configs.Config:
@@ -94,7 +130,8 @@ def variant(config: configs.Config, model: str) -> configs.Config:
 
     Args:
       config: the config of E-CDCTR.
-      model: "e_cdctr"; "cpm_finetune", the same without TPM and history; every
+      model: "e_cdctr"; "cpm_finetune", the same without TPM and history;
+        "keep" and "ctnet", which have that CPM in ways of their own; every
         other name, such as "ads_only", has no CPM either.
     """
     if model == "e_cdctr":
@@ -106,6 +143,13 @@ def variant(config: configs.Config, model: str) -> configs.Config:
     )
     if model == "cpm_finetune":
         return config
+    if model == "keep":  # Takes no weights: nothing else of it is read.
+        return dataclasses.replace(config, warm_start=configs.WarmStartConfig())
+    if model == "ctnet":  # A newer CPM never restarts it.
+        start = dataclasses.replace(
+            config.warm_start, from_cpm=True, refresh="change"
+        )
+        return dataclasses.replace(config, warm_start=start)
     return dataclasses.replace(
         config,
         ctr=config.ads_only,

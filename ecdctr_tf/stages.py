@@ -7,7 +7,7 @@ import pathlib
 import tensorflow as tf
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import evaluation, export, presets, store, windows
+from ecdctr_tf import diagnostics, evaluation, export, presets, store, windows
 from ecdctr_tf.comparison import matrix, results, variants
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import cpm, daily, history, schedule, tpm
@@ -18,10 +18,11 @@ from ecdctr_tf.training.workdir import Workdir
 class Request:
     """What a command asks for."""
 
-    # A key of `STAGES`, or "all".
+    # A key of `STAGES` or `APART`, or "all".
     stage: str
     data_dir: pathlib.Path
-    workdir: pathlib.Path
+    # None for "diagnose" of data that no run is there for.
+    workdir: pathlib.Path | None
     config: configs.Config
     # Names of `config.MODELS`; for "compare", of `variants.VARIANTS`.
     models: tuple[str, ...]
@@ -60,8 +61,8 @@ def run(request: Request) -> None:
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = DataDirectory(request.data_dir)
-    if request.stage == "compare":
-        _compare(data, request)
+    if request.stage in APART:
+        APART[request.stage](data, request)
         return
     for run_dir, config in request.runs():
         run_dir.open(config)
@@ -164,6 +165,14 @@ def _compare(data: DataDirectory, request: Request) -> None:
     results.write(data, runs, report_dir, request.notes)
 
 
+def _diagnose(data: DataDirectory, request: Request) -> None:
+    """Look at the logs, and at a run if there is one; leave it as it is."""
+    runs = request.runs() if request.workdir else []
+    report_dir = request.report_dir or request.workdir / "diagnostics"
+    run_dirs = [run_dir.path for run_dir, _ in runs]
+    diagnostics.write(data, run_dirs, report_dir, request.config, request.notes)
+
+
 STAGES = {
     "tpm": _tpm,
     "aggregate": _aggregate,
@@ -172,3 +181,5 @@ STAGES = {
     "export": _export,
     "report": _report,
 }
+# Stages that do not take up a run: its config is neither kept nor compared.
+APART = {"compare": _compare, "diagnose": _diagnose}

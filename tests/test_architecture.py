@@ -28,11 +28,15 @@ MAY_IMPORT = {
     + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
     "evaluation": ("config", "features", "presets", "store", "windows")
     + ("input", "metrics", "models", "training", "transfer"),
+    "diagnostics": ("config", "features", "store", "windows")
+    + ("evaluation", "input", "metrics", "transfer"),
+    # Of the diagnostics the alarm, which a comparison raises too.
     "comparison": ("config", "presets", "store", "windows")
-    + ("evaluation", "input", "metrics", "training"),
+    + ("diagnostics.alarm", "evaluation", "input", "metrics", "training"),
     # The stages tie the rooms together for the command line.
     "stages": ("config", "presets", "store", "windows")
-    + ("comparison", "evaluation", "export", "input", "training"),
+    + ("comparison", "diagnostics", "evaluation", "export", "input")
+    + ("training",),
 }
 
 

@@ -30,7 +30,7 @@ def random_rows(seed, rows, users, levels):
 
 def test_doctests():
     assert doctest.testmod(ranking).failed == 0
-    assert doctest.testmod(ranking).attempted == 2
+    assert doctest.testmod(ranking).attempted == 4
 
 
 def test_auc_by_hand():
@@ -51,6 +51,77 @@ def test_auc_equals_loop_over_pairs(seed):
     click, score, _ = random_rows(seed, 150, 1, 12)
     expected = pairs_auc(click, score)
     assert metrics.auc(click, score) == pytest.approx(expected, abs=1e-12)
+
+
+def test_expected_auc_by_hand():
+    # pairs (i, j) that count, with p_i (1 - p_j): (0, 1) 0.5 * 0.75 is won,
+    # (1, 0) 0.25 * 0.5 is lost.
+    assert metrics.expected_auc([0.5, 0.25], [2, 1]) == 0.375 / 0.5
+    assert metrics.expected_auc([0.5, 0.25], [1, 1]) == 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_expected_auc_equals_loop_over_pairs(seed):
+    rng = np.random.default_rng(seed)
+    p = rng.random(60)
+    score = rng.integers(0, 15, 60) / 15
+    won = total = 0.0
+    for i in range(60):
+        for j in range(60):
+            if i != j:
+                weight = p[i] * (1 - p[j])
+                total += weight
+                twice = int(score[i] > score[j]) + int(score[i] >= score[j])
+                won += weight * twice
+    actual = metrics.expected_auc(p, score)
+    assert actual == pytest.approx(won / 2 / total, abs=1e-12)
+
+
+def test_expected_auc_is_auc_where_the_truth_is_certain():
+    click, score, _ = random_rows(3, 200, 1, 20)
+    expected = metrics.auc(click, score)
+    assert metrics.expected_auc(click, score) == pytest.approx(expected)
+
+
+def test_expected_auc_is_what_clicks_come_to_on_average():
+    rng = np.random.default_rng(5)
+    p = rng.random(3_000) * 0.3
+    score = p + 0.1 * rng.random(3_000)
+    drawn = [
+        metrics.auc((rng.random(3_000) < p).astype(int), score)
+        for _ in range(200)
+    ]
+    error = np.std(drawn) / math.sqrt(200)
+    actual = metrics.expected_auc(p, score)
+    assert actual == pytest.approx(np.mean(drawn), abs=4 * error)
+
+
+def test_remembered_clicks_do_not_raise_expected_auc():
+    rng = np.random.default_rng(6)
+    p = np.full(4_000, 0.2)
+    click = (rng.random(4_000) < p).astype(int)
+    assert metrics.auc(click, click + 0.0) == 1.0
+    assert metrics.expected_auc(p, click) == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("p", [[], [0.5], [0, 0], [1, 1]])
+def test_expected_auc_without_pairs_raises(p):
+    with pytest.raises(ValueError, match="needs two rows"):
+        metrics.expected_auc(p, [0.5] * len(p))
+
+
+@pytest.mark.parametrize(
+    ("p", "score", "message"),
+    [
+        ([0.1, 1.2], [0, 1], r"in \[0, 1\]. Received: values from 0.1 to 1.2"),
+        ([0.1, 0.2], [0], "as many rows as `true_ctr`"),
+        ([0.1, np.nan], [0, 1], "`true_ctr` should be finite"),
+        ([0.1, 0.2], [0, np.inf], "`score` should be finite"),
+    ],
+)
+def test_expected_auc_refuses_malformed_rows(p, score, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.expected_auc(p, score)
 
 
 @pytest.mark.parametrize("click", [[0, 0], [1, 1], []])

@@ -23,6 +23,19 @@ class MLPTest(tf.test.TestCase):
             expected = np.maximum(h, 0)
         self.assertAllClose(got, expected, 1e-4, 1e-4)
 
+    def test_layers_one_by_one_and_what_is_added(self):
+        """A sum joins before batch norm; the last state is the output."""
+        x, layer = drawn(), MLP((4, 2), 0.9)
+        expected = layer(x)
+        states = layer.states(x)
+        self.assertAllClose(states[0], x)
+        self.assertEqual([s.shape[1] for s in states], [3, 4, 2])
+        self.assertAllClose(states[-1], expected)
+        added = np.array([[1, -1, 0, 9]], np.float32)
+        h = (x @ layer.dense[0].kernel.numpy() + added) / np.sqrt(1 + EPSILON)
+        got = layer.layer(0, x, added=added)
+        self.assertAllClose(got, np.maximum(h, 0), 1e-4, 1e-4)
+
     def test_inference_uses_the_moving_statistics(self):
         x = drawn()
         layer = MLP((4,), 0.9)

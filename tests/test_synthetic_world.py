@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -24,6 +25,22 @@ def _auc(click, score):
     below = np.searchsorted(negative, positive, side="left")
     not_above = np.searchsorted(negative, positive, side="right")
     return (below + not_above).mean() / (2 * len(negative))
+
+
+SEASONS = dataclasses.replace(SMALL, season_days=2, drift=0.0)
+# Of the first and last day of natural content and the last of ads.
+DEFAULT_ROWS = (
+    "720294d2a80a333f89b1f8cbaa486b680fe4425d255e1b571ed431544ee367b4"
+)
+
+
+def test_rows_of_the_default_world_stay_as_published():
+    world, digest = World(), hashlib.sha256()
+    for domain, day in (("natural", 0), ("natural", 179), ("ads", 179)):
+        rows = world.rows(domain, day)
+        for name in ("user_id", "item_id", "category", "timestamp", "click"):
+            digest.update(rows[name].to_numpy().astype("<i8").tobytes())
+    assert digest.hexdigest() == DEFAULT_ROWS
 
 
 def test_generate_same_seed_gives_same_rows():
@@ -74,9 +91,10 @@ def test_rows_are_in_range(domain):
     assert 0 < columns["true_ctr"].min() < columns["true_ctr"].max() < 1
 
 
+@pytest.mark.parametrize("config", [SMALL, SEASONS])
 @pytest.mark.parametrize("domain", ["natural", "ads"])
-def test_true_ctr_follows_the_formula(domain):
-    world, day = World(SMALL), 15
+def test_true_ctr_follows_the_formula(domain, config):
+    world, day = World(config), 15
     rows = world.rows(domain, day).slice(0, 200).to_pylist()
     for row in rows:
         u, i = row["user_id"], row["item_id"]
@@ -156,6 +174,45 @@ def test_users_do_not_drift_without_drift():
     np.testing.assert_array_equal(world.users(100), world.users(0))
 
 
+def test_seasons_follow_each_other_and_come_back():
+    world = World(SEASONS)
+    assert [world.season(day) for day in range(8)] == [0, 0, 1, 1, 2, 2, 0, 0]
+    np.testing.assert_array_equal(world.users(1), world.users(0))
+    np.testing.assert_array_equal(world.users(7), world.users(0))
+    # Half of the variance is the same in all seasons.
+    for day in (2, 4):
+        both = np.corrcoef(world.users(0).ravel(), world.users(day).ravel())
+        assert both[0, 1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_seasons_leave_the_variance_as_it_is():
+    config = dataclasses.replace(SEASONS, users=8_000, drift=0.02)
+    for day in (0, 5, 19):
+        assert World(config).users(day).std() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_season_strength_is_a_share(strength):
+    config = dataclasses.replace(SEASONS, season_strength=strength)
+    start, without = World(config).users(0), World(SMALL).users(0)
+    assert np.array_equal(start, without) == (strength == 0)
+    other = np.corrcoef(start.ravel(), World(config).users(2).ravel())[0, 1]
+    assert other == pytest.approx(1 - strength, abs=0.05)
+
+
+def test_seasons_change_no_other_part_of_the_world():
+    world, without = World(SEASONS), World(SMALL)
+    for name in ("item_vectors", "popularity", "shift", "ad_bias", "is_ad"):
+        np.testing.assert_array_equal(
+            getattr(world, name), getattr(without, name)
+        )
+    assert world.season(0) == 0 and without.season(0) is None
+    rows, plain = world.rows("ads", 15), without.rows("ads", 15)
+    for name in ("user_id", "item_id", "timestamp"):
+        assert rows[name].equals(plain[name])
+    assert not rows["true_ctr"].equals(plain["true_ctr"])
+
+
 def test_domain_shift_is_a_dial():
     world, double = (World(WorldConfig(domain_shift=s)) for s in (0.5, 1.0))
     assert not World(WorldConfig(domain_shift=0)).shift.any()
@@ -218,6 +275,9 @@ def test_window_names_the_days():
         ("drift", 1.5),
         ("user_exponent", 0.0),
         ("cold_item_share", 1.0),
+        ("season_days", -1),
+        ("seasons", 0),
+        ("season_strength", 1.1),
         ("seed", -1),
     ],
 )

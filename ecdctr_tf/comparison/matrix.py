@@ -12,7 +12,15 @@ from ecdctr_tf import store, windows
 from ecdctr_tf.comparison import search, shared
 from ecdctr_tf.comparison.variants import VARIANTS, Variant
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import cpm, daily, history, joint, schedule, tpm
+from ecdctr_tf.training import (
+    cpm,
+    daily,
+    history,
+    joint,
+    plugged,
+    schedule,
+    tpm,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +143,10 @@ class Matrix:
         if config.warm_start.from_cpm:
             for window in plan.cpm:
                 cpm.train_cpm(data, run, config, name, window)
-        daily.DailyTrainer(data, run, config, name).run(plan.ctr)
+        trainer = (
+            plugged.PluggedTrainer if variant.plugged else daily.DailyTrainer
+        )
+        trainer(data, run, config, name).run(plan.ctr)
         return run
 
 

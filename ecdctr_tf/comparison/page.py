@@ -17,6 +17,18 @@ _LABELS = {
     "e_cdctr_history_down": "E-CDCTR, history down",
 }
 _WITHIN = "within the noise"
+# Measures of forgetting: those that are differences, and those that are not.
+_TRANSFER = {
+    "backward_transfer": "backward transfer",
+    "backward_transfer_today": "with today's history",
+    "kept": "earlier days at the end",
+    "forward_transfer": "forward transfer",
+    "forgetting": "forgetting",
+    "return": "at a return",
+    "return_gain": "gain at a return",
+}
+_LEVELS = ("kept", "return")
+_SEEDS = "AUC; 95 % t-intervals over seeds"
 # Metrics of the table of differences.
 _SHORT = ("auc", "gauc", "log_loss")
 
@@ -77,7 +89,7 @@ def _scope(results: dict) -> str:
 def _tables(results: dict) -> list[tuple]:
     """Return title, header and rows of each table."""
     tables = [_models(results), _differences(results), _costs(results)]
-    tables += [_slices(results), _forgetting(results), _tuning(results)]
+    tables += [_slices(results), *_forgetting(results), _tuning(results)]
     return [table for table in tables if table[2]]
 
 
@@ -102,9 +114,8 @@ def _models(results: dict) -> tuple:
 def _differences(results: dict) -> tuple:
     rows = []
     for pair, of_metric in results["differences"].items():
-        first, _, second = pair.partition(" - ")
-        name = f"{label(first)} \N{MINUS SIGN} {label(second)}"
-        rows.append([name, *(_difference(of_metric[m]) for m in _SHORT)])
+        values = [_difference(of_metric[metric]) for metric in _SHORT]
+        rows.append([_apart(pair), *values])
     return "Differences", ["difference", *map(text.METRICS.get, _SHORT)], rows
 
 
@@ -147,14 +158,44 @@ def _shown(results: dict) -> list[str]:
     ]
 
 
-def _forgetting(results: dict) -> tuple:
-    keys = ("backward_transfer", "forward_transfer", "forgetting")
-    rows = [
-        [label(name), *(_mean(of[key]) for key in keys)]
+def _forgetting(results: dict) -> list[tuple]:
+    """Return the tables of models and of their paired differences."""
+    of_models = {
+        label(name): of["measures"]
         for name, of in results["forgetting"].items()
+    }
+    apart = {
+        _apart(pair): measures
+        for pair, measures in results["forgetting_differences"].items()
+    }
+    known = next(iter(of_models.values()), {})
+    names = [name for key, name in _TRANSFER.items() if key in known]
+    rows = [
+        [name, *(_measure(key, of[key]) for key in _TRANSFER if key in of)]
+        for name, of in of_models.items()
     ]
-    header = ["model", "backward transfer", "forward transfer", "forgetting"]
-    return "Forgetting (AUC)", header, rows
+    differences = [
+        [name, *(_difference(of[key]) for key in _TRANSFER if key in of)]
+        for name, of in apart.items()
+    ]
+    return [
+        (f"Forgetting ({_SEEDS})", ["model", *names], rows),
+        (
+            f"Differences in forgetting (paired; {_SEEDS})",
+            ["difference", *names],
+            differences,
+        ),
+    ]
+
+
+def _measure(key: str, of: dict) -> str:
+    return _estimate(of) if key in _LEVELS else _difference(of)
+
+
+def _apart(pair: str) -> str:
+    """Return what the difference of two models, "a - b", is called."""
+    first, _, second = pair.partition(" - ")
+    return f"{label(first)} \N{MINUS SIGN} {label(second)}"
 
 
 def _tuning(results: dict) -> tuple:
@@ -165,11 +206,6 @@ def _tuning(results: dict) -> tuple:
     count = max((len(row) - 1 for row in rows), default=0)
     header = ["model", *(f"trial {i}" for i in range(count))]
     return "Validation AUC of the trials", header, rows
-
-
-def _mean(values: list) -> str:
-    known = [value for value in values if value is not None]
-    return f"{sum(known) / len(known):+.4f}" if known else text.NOTHING
 
 
 def _value(value: float | None) -> str:

@@ -8,8 +8,10 @@ import numpy as np
 from ecdctr_tf import config as configs
 from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.comparison import shared
+from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import history, levels, scoring
+from ecdctr_tf.training import history, levels, scoring, workdir
 
 KIND = "ctr"
 
@@ -20,14 +22,21 @@ def matrix(
     config: configs.Config,
     name: str,
     groups: list[windows.Window],
-    metric: str = "auc",
+    truths: list[np.ndarray] | None = None,
+    today: bool = False,
 ) -> np.ndarray:
-    """Return a metric of the model after each group of days, on each group.
+    """Return the AUC of the model after each group of days, on each group.
 
     Entry (i, j) is of the model that has been trained up to the last day of
     group i, on the rows of group j: above the diagonal days that it will learn
-    later, on it and below days that it has learned. Historical embeddings are
-    those of that model; a row still sees those of before its day only.
+    later, on it and below days that it has learned. It has learned the clicks
+    of those rows; with the true click probabilities AUC is that of the truth
+    (`metrics.expected_auc`), where remembered clicks do not count.
+
+    Historical embeddings are those that the rows were served with: the newest
+    of before group j ended, and of those what a row's day may see. With `today`
+    they are what a row would be served with on the day after group i, so that
+    all that the model reads, but the features of the row, is of that day.
 
     Args:
       data: the data directory.
@@ -35,24 +44,62 @@ def matrix(
       config: its config.
       name: the variant's base, which its days are published under.
       groups: J windows of scored days, in order.
-      metric: key of what `metrics.evaluate` returns.
+      truths: the true click probabilities of the rows of each group, in the
+        order of their files; None where they are not known.
+      today: which historical embeddings rows see.
 
     Returns:
-      float64 `[J, J]`; not a number where the metric is not defined.
+      float64 `[J, J]`; not a number where AUC is not defined.
 
     Raises:
       FileNotFoundError: the last day of a group has not been published.
     """
     found = np.full((len(groups), len(groups)), np.nan)
     for i, group in enumerate(groups):
-        level = _level(data, run, config, name, group.last, group.last)
+        tomorrow = windows.day_name(windows.day_number(group.last) + 1)
+        level, known = None, None
         for j, scored in enumerate(groups):
-            scores = scoring.score(level.model, data, scored)
-            value = metrics.evaluate(
-                scores["click"], scores["ctr"], scores["user"]
-            )[metric]
-            found[i, j] = np.nan if value is None else value
+            day = tomorrow if today else scored.last
+            newest = workdir.newest_before(run.historical, day)
+            if level is None or (config.model.history and newest != known):
+                level = _level(data, run, config, name, group.last, day)
+                known = newest
+            scores = scoring.score(
+                level.model, data, scored, as_of=tomorrow if today else ""
+            )
+            truth = None if truths is None else truths[j]
+            found[i, j] = auc(scores["click"], scores["ctr"], truth)
     return found
+
+
+def auc(click, ctr, truth: np.ndarray | None = None) -> float:
+    """Return AUC, by the truth where it is known; NaN where not defined.
+
+    Args:
+      click: `[N]`, 0 or 1.
+      ctr: `[N]`, what a model predicted.
+      truth: `[N]`, true click probabilities, or None.
+    """
+    if truth is not None:
+        return metrics.expected_auc(truth, ctr)
+    if click.min() == click.max():
+        return np.nan
+    return metrics.auc(click, ctr)
+
+
+def truth(data: DataDirectory, span: windows.Window) -> np.ndarray | None:
+    """Return the true click probabilities of ads, float `[N]`, or None.
+
+    Args:
+      data: the data directory; knows them where `true_ctr` is one of its
+        evaluation columns.
+      span: the days. Rows are in the order of their files.
+    """
+    if runs_lib.TRUE_CTR not in data.spec.evaluation:
+        return None
+    names = [data.spec.user, data.spec.item]
+    columns = streams.read_columns(data, scoring.ADS, span, names=names)
+    return columns[runs_lib.TRUE_CTR]
 
 
 def without_history(

@@ -13,20 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from ecdctr_tf import metrics, store, windows
-from ecdctr_tf.comparison import costs, page, rescoring
+from ecdctr_tf.comparison import costs, forgetting, page, rescoring
 from ecdctr_tf.comparison.matrix import Runs
 from ecdctr_tf.evaluation import coverage, slices
 from ecdctr_tf.evaluation import runs as runs_lib
 from ecdctr_tf.evaluation import summary as summary_lib
-from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 
 MAIN, BASELINE = "e_cdctr", "ads_only"
 # Scored like a model: E-CDCTR on days when no historical vector can be had.
 DOWN = "e_cdctr_history_down"
-# Models whose forgetting is looked at, and groups of days that it is over.
-FORGETTING = ("e_cdctr", "cpm_finetune", "ads_only")
-_GROUPS = 5
 
 
 def write(
@@ -49,8 +45,8 @@ def write(
     Returns:
       What `results.json` holds: `models` (name -> metric -> mean, std, low,
       high), `differences` ("a - b" -> metric -> the same and `significant`),
-      `slices`, `costs`, `forgetting`, `tuning`, `labels`, `days`, `seeds`,
-      `notes`.
+      `slices`, `costs`, `forgetting` and `forgetting_differences` (see
+      `forgetting.measured`), `tuning`, `labels`, `days`, `seeds`, `notes`.
 
     Raises:
       ValueError: runs scored different rows of a day, or none.
@@ -77,7 +73,7 @@ def write(
             r.variant.name: costs.costs(r.workdirs[0], r.config, r.variant.base)
             for r in runs
         },
-        "forgetting": _forgetting(data, runs, list(spans.values())),
+        **forgetting.measured(data, runs, list(spans.values())),
         "tuning": {r.variant.name: r.trials for r in runs if r.trials},
         "days": days,
         "seeds": [_run(runs[0], i).name for i in range(len(runs[0].workdirs))],
@@ -149,7 +145,7 @@ def _scored(
             ctr[r.variant.name] = [of_seed["ctr"] for of_seed in scores]
         if down:
             ctr[DOWN] = [of_seed[place]["ctr"] for of_seed in down]
-        truth = _truth(data, span)
+        truth = rescoring.truth(data, span)
         if truth is not None:
             ctr[runs_lib.ORACLE] = [truth]
         found.append(metrics.ScoredRows(first["click"], first["user"], ctr))
@@ -187,22 +183,17 @@ def _slices(data, runs, spans, scored) -> dict:
 
 
 def _without_history(data, runs, spans) -> list[list[dict]]:
-    """Return the scores of E-CDCTR with its history down, for each seed."""
-    of = [r for r in runs if r.variant.name == MAIN]
+    """Return the scores of E-CDCTR with its history down, for each seed.
+
+    None where the first scored day is reported: the model that scored it was
+    not published, so it cannot be asked again.
+    """
     return [
         rescoring.without_history(data, run, r.config, r.variant.base, spans)
-        for r in of
+        for r in runs
+        if r.variant.name == MAIN and r.config.model.history
         for run in r.workdirs
-        if r.config.model.history
-    ]
-
-
-def _truth(data: DataDirectory, span: windows.Window) -> np.ndarray | None:
-    if runs_lib.TRUE_CTR not in data.spec.evaluation:
-        return None
-    names = [data.spec.user, data.spec.item]
-    return streams.read_columns(data, "ads", span, names=names)[
-        runs_lib.TRUE_CTR
+        if store.dated(run.ctr(r.variant.base))[0] < spans[0].first
     ]
 
 
@@ -213,35 +204,6 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     if BASELINE in models:
         pairs += [(n, BASELINE) for n in models if n not in (MAIN, BASELINE)]
     return pairs
-
-
-def _forgetting(data, runs, spans) -> dict:
-    """Return backward and forward transfer of each seed and model."""
-    if len(spans) < 2:
-        return {}
-    places = np.linspace(0, len(spans) - 1, min(_GROUPS, len(spans)))
-    groups = [spans[int(round(place))] for place in places]
-    found = {}
-    for r in runs:
-        if r.variant.name not in FORGETTING:
-            continue
-        matrices = [
-            rescoring.matrix(data, run, r.config, r.variant.base, groups)
-            for run in r.workdirs
-        ]
-        found[r.variant.name] = {
-            "days": [str(group) for group in groups],
-            "matrix": np.mean(matrices, axis=0).tolist(),
-            "backward_transfer": [
-                metrics.backward_transfer(m) for m in matrices
-            ],
-            "forward_transfer": [
-                metrics.forward_transfer(m, np.full(len(groups), 0.5))
-                for m in matrices
-            ],
-            "forgetting": [metrics.average_forgetting(m) for m in matrices],
-        }
-    return found
 
 
 def _csv(results: dict) -> str:

@@ -44,6 +44,11 @@ class Variant:
         return self.base in configs.JOINT_MODELS
 
     @property
+    def plugged(self) -> bool:
+        """Whether a frozen CPM stands beside the model of ads."""
+        return self.base in configs.PLUGGED_MODELS
+
+    @property
     def training(self) -> str:
         """Name of the config field that is tuned."""
         return "joint" if self.joint else "ctr"
@@ -65,6 +70,8 @@ _MODELS = (
         "E-CDCTR without CPM",
         changes=("warm_start.from_cpm=false",),
     ),
+    Variant("keep", "KEEP-like", "KEEP (arXiv 2208.10174)", "keep"),
+    Variant("ctnet", "CTNet-like", "CTNet (arXiv 2208.05728)", "ctnet"),
     Variant("joint", "joint", "one model of both domains, a flag", "joint"),
     Variant("mmoe", "MMoE", "MMoE (KDD 2018)", "mmoe"),
     Variant("ple", "PLE", "PLE (RecSys 2020)", "ple"),
@@ -110,6 +117,12 @@ _ABLATIONS = (
             f"history.snapshots={count}",
         )
         for count in (1, 2, 5)
+    ),
+    _ablation(
+        "no_history_dropout",
+        "no dropout of history",
+        "every row trained on has its history",
+        "history.dropout=0",
     ),
     _ablation(
         "batch_norm_full",

@@ -110,7 +110,11 @@ class HistoricalEmbedding(keras.layers.Layer):
             )
 
     def call(
-        self, rows: tf.Tensor, days: tf.Tensor, table: HistoricalTable
+        self,
+        rows: tf.Tensor,
+        days: tf.Tensor,
+        table: HistoricalTable,
+        dropped: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return historical vectors and flags.
 
@@ -118,12 +122,17 @@ class HistoricalEmbedding(keras.layers.Layer):
           rows: int32 `[B]` rows of the table.
           days: int32 `[B]`, days since 1970-01-01.
           table: the frozen vectors.
+          dropped: bool `[B]`, batch rows that read no history; None for none.
 
         Returns:
           float32 `[B, D]` (`[B, K * D]` for "concat"), zeros without history,
           and float32 `[B, 1]`: 1 where there is history, else 0.
         """
         vectors, found = table.lookup(rows, days, self.slots)
+        if dropped is not None:
+            found = tf.logical_and(found, ~dropped[:, tf.newaxis])
+            mask = tf.cast(~dropped, vectors.dtype)
+            vectors *= mask[:, tf.newaxis, tf.newaxis]
         flag = tf.cast(tf.reduce_any(found, axis=1, keepdims=True), tf.float32)
         if self.mode == "attention":
             scores = tf.squeeze(self.scorer(vectors), axis=2) + self.age_bias

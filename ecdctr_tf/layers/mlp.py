@@ -50,6 +50,31 @@ class MLP(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training=None) -> tf.Tensor:
         """Return the last layer's activations, `[B, H]`."""
-        for dense, norm in zip(self.dense, self.norms, strict=True):
-            inputs = tf.nn.relu(norm(dense(inputs), training=training))
-        return inputs
+        return self.states(inputs, training)[-1]
+
+    def states(self, inputs: tf.Tensor, training=None) -> list[tf.Tensor]:
+        """Return the inputs, then the activations `[B, H]` of each layer."""
+        states = [inputs]
+        for i in range(len(self.dense)):
+            states.append(self.layer(i, states[-1], training))
+        return states
+
+    def layer(
+        self,
+        i: int,
+        inputs: tf.Tensor,
+        training=None,
+        added: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Return the activations of one layer, `[B, H]`.
+
+        Args:
+          i: which layer, from 0.
+          inputs: what it reads.
+          training: whether batch norm uses and updates batch statistics.
+          added: `[B, H]`, added to what the dense layer gives.
+        """
+        outputs = self.dense[i](inputs)
+        if added is not None:
+            outputs += tf.cast(added, outputs.dtype)
+        return tf.nn.relu(self.norms[i](outputs, training=training))

@@ -13,8 +13,9 @@ from ecdctr_tf.metrics.forgetting import (
     backward_transfer,
     forward_transfer,
 )
-from ecdctr_tf.metrics.ranking import GaucResult, auc, gauc
+from ecdctr_tf.metrics.ranking import GaucResult, auc, expected_auc, gauc
 from ecdctr_tf.metrics.scored_day import evaluate
+from ecdctr_tf.metrics.seeds import over_seeds
 
 __all__ = [
     "Difference",
@@ -26,10 +27,12 @@ __all__ = [
     "average_forgetting",
     "backward_transfer",
     "evaluate",
+    "expected_auc",
     "forward_transfer",
     "gauc",
     "intervals",
     "log_loss",
     "normalized_entropy",
+    "over_seeds",
     "pcoc",
 ]

@@ -91,6 +91,30 @@ def clicks_and_probabilities(click, ctr) -> tuple[np.ndarray, np.ndarray]:
     return click, ctr
 
 
+def probabilities_and_scores(true_ctr, score) -> tuple[np.ndarray, np.ndarray]:
+    """Return true click probabilities and scores as float64.
+
+    Args:
+      true_ctr: `[N]`, in [0, 1].
+      score: `[N]`, any finite numbers.
+
+    Returns:
+      The two, float64 `[N]`.
+
+    Raises:
+      ValueError: a shape, NaN, or a probability out of range.
+    """
+    true_ctr = _numbers("true_ctr", true_ctr)
+    score = _numbers("score", score)
+    _same_rows("true_ctr", true_ctr, "score", score)
+    if len(true_ctr) and (true_ctr.min() < 0 or true_ctr.max() > 1):
+        raise ValueError(
+            "`true_ctr` should be probabilities in [0, 1]. Received: values "
+            f"from {true_ctr.min():g} to {true_ctr.max():g}"
+        )
+    return true_ctr, score
+
+
 def groups(click: np.ndarray, group) -> np.ndarray:
     """Return the groups of rows.
 

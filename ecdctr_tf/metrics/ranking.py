@@ -1,4 +1,4 @@
-"""Ranking metrics: AUC over all rows, and GAUC within users.
+"""Ranking metrics: AUC over all rows, AUC by the truth, GAUC within users.
 
 Shapes: N rows, G groups (users).
 """
@@ -51,6 +51,58 @@ def auc(click, score) -> float:
             f"{clicks:,} clicks in {len(click):,} rows"
         )
     return float(_areas(click, score, np.zeros(len(click), np.int8))[0][0])
+
+
+def expected_auc(true_ctr, score) -> float:
+    """Return the AUC that scores have by the true click probabilities.
+
+    A row counts as clicked with the weight p of its true probability and as
+    unclicked with 1 - p. Of all pairs of two rows i and j, i not j:
+
+        sum of p_i (1 - p_j) (s_i > s_j, a tie one half) / sum of p_i (1 - p_j)
+
+    These are the expected number of pairs in the right order and the expected
+    number of pairs, over all clicks that could have come out. The clicks that
+    did are not in it: a model that remembers those of rows it was trained on
+    gains nothing.
+
+    Args:
+      true_ctr: `[N]`, in [0, 1].
+      score: `[N]`, finite; probabilities and logits give the same.
+
+    Returns:
+      The area, in [0, 1]. For `true_ctr` of 0 and 1 it is `auc`.
+
+    Raises:
+      ValueError: no pair can be of a clicked and an unclicked row, or an input
+        is malformed.
+
+    Example:
+
+    >>> expected_auc([0.5, 1.0], [0.1, 0.8])
+    1.0
+    >>> expected_auc([0.5, 0.5, 0.5], [0.3, 0.2, 0.1])
+    0.5
+    """
+    p, score = checks.probabilities_and_scores(true_ctr, score)
+    order = np.argsort(score, kind="stable")
+    p, score = p[order], score[order]
+    starts = np.flatnonzero(np.append(True, score[1:] != score[:-1])[: len(p)])
+    clicked, unclicked = (
+        np.add.reduceat(weight, starts) if len(p) else np.zeros(0)
+        for weight in (p, 1 - p)
+    )  # of each distinct score
+    below = np.cumsum(unclicked) - unclicked
+    own = np.sum(p * (1 - p))  # pairs of a row with itself: a tie each
+    won = np.sum(clicked * (below + unclicked / 2)) - own / 2
+    pairs = p.sum() * (1 - p).sum() - own
+    if len(p) < 2 or pairs <= 0:
+        raise ValueError(
+            "The expected AUC needs two rows of which one may be clicked and "
+            f"the other not. Received: {len(p):,} rows, {p.sum():g} expected "
+            "clicks"
+        )
+    return float(won / pairs)
 
 
 def gauc(click, score, group) -> GaucResult:

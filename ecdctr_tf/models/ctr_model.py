@@ -22,6 +22,10 @@ from ecdctr_tf.layers.mlp import MLP
 from ecdctr_tf.layers.target_attention import TargetAttention
 
 
+# Shares of history dropout are multiples of one over this.
+_DROPOUT_STEPS = 1000
+
+
 class CTRModel(keras.Model):
     """Predict the logit of a click.
 
@@ -37,6 +41,8 @@ class CTRModel(keras.Model):
       history: table name -> historical vectors; empty without history.
       history_mode: how versions are combined, see `HistoricalEmbedding`.
       history_slots: K, versions combined.
+      history_dropout: share of the rows trained on that read no history, so
+        that the model can do without.
       l2: penalty on the squared dense kernels.
       table_l2: penalty on the squared embeddings that a batch reads, a row.
       precision: "float32", or "bfloat16" for what cross network and MLP
@@ -45,6 +51,9 @@ class CTRModel(keras.Model):
     Reference: E-CDCTR (arXiv 2408.16238); cross network: DCN V2
     (arXiv 2008.13535).
     """
+
+    # The frozen model that a plugged one reads, see `models.plugged`.
+    source: "CTRModel | None" = None
 
     def __init__(
         self,
@@ -55,6 +64,7 @@ class CTRModel(keras.Model):
         history: dict[str, HistoricalTable] | None = None,
         history_mode: str = "single",
         history_slots: int = 1,
+        history_dropout: float = 0.0,
         l2: float = 0.0,
         table_l2: float = 0.0,
         precision: str = "float32",
@@ -74,6 +84,7 @@ class CTRModel(keras.Model):
         self.attention = {n: TargetAttention(name=n) for n in self._queries}
         self._products = _products(spec) if config.products else []
         self.history_tables = history or {}
+        self.history_dropout = history_dropout
         self.historical = {
             f.name: HistoricalEmbedding(history_mode, history_slots)
             for f in spec.of_kind("id")
@@ -119,14 +130,19 @@ class CTRModel(keras.Model):
             `features.DOMAINS`.
           training: whether batch norm uses and updates batch statistics.
         """
+        _, x = self._read(inputs, training)
+        logits = self._top(x, inputs.get("domain"), training)
+        return tf.squeeze(logits, axis=1)  # [B]
+
+    def _read(self, inputs: dict, training) -> tuple[dict, tf.Tensor]:
+        """Return embeddings by feature, and the normalised inputs `[B, N]`."""
         embedded = self.embedding(inputs, training=training)
         if training and self.table_l2:
             squares = [tf.reduce_sum(tf.square(e)) for e in embedded.values()]
             rows = tf.cast(tf.shape(inputs[self.spec.item])[0], tf.float32)
             self.add_loss(self.table_l2 * tf.add_n(squares) / rows)
-        domain = inputs.get("domain")
-        x = self._normalise(self._inputs(inputs, embedded), domain, training)
-        return tf.squeeze(self._top(x, domain, training), axis=1)  # [B]
+        x = self._inputs(inputs, embedded, training)
+        return embedded, self._normalise(x, inputs.get("domain"), training)
 
     def _normalise(self, x: tf.Tensor, domain, training) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`."""
@@ -154,7 +170,7 @@ class CTRModel(keras.Model):
             crossed = layer(x, crossed)  # [B, N]
         return [crossed] if self.cross else []
 
-    def _inputs(self, inputs: dict, embedded: dict) -> tf.Tensor:
+    def _inputs(self, inputs: dict, embedded: dict, training) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
         columns = [embedded[f.name] for f in self.spec.of_kind("id")]
         columns += self._product_columns(embedded)
@@ -167,13 +183,29 @@ class CTRModel(keras.Model):
             tf.reshape(inputs[f.name], [-1, 1])
             for f in self.spec.of_kind("dense")
         ]
+        dropped = self._dropped(inputs) if training else None
         recalled = {}
         for name, layer in self.historical.items():
             table = self.history_tables[self.spec.feature(name).table]
-            recalled[name], flag = layer(inputs[name], inputs["day"], table)
+            recalled[name], flag = layer(
+                inputs[name], inputs["day"], table, dropped
+            )
             columns += [recalled[name], flag]
         columns += self._product_columns(recalled)
         return tf.concat(columns, axis=1)
+
+    def _dropped(self, inputs: dict) -> tf.Tensor | None:
+        """Return the rows that are to do without history, bool `[B]`, or None.
+
+        Which they are depends on the user, the item and the day only: a run
+        that is taken up again drops the same ones.
+        """
+        if not self.historical or not self.history_dropout:
+            return None
+        keys = (inputs[n] for n in (self.spec.user, self.spec.item, "day"))
+        text = tf.strings.join([tf.as_string(key) for key in keys], "/")
+        place = tf.strings.to_hash_bucket_fast(text, _DROPOUT_STEPS)
+        return place < round(self.history_dropout * _DROPOUT_STEPS)
 
     def _product_columns(self, vectors: dict) -> list[tf.Tensor]:
         return [

@@ -11,6 +11,7 @@ import tqdm
 from ecdctr_tf import config as configs
 from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import (
     fit,
     history,
@@ -62,6 +63,8 @@ class DailyTrainer:
         self._stage = configs.ctr_config(config)
         self._level: levels.Level | None = None
         self._level_day = ""
+        # The frozen CPM that plugged models read.
+        self._source: CTRModel | None = None
         self._history: tuple[pathlib.Path | None, dict] = (None, {})
 
     def run(self, parts: list[windows.Window]) -> None:
@@ -143,21 +146,27 @@ class DailyTrainer:
             self._level = self._start(day, path, cpm)
             return self._level
         if self._level is None or self._level_day != last.name:
-            self._level = levels.load(
-                self._data,
-                self._config,
-                self._stage,
-                last,
-                KIND,
-                self._history_of(day),
-            )
+            self._level = self._load(last, day)
         else:
             self._refresh_history(day)
         if known != cpm:
-            # The newer CPM may know more ids than the A-CTR did.
-            self._grow(cpm.name)
-            inheritance.take_change(self._data, self._level, known, cpm, path)
+            self._take_newer(known, cpm, path)
         return self._level
+
+    def _load(self, last: pathlib.Path, day: str) -> levels.Level:
+        """Return the level published last, to score a day."""
+        history_tables = self._history_of(day)
+        return levels.load(
+            self._data, self._config, self._stage, last, KIND, history_tables
+        )
+
+    def _take_newer(
+        self, known: pathlib.Path, cpm: pathlib.Path, path: pathlib.Path
+    ) -> None:
+        """Let the level take over what a newer CPM has learned."""
+        # The newer CPM may know more ids than the A-CTR did.
+        self._grow(cpm.name)
+        inheritance.take_change(self._data, self._level, known, cpm, path)
 
     def _grow(self, day: str) -> None:
         """Let the level know the ids of a day."""
@@ -203,13 +212,7 @@ class DailyTrainer:
                 "schedule.catch_up_days, or set warm_start.batch_norm=keep."
             )
         level = self._fresh(day)
-        if cpm is not None:
-            settings, title = self._config.warm_start, f"{self._name}: from CPM"
-            inheritance.start(self._data, level, cpm, settings, path, title)
-        elif self._config.history.start_tables:
-            history.start_tables(
-                self._data, self._run, self._config, level, day, path
-            )
+        self._start_weights(level, day, path, cpm)
         self._level = level
         if past:
             window = windows.Window(past[0], past[-1])
@@ -227,6 +230,16 @@ class DailyTrainer:
                 self._fit(part)
         return level
 
+    def _start_weights(self, level, day, path, cpm) -> None:
+        """Start the weights of a fresh level from a CPM, or its tables."""
+        if cpm is not None:
+            settings, title = self._config.warm_start, f"{self._name}: from CPM"
+            inheritance.start(self._data, level, cpm, settings, path, title)
+        elif self._config.history.start_tables:
+            history.start_tables(
+                self._data, self._run, self._config, level, day, path
+            )
+
     def _fresh(self, day: str) -> levels.Level:
         """Return a level with fresh weights that knows the ids before a day."""
         until = windows.Window.ending(day, 2).first
@@ -238,6 +251,7 @@ class DailyTrainer:
             KIND,
             table_rows,
             self._history_of(day),
+            source=self._source,
         )
         return levels.Level(model, KIND, table_rows)
 

@@ -16,13 +16,17 @@ def aggregate(
 ) -> pathlib.Path:
     """Publish the historical tables of the newest of some snapshots.
 
+    Where snapshots end on scored days (`schedule.tpm_last` after
+    `schedule.ctr_first`), those that a scored day has to read instead of a
+    newer one, which has seen the day, are published too.
+
     Args:
       run: the work directory.
       config: the run's config.
       days: the snapshots' days, in order.
 
     Returns:
-      The artefact's place. One published before is left as it is.
+      The newest artefact's place. One published before is left as it is.
 
     Raises:
       FileNotFoundError: there is no snapshot.
@@ -32,10 +36,14 @@ def aggregate(
             f"{run.tpm} holds no snapshot. Train one with "
             "`python train_main.py --stage=tpm`."
         )
-    path = run.historical / days[-1]
-    if not path.exists():
-        snapshot_dirs = [run.tpm / day for day in days]
-        historical.aggregate(snapshot_dirs, path, config.history)
+    first = config.schedule.ctr_first or days[-1]
+    before = [i for i, day in enumerate(days) if day < first]
+    start = before[-1] if before else 0
+    for i in range(min(start, len(days) - 1), len(days)):
+        path = run.historical / days[i]
+        if not path.exists():
+            snapshot_dirs = [run.tpm / day for day in days[: i + 1]]
+            historical.aggregate(snapshot_dirs, path, config.history)
     return path
 
 

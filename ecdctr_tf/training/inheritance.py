@@ -1,10 +1,15 @@
-"""What an A-CTR takes from CPMs: its first weights, later their changes."""
+"""What an A-CTR takes from CPMs: its first weights, later their changes.
 
+A plugged model reads a CPM that stays as it is (`frozen`).
+"""
+
+import dataclasses
 import pathlib
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import store
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import levels, workdir
 from ecdctr_tf.transfer import (
     checkpoint,
@@ -70,6 +75,7 @@ def start(
     settings: configs.WarmStartConfig,
     path: pathlib.Path,
     title: str,
+    allow_new: tuple[str, ...] = (),
 ) -> None:
     """Start a fresh level from a CPM; keep and print the report.
 
@@ -80,6 +86,8 @@ def start(
       settings: what to do with batch norm, and the least share to restore.
       path: place of the artefact that the level will be.
       title: of the printed report.
+      allow_new: beginnings of names of weights that no CPM has; they count
+        neither as restored nor as missing.
 
     Raises:
       FileNotFoundError, ValueError: the CPM is missing, damaged, of another
@@ -90,11 +98,14 @@ def start(
         _weights(data, cpm),
         f"{cpm.parent.parent.name}/{cpm.parent.name}/{cpm.name}",
         settings.batch_norm,
+        allow_new,
     )
     restore_table.show(report, title)
-    if report.restored_share < settings.min_restored:
+    of_cpm = (v for v in report.variables if v.status != warm_start.NEW)
+    share = dataclasses.replace(report, variables=tuple(of_cpm)).restored_share
+    if share < settings.min_restored:
         raise ValueError(
-            f"Only {report.restored_share:.0%} of the A-CTR's weights came "
+            f"Only {share:.0%} of the A-CTR's weights came "
             f"from {cpm}; warm_start.min_restored asks for "
             f"{settings.min_restored:.0%}."
         )
@@ -128,6 +139,36 @@ def take_change(
         f"{new.parent.parent.name}/{new.parent.name}/{old.name}..{new.name}",
     )
     level.parents["cpm"] = store.parent(new, path)
+
+
+def frozen(
+    data: DataDirectory, config: configs.Config, cpm: pathlib.Path
+) -> CTRModel:
+    """Return the model of a CPM to read from, without what trains it.
+
+    Args:
+      data: the data directory of both.
+      config: the model's config, without history.
+      cpm: the CPM.
+
+    Raises:
+      FileNotFoundError, ValueError: as `start`.
+    """
+    stage = configs.cpm_config(config)
+    training = dataclasses.replace(stage.training, l2=0.0, table_l2=0.0)
+    manifest = store.read_manifest(cpm, KIND)
+    weights = _weights(data, cpm)
+    model = levels.build(
+        data,
+        config,
+        dataclasses.replace(stage, training=training),
+        KIND,
+        {name: entry["rows"] for name, entry in manifest.ids.items()},
+        capacities=manifest.config["capacities"],
+    )
+    variables = checkpoint.named_variables(model.parts())
+    warm_start.restore(variables, weights, str(cpm))
+    return model
 
 
 def _weights(data: DataDirectory, cpm: pathlib.Path) -> dict:

@@ -10,7 +10,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
-from ecdctr_tf.models import JOINT
+from ecdctr_tf.models import JOINT, PLUGGED
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
@@ -60,15 +60,20 @@ def build(
     table_rows: dict[str, int],
     history: dict[str, HistoricalTable] | None = None,
     capacities: dict[str, int] | None = None,
+    source: CTRModel | None = None,
 ) -> CTRModel:
     """Return a compiled model of a level with fresh weights.
 
     The weights depend on the seed and the sizes only, not on what the process
-    did before.
+    did before. A plugged model needs its frozen `source`.
     """
     keras.utils.set_random_seed(config.seed)
     training = stage.training
-    network = JOINT[stage.joint] if stage.joint else CTRModel
+    network, others = CTRModel, {}
+    if stage.joint:
+        network = JOINT[stage.joint]
+    elif stage.plugged:
+        network, others = PLUGGED[stage.plugged], {"source": source}
     model = network(
         model_spec(data.spec, stage.model, kind),
         stage.model,
@@ -77,9 +82,11 @@ def build(
         history=history if stage.model.history else None,
         history_mode=historical.mode(config.history.aggregation),
         history_slots=config.history.snapshots,
+        history_dropout=config.history.dropout,
         l2=training.l2,
         table_l2=training.table_l2,
         precision=training.precision,
+        **others,
     )
     table_optimizer = TABLE_OPTIMIZERS[training.table_optimizer]
     model.compile(
@@ -90,7 +97,7 @@ def build(
     return model.build_from_spec()
 
 
-def load(data, config, stage, path, kind, history=None) -> Level:
+def load(data, config, stage, path, kind, history=None, source=None) -> Level:
     """Return a published level: weights, optimizer state, parents.
 
     Raises:
@@ -102,7 +109,14 @@ def load(data, config, stage, path, kind, history=None) -> Level:
     )
     rows = {name: entry["rows"] for name, entry in manifest.ids.items()}
     model = build(
-        data, config, stage, kind, rows, history, manifest.config["capacities"]
+        data,
+        config,
+        stage,
+        kind,
+        rows,
+        history,
+        manifest.config["capacities"],
+        source,
     )
     for state, name in ((_weights, WEIGHTS), (fit.optimizer_state, OPTIMIZER)):
         values = checkpoint.read(path / name)
@@ -125,7 +139,13 @@ def grow(
     ):
         return
     larger = build(
-        data, config, stage, level.kind, table_rows, model.history_tables
+        data,
+        config,
+        stage,
+        level.kind,
+        table_rows,
+        model.history_tables,
+        source=model.source,
     )
     copy_state(model, larger)
     level.model = larger

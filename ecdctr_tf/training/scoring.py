@@ -17,8 +17,16 @@ def score(
     data: DataDirectory,
     window: windows.Window,
     domain: str = ADS,
+    as_of: str = "",
 ) -> dict[str, np.ndarray]:
     """Return click probabilities of days, in the order of their files.
+
+    Args:
+      model: the model.
+      data: the data directory.
+      window: the days.
+      domain: "natural" or "ads".
+      as_of: look history up as of this day; empty: as of the row's day.
 
     Returns:
       `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
@@ -30,6 +38,9 @@ def score(
     for inputs, click in batches:
         # Joint models read it.
         inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
+        if as_of:
+            day = windows.day_number(as_of)
+            inputs["day"] = tf.fill(tf.shape(click), day)
         parts.append(
             {
                 "ctr": model.score(inputs).numpy(),

@@ -6,8 +6,9 @@ import pathlib
 from ecdctr_tf import config as configs
 from ecdctr_tf import store
 
-# Config that may change between runs on one work directory: new days arrive.
-_MAY_CHANGE = ("schedule",)
+# Config that may change between runs on one work directory: new days arrive,
+# and what is trained is looked at in another way.
+_MAY_CHANGE = ("schedule", "forgetting")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,8 @@
 python -m ecdctr_tf.input.datasets.prepare --dataset=synthetic --out=data
 python -m ecdctr_tf.input.datasets.prepare --dataset=synthetic \
     --ads_per_day=500 --seed=7 --out=sparse
+python -m ecdctr_tf.input.datasets.prepare --dataset=synthetic \
+    --world=seasonal --out=seasons
 python -m ecdctr_tf.input.datasets.prepare --dataset=globo \
     --manual_dir=raw/globo --out=data
 ```
@@ -42,6 +44,7 @@ BUILDERS = {
 WORLDS = {
     "default": synthetic_world.WorldConfig(),
     "tiny": synthetic_world.TINY,
+    "seasonal": synthetic_world.SEASONAL,
 }
 
 

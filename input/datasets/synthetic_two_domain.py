@@ -52,6 +52,12 @@ class SyntheticTwoDomain(two_domain.TwoDomainBuilder):
             description="12 days of 400 rows; 5 days of 80 ads rows.",
             world=synthetic_world.TINY,
         ),
+        WorldBuilderConfig(
+            name="seasonal",
+            description="240 days of 8,000 rows; 120 days of 1,000 ads rows; "
+            "interests come back every 60 days.",
+            world=synthetic_world.SEASONAL,
+        ),
     ]
     ABOUT = (
         "Impressions and clicks of natural content and ads in a synthetic "

@@ -2,8 +2,9 @@
 
 Users and items are normal vectors. A user clicks natural content by the dot
 product with the item, and ads by the same product after a linear change of the
-user (the domain shift). Users drift over time; activity and popularity have
-heavy tails. The default dial is the one that published figures refer to.
+user (the domain shift). Users drift over time, and may have seasons: interests
+that go and come back. Activity and popularity have heavy tails. The default
+dial is the one that published figures refer to.
 
 A model may see ids, categories, time and past clicks; `true_ctr` is the
 oracle, for evaluation only.
@@ -27,7 +28,7 @@ CATEGORIES = 20
 DRIFT_DAYS = 10
 _DAY_SECONDS = 86_400
 # Names of the independent streams of random numbers.
-_USERS, _ITEMS, _ADS_WORLD, _DRIFT, _COLD, _ROWS = range(6)
+_USERS, _ITEMS, _ADS_WORLD, _DRIFT, _COLD, _ROWS, _SEASONS = range(7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,12 @@ class WorldConfig:
     # Share of the items that first appear on a day of their own, spread evenly
     # over all days, in [0, 1); the others are there from the beginning.
     cold_item_share: float = 0.0
+    # Days of a season; 0 for none. After `seasons` of them the first one comes
+    # back, and with it what each user liked in it.
+    season_days: int = 0
+    seasons: int = 3
+    # Share of a user's variance that belongs to the season, in [0, 1].
+    season_strength: float = 0.5
     # First day, `YYYY-MM-DD`.
     start: str = "2024-01-01"
     # Of everything random. Worlds differ: over 30 seeds the AUC of `true_ctr`
@@ -64,21 +71,22 @@ class WorldConfig:
     def __post_init__(self):
         """Check the ranges."""
         windows.day_number(self.start)
-        for name in ("users", "days", "natural_per_day"):
+        for name in ("users", "days", "natural_per_day", "seasons"):
             if getattr(self, name) < 1:
                 self._refuse(name, "at least 1")
         if self.items < 4:
             self._refuse("items", "at least 4: a quarter of them are ads")
         if not 0 <= self.ads_days <= self.days:
             self._refuse("ads_days", "between 0 and `days`")
-        for name in ("ads_per_day", "domain_shift", "seed"):
+        for name in ("ads_per_day", "domain_shift", "season_days", "seed"):
             if getattr(self, name) < 0:
                 self._refuse(name, "at least 0")
         for name in ("user_exponent", "item_exponent"):
             if getattr(self, name) <= 0:
                 self._refuse(name, "positive")
-        if not 0 <= self.drift <= 1:
-            self._refuse("drift", "between 0 and 1")
+        for name in ("drift", "season_strength"):
+            if not 0 <= getattr(self, name) <= 1:
+                self._refuse(name, "between 0 and 1")
         if not 0 <= self.cold_item_share < 1:
             self._refuse("cold_item_share", "at least 0 and below 1")
 
@@ -104,6 +112,18 @@ TINY = WorldConfig(
     ads_days=5,
     natural_per_day=400,
     ads_per_day=80,
+)
+# Three seasons of 20 days, each back after 40 others; ads have two rounds of
+# them, after two rounds of natural content alone. Few users: in a season each
+# has some 270 natural impressions, enough to see what it likes.
+SEASONAL = WorldConfig(
+    users=600,
+    items=400,
+    days=240,
+    ads_days=120,
+    natural_per_day=8_000,
+    ads_per_day=1_000,
+    season_days=20,
 )
 
 
@@ -150,8 +170,24 @@ class World:
         self.first_day[cold] = rng.integers(0, config.days, len(cold))
 
     def users(self, day: int) -> np.ndarray:
-        """Return the vectors of the users on a day, float64 `[U, K]`."""
-        return self._drifted(day // DRIFT_DAYS)
+        """Return the vectors of the users on a day, float64 `[U, K]`.
+
+        With seasons they are `sqrt(1 - s) drifted + sqrt(s) seasonal`, s the
+        strength: the variance is that of a world without.
+        """
+        drifted = self._drifted(day // DRIFT_DAYS)
+        season = self.season(day)
+        if season is None:
+            return drifted
+        share = self.config.season_strength
+        seasonal = self._seasonal(season)
+        return np.sqrt(1 - share) * drifted + np.sqrt(share) * seasonal
+
+    def season(self, day: int) -> int | None:
+        """Return the season of a day, from 0; None in a world without."""
+        if not self.config.season_days:
+            return None
+        return day // self.config.season_days % self.config.seasons
 
     def logits(
         self, domain: str, day: int, user: np.ndarray, item: np.ndarray
@@ -222,6 +258,10 @@ class World:
 
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, *key])
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019
+    def _seasonal(self, season: int) -> np.ndarray:
+        return self._rng(_SEASONS, season).standard_normal(self._users.shape)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019
     def _drifted(self, epoch: int) -> np.ndarray:

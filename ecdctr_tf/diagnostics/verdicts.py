@@ -1,0 +1,254 @@
+"""What the numbers mean for who decides on transfer, in plain words.
+
+The limits are rules of thumb: none of them is a law, and a model that is
+trained and compared says more than all of them.
+"""
+
+import dataclasses
+
+# From best to worst; the last is of what cannot be measured yet.
+GOOD, WATCH, BAD, NONE = "good", "watch", "bad", "not measured"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One line on one diagnostic."""
+
+    name: str
+    # "good", "watch", "bad" or "not measured".
+    level: str
+    # The number that it rests on.
+    finding: str
+    # What the number means.
+    meaning: str
+
+
+def verdicts(found: dict) -> list[Verdict]:
+    """Return a verdict on each diagnostic.
+
+    Args:
+      found: what `diagnose.write` returns.
+    """
+    last = found["overlap"]["last"]
+    overlap, items = _overlap(last), _items(found["item_ctr"])
+    harm = _alarm(found["alarm"])
+    return [
+        _overall(overlap, items, harm),
+        overlap,
+        _activity(last, "user"),
+        _activity(last, "item"),
+        _domains(found["domain_shift"]),
+        items,
+        _drift(found["snapshot_drift"]),
+        harm,
+    ]
+
+
+def _overall(overlap: Verdict, items: Verdict, harm: Verdict) -> Verdict:
+    """Return what overlap, item clicks and an alarm come to together."""
+    parts = (overlap, items, harm)
+    finding = ", ".join(f"{part.name} {part.level}" for part in parts)
+    levels = [part.level for part in parts]
+    if overlap.level == NONE:
+        return Verdict("transfer", NONE, finding, overlap.meaning)
+    if overlap.level == BAD:
+        meaning = "Transfer can hardly pay: the domains do not share ids."
+        return Verdict("transfer", BAD, finding, meaning)
+    if BAD in levels:
+        meaning = "Transfer may do harm: do not run it without ads only beside."
+        return Verdict("transfer", BAD, finding, meaning)
+    if WATCH in levels or items.level == NONE:
+        meaning = "Transfer may pay in part: train it and ads only, compare."
+        return Verdict("transfer", WATCH, finding, meaning)
+    meaning = (
+        "Transfer can pay: natural logs know these ads, and agree on what is "
+        "clicked. By how much, only --stage=compare can tell."
+    )
+    return Verdict("transfer", GOOD, finding, meaning)
+
+
+def _overlap(last: dict) -> Verdict:
+    name = "overlap"
+    either, both = last["either_share"], last["both_share"]
+    if either is None:
+        return Verdict(name, NONE, "no ad rows", "There are no ads to look at.")
+    finding = (
+        f"of the ad rows of {last['first']} to {last['last']}, natural logs "
+        f"know the user in {_percent(last['user']['rows_share'])}, the item in "
+        f"{_percent(last['item']['rows_share'])}, both in {_percent(both)}"
+    )
+    if either >= 0.7:
+        meaning = "Most ad rows can use what natural logs teach about their ids"
+        meaning += "." if both >= 0.5 else ", though mostly of one side only."
+        return Verdict(name, GOOD if both >= 0.5 else WATCH, finding, meaning)
+    if either >= 0.3:
+        meaning = (
+            "Part of the ad rows can gain from embeddings of natural logs; the "
+            "others gain from shared features at most."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    meaning = (
+        "Embeddings of ids hardly transfer: few ad rows have an id that "
+        "natural logs know. Check that both domains number their ids alike."
+    )
+    return Verdict(name, BAD, finding, meaning)
+
+
+def _activity(last: dict, role: str) -> Verdict:
+    name = f"{role} activity"
+    buckets = last[role]["buckets"]
+    if not last["rows"]:
+        return Verdict(name, NONE, "no ad rows", "There are no ads to look at.")
+    well = sum(buckets[b]["share"] for b in ("16-63", "64+"))
+    none = buckets["0"]["share"]
+    finding = (
+        f"the {role} of {_percent(well)} of ad rows had 16 natural rows or "
+        f"more before, that of {_percent(none)} had none"
+    )
+    if well >= 0.5:
+        meaning = f"There is enough behind most {role}s to learn embeddings of."
+        return Verdict(name, GOOD, finding, meaning)
+    if none < 0.5:
+        meaning = (
+            f"Many {role}s are known little: longer natural logs would help "
+            "more than a larger model."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    meaning = f"Natural logs say nothing about the {role} of most ad rows."
+    return Verdict(name, BAD, finding, meaning)
+
+
+def _domains(shift: dict | None) -> Verdict:
+    """Return the verdict on the domains; it is never "bad".
+
+    In the synthetic world, where ads show a quarter of the items, domains are
+    told apart with AUC 0.9 and transfer pays all the same.
+    """
+    name = "domain shift"
+    if shift is None:
+        meaning = "It takes two days or more with rows of both domains."
+        return Verdict(name, NONE, "too few days", meaning)
+    auc = shift["auc"]
+    top, alone = next(iter(shift["features"].items()))
+    finding = f"natural rows are told from ads with AUC {auc:.3f}"
+    if auc < 0.6:
+        meaning = (
+            "Both domains look alike: weights of natural logs fit ads as they "
+            "are, and ads might be trained with them in one model."
+        )
+        return Verdict(name, GOOD, finding, meaning)
+    finding += f"; best by {top} alone ({alone:.3f})"
+    if auc < 0.9:
+        meaning = (
+            "The domains differ: warm-started weights need training on ads, "
+            "which is what the A-CTR does."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    meaning = (
+        "The domains are almost separable. That forbids no transfer: it rests "
+        "on embeddings of shared ids then, less on weights. Keep ads only as a "
+        "check."
+    )
+    return Verdict(name, WATCH, finding, meaning)
+
+
+def _items(items: dict | None) -> Verdict:
+    name = "item clicks"
+    if items is None:
+        meaning = "Too few items have rows enough in both domains."
+        return Verdict(name, NONE, "too few shared items", meaning)
+    relative = items["relative"]
+    found = items["spearman"]
+    shown = "none" if found is None else f"{found:.2f}"
+    finding = (
+        f"click rates of {items['items']:,} shared items have rank correlation "
+        f"{shown}; noise allows {items['ceiling']:.2f} at most"
+    )
+    if relative is None or items["ceiling"] < 0.2:
+        meaning = "Too few clicks an item: the noise hides any agreement."
+        return Verdict(name, NONE, finding, meaning)
+    if relative >= 0.5:
+        meaning = "What is clicked in natural content is clicked in ads too."
+        return Verdict(name, GOOD, finding, meaning)
+    if relative >= 0.2:
+        meaning = (
+            "Popularity carries over in part; transfer has to come from who "
+            "likes what as well."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    meaning = (
+        "Popularity of natural content says nothing, or the opposite, about "
+        "ads. Negative transfer is possible: compare with ads only."
+    )
+    return Verdict(name, BAD, finding, meaning)
+
+
+def _drift(drift: dict) -> Verdict:
+    name = "snapshot drift"
+    pairs = {table: moves[-1] for table, moves in drift.items()}
+    if not pairs:
+        meaning = "The work directory has fewer than two TPM snapshots."
+        return Verdict(name, NONE, "no snapshots", meaning)
+    table, worst = max(pairs.items(), key=lambda item: item[1]["after"])
+    finding = (
+        f"from {worst['old']} to {worst['new']} {table} embeddings moved by "
+        f"{worst['before']:.2f} of their length, {worst['after']:.2f} when "
+        "turned into place"
+    )
+    if worst["before"] >= 0.3 and worst["after"] <= worst["before"] / 2:
+        meaning = (
+            "Snapshots are turned against each other. Averages of them mix "
+            "coordinates: history.aggregation=last is safe, mean and decay are "
+            "not."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    if worst["after"] < 0.5:
+        meaning = "Embeddings are steady from window to window."
+        return Verdict(name, GOOD, finding, meaning)
+    if worst["after"] < 1:
+        meaning = (
+            "Embeddings change a good deal in a window: keep the TPM fresh, "
+            "and compare history.aggregation=last with averages."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    meaning = (
+        "Snapshots have next to nothing in common: windows may be too short, "
+        "or ids too rare, to learn embeddings of."
+    )
+    return Verdict(name, BAD, finding, meaning)
+
+
+def _alarm(found: dict | None) -> Verdict:
+    name = "negative transfer"
+    if found is None:
+        meaning = (
+            "The work directory has no day that both E-CDCTR and ads only "
+            "scored."
+        )
+        return Verdict(name, NONE, "no scored days", meaning)
+    lost = found["days"]["log_loss"]
+    finding = (
+        f"E-CDCTR loses to ads only in log loss on {lost['lost']} of "
+        f"{lost['compared']} days, in AUC on {found['days']['auc']['lost']}; "
+        f"{_plural(len(found['runs']), 'run')} of lost days, "
+        f"{_plural(len(found['slices']), 'lost slice')}"
+    )
+    if found["level"] == "good":
+        meaning = "No run of days and no slice of rows is worse off."
+        return Verdict(name, GOOD, finding, meaning)
+    if found["level"] == "watch":
+        meaning = "Losses are no larger than chance makes them. Look again."
+        return Verdict(name, WATCH, finding, meaning)
+    meaning = (
+        "Transfer does harm somewhere: see the runs and slices, and what a "
+        "fresh CPM or other learning rates change."
+    )
+    return Verdict(name, BAD, finding, meaning)
+
+
+def _percent(share: float | None) -> str:
+    return "nothing" if share is None else f"{share:.0%}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

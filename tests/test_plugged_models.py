@@ -1,0 +1,295 @@
+"""Models that read a frozen one: what they take from it, what stays."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import config as configs
+from ecdctr_tf.models import PLUGGED, ctnet
+from ecdctr_tf.models.ctr_model import CTRModel, log_loss
+from ecdctr_tf.transfer import checkpoint
+from tests.test_ctr_model import CONFIG, ROWS, SPEC, compiled, rows
+
+TWO_LAYERS = dataclasses.replace(CONFIG, hidden_units=(8, 6))
+EPSILON = 1e-3  # Of Keras's batch norm.
+
+
+def drawn(model, seed):
+    """Draw the weights that are trained, large enough to be seen."""
+    random = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        variable.assign(random.normal(0, 0.5, variable.shape))
+    return model
+
+
+def made_source(config=TWO_LAYERS, seed=7):
+    """Return a model that has seen rows: its statistics have moved."""
+    model = drawn(CTRModel(SPEC, config, ROWS).build_from_spec(), seed)
+    for _ in range(20):
+        model(rows(64, seed), training=True)
+    return model
+
+
+def fresh(name, config=TWO_LAYERS, source=None, **kwargs):
+    source = source or made_source(config)
+    model = PLUGGED[name](SPEC, config, ROWS, source=source, **kwargs)
+    return model.build_from_spec()
+
+
+def made(name, *args, **kwargs):
+    return drawn(fresh(name, *args, **kwargs), 4)
+
+
+def named(model):
+    return checkpoint.named_variables(model.parts())
+
+
+def values(model):
+    return {name: v.numpy() for name, v in named(model).items()}
+
+
+def like(model, weights):
+    """Give a model weights by name; return the names it has besides."""
+    variables = named(model)
+    for name, value in weights.items():
+        variables[name].assign(value)
+    return set(variables) - set(weights)
+
+
+def clicks(count=64):
+    return tf.cast(tf.range(count) % 3 == 0, tf.float32)
+
+
+class PluggedModelsTest(tf.test.TestCase):
+    def test_there_is_one_for_each_name(self):
+        self.assertCountEqual(PLUGGED, configs.PLUGGED_MODELS)
+
+    def test_call_gives_a_logit_a_row(self):
+        for name in PLUGGED:
+            for changes in ({}, {"cross_layers": 0}, {"hidden_units": (3,)}):
+                config = dataclasses.replace(TWO_LAYERS, **changes)
+                model, inputs = made(name, config), rows()
+                logits = model(inputs)
+                self.assertEqual(logits.shape, [6], name)
+                self.assertEqual(logits.dtype, tf.float32)
+                one = model({n: v[3:4] for n, v in inputs.items()})
+                self.assertAllClose(one[0], logits[3], 1e-4, 1e-4)
+
+    def test_networks_without_hidden_layers(self):
+        config = dataclasses.replace(CONFIG, hidden_units=())
+        self.assertEqual(made("ctnet", config)(rows()).shape, [6])
+        with pytest.raises(ValueError, match=r"hidden_units.* Received: \(\)"):
+            made("keep", config)
+
+    def test_training_leaves_the_source_as_it_is(self):
+        """Statistics too, bit for bit; everything else is trained."""
+        for name in PLUGGED:
+            model = compiled(made(name))
+            source = values(model.source)
+            before = {v.ref(): v.numpy() for v in model.trainable_variables}
+            data = tf.data.Dataset.from_tensors((rows(64), clicks()))
+            model.fit(data.repeat(3), verbose=0)
+            for path, value in values(model.source).items():
+                self.assertAllEqual(value, source[path], path)
+            own = {n: v for n, v in named(model).items() if "moving_" not in n}
+            self.assertEqual(set(before), {v.ref() for v in own.values()})
+            for path, variable in own.items():
+                self.assertNotAllEqual(variable, before[variable.ref()], path)
+
+    def test_gradients_reach_no_weight_of_the_source(self):
+        for name in PLUGGED:
+            model = made(name)
+            variables = list(named(model.source).values())
+            with tf.GradientTape() as tape:
+                tape.watch([v for v in variables])
+                loss = log_loss(clicks(), model(rows(64), training=True))
+            found = tape.gradient(loss, variables)
+            self.assertEqual(found, [None] * len(variables))
+
+    def test_every_weight_of_the_source_is_read_but_its_heads(self):
+        inputs = rows(32)
+        for name in PLUGGED:
+            model = made(name)
+            logits = model(inputs).numpy()
+            for path, variable in named(model.source).items():
+                old = variable.numpy()
+                variable.assign(old * 1.5 + 0.1)
+                changed = np.abs(model(inputs).numpy() - logits).max() > 1e-5
+                self.assertEqual(changed, not path.startswith("head"), path)
+                variable.assign(old)
+
+    def test_the_source_works_as_in_scoring(self):
+        """What its head reads gives its logits; a row needs no other."""
+        for name in PLUGGED:
+            model, inputs = made(name), rows(16)
+            known = model._knowledge(inputs)
+            logits = model.source.head(known.top)[:, 0]
+            expected = model.source(inputs, training=False)
+            self.assertAllClose(logits, expected, 1e-5, 1e-5)
+            table = model.source.embedding.tables["item"].embeddings.numpy()
+            self.assertAllEqual(known.ids[1], table[inputs["item_id"]])
+            one = model._knowledge({n: v[3:4] for n, v in inputs.items()})
+            self.assertAllClose(one.top[0], known.top[3], 1e-5, 1e-5)
+
+    def test_ids_that_the_source_does_not_know_are_unknown_to_it(self):
+        """The model itself may know them."""
+        for name in PLUGGED:
+            smaller = CTRModel(SPEC, TWO_LAYERS, {**ROWS, "user": 3})
+            source = drawn(smaller.build_from_spec(), 7)
+            model, inputs = made(name, source=source), rows()
+            late, none = (
+                {**inputs, "user_id": tf.fill([6], user)} for user in (5, 0)
+            )
+            known = [model._knowledge(of).top for of in (late, none)]
+            self.assertAllEqual(*known)
+            self.assertNotAllClose(model(late), model(none))
+
+    def test_a_checkpoint_of_its_parts_is_all_but_the_source(self):
+        """Another model, beside the same source, has the same scores."""
+        for name in PLUGGED:
+            source = made_source()
+            model = made(name, source=source)
+            model(rows(64), training=True)
+            other = fresh(name, source=source)
+            prefix = f"{self.get_temp_dir()}/{name}"
+            checkpoint.write(prefix, named(model))
+            self.assertEmpty(like(other, checkpoint.read(prefix)))
+            inputs = rows()
+            self.assertAllEqual(other.score(inputs), model.score(inputs))
+            kept = {v.ref() for v in named(model).values()}
+            of_source = {v.ref() for v in model.source.weights}
+            self.assertEmpty(kept & of_source)
+            left = [v for v in model.weights if v.ref() not in kept | of_source]
+            names = {v.name.split("/")[-1].split(":")[0] for v in left}
+            self.assertEqual(names, {"vocab_size", "total", "count"})
+
+    def test_the_network_beside_the_plugs_is_the_usual_one(self):
+        usual = CTRModel(SPEC, TWO_LAYERS, ROWS).build_from_spec()
+        expected = {n: v.shape for n, v in named(usual).items()}
+        for name in PLUGGED:
+            model = fresh(name)
+            plugs = tuple(f"{n}/" for n in model.plugs())
+            found = {
+                n: v.shape
+                for n, v in named(model).items()
+                if not n.startswith(plugs)
+            }
+            self.assertEqual(found, expected, name)
+
+    def test_bfloat16_is_near_float32(self):
+        for name in PLUGGED:
+            source = made_source()
+            models = [
+                made(name, source=source, precision=p)
+                for p in configs.PRECISIONS
+            ]
+            logits = [model(rows(64), training=True) for model in models]
+            self.assertNotAllClose(*logits, 1e-5, 1e-5)
+            self.assertAllClose(*logits, 0.1, 0.4)
+            self.assertEqual(logits[1].dtype, tf.float32)
+
+    def test_fit_learns_through_the_plugs_alone(self):
+        """From a source that knows the clicks, and not from another."""
+        inputs, source = rows(512), made_source()
+        known = source(inputs).numpy()
+        click = tf.cast(known > np.median(known), tf.float32)
+        data = tf.data.Dataset.from_tensor_slices((inputs, click)).batch(64)
+        for name in PLUGGED:
+            model = fresh(name, source=source)
+            plugs = model.plugs().values()
+            reached = {v.ref() for p in plugs for v in p.trainable_variables}
+            for layer in (*model.parts().values(), *model.mlp.norms):
+                if layer not in plugs and layer is not model.head:
+                    layer.trainable = False
+            reached |= {v.ref() for v in model.head.trainable_variables}
+            trained = {v.ref() for v in model.trainable_variables}
+            self.assertEqual(trained, reached)
+            losses = compiled(model).fit(data, epochs=15, verbose=0)
+            self.assertLess(losses.history["loss"][-1], 0.35, name)
+
+
+class KEEPTest(tf.test.TestCase):
+    def test_the_projection_joins_the_first_layer(self):
+        """`ReLU(BN(W x + P BN(k)))`, in NumPy."""
+        config = dataclasses.replace(CONFIG, cross_layers=0)
+        model, inputs = made("keep", config), rows(16)
+        model(rows(64), training=True)
+        w, known = values(model), model._knowledge(inputs)
+        k = np.concatenate([known.top, *known.ids], axis=1)
+
+        def normalised(x, name):
+            of = {n: w[f"{name}/{n}"] for n in ("gamma", "beta")}
+            deviation = np.sqrt(w[f"{name}/moving_variance"] + EPSILON)
+            x = (x - w[f"{name}/moving_mean"]) / deviation
+            return x * of["gamma"] + of["beta"]
+
+        h = model._read(inputs, False)[1] @ w["mlp/dense/0/kernel"]
+        h += normalised(k, "plug_norm") @ w["plug/kernel"]
+        h = np.maximum(normalised(h, "mlp/norms/0"), 0)
+        expected = h @ w["head/kernel"] + w["head/bias"]
+        self.assertAllClose(model(inputs), expected[:, 0], 1e-4, 1e-4)
+
+
+class CTNetTest(tf.test.TestCase):
+    def test_with_the_sources_weights_it_starts_as_the_source(self):
+        source = made_source()
+        model, inputs = fresh("ctnet", source=source), rows(16)
+        new = like(model, values(source))
+        self.assertEqual(
+            {n.split("/")[0] for n in new},
+            {"adapter_0", "adapter_1", "adapter_head"},
+        )
+        self.assertAllEqual(model(inputs), source(inputs))
+
+    def test_adapters_can_leave_their_start(self):
+        """The linear part has a gradient at once, the gate a step later."""
+        model = compiled(fresh("ctnet"))
+        adapters = list(model.plugs().values())
+        linears = [a.linear.kernel for a in adapters]
+        gates = [a.gate.kernel for a in adapters]
+        for moved in (False, True):
+            with tf.GradientTape() as tape:
+                loss = log_loss(clicks(), model(rows(64), training=True))
+            found = tape.gradient(loss, (linears, gates))
+            for i, expected in enumerate((True, moved)):
+                for gradient in found[i]:
+                    self.assertEqual(np.abs(gradient).max() > 0, expected)
+            for linear, gradient in zip(linears, found[0], strict=True):
+                linear.assign_sub(gradient)
+
+    def test_a_layer_gets_the_state_below_it(self):
+        """`z <- layer(z) + adapter(z_s)`; the logit what the head reads."""
+        model, inputs = made("ctnet"), rows(16)
+        known = model._knowledge(inputs)
+        z = x = model._read(inputs, False)[1]
+        for i, adapter in enumerate(model.adapters):
+            layer = tf.nn.relu(model.mlp.norms[i](model.mlp.dense[i](z)))
+            z = layer + adapter(known.layers[i])
+        logits = model.head(tf.concat([z, model.cross[0](x, x)], axis=1))
+        logits += model.head_adapter(known.top)
+        self.assertAllClose(model(inputs), logits[:, 0], 1e-5, 1e-5)
+
+    def test_adapter_by_hand(self):
+        layer = ctnet.Adapter(2)
+        z = np.array([[1.0, 2], [0, -1]], "f")
+        self.assertAllEqual(layer(z), np.zeros([2, 2]))
+        kernel, bias = np.array([[1, 2], [3, 4]]), np.array([0.5, 0])
+        layer.linear.set_weights([kernel, bias])
+        # sigmoid(0) and sigmoid(log 3) are 1/2 and 3/4.
+        layer.gate.set_weights([np.zeros([2, 2]), np.array([0, np.log(3)])])
+        self.assertAllClose(layer(z), [[3.75, 7.5], [-1.25, -3]])
+
+    def test_l2_is_of_the_adapters_of_layers_too(self):
+        model = made("ctnet", l2=0.5)
+        kernels = [
+            v
+            for n, v in values(model).items()
+            if n.startswith(("mlp/dense/", "adapter_0/", "adapter_1/", "cross"))
+            and n.endswith("kernel")
+        ]
+        # Two of the MLP, four of adapters, one of the cross network.
+        self.assertLen(kernels, 7)
+        expected = 0.5 * sum(np.square(k).sum() for k in kernels)
+        self.assertAllClose(sum(model.losses), expected, 1e-4)
