@@ -31,8 +31,8 @@ class Trial:
 # In the order in which they are tried; the first changes nothing.
 TRIALS = (
     Trial(),
-    Trial(0.5, 0.5),
     Trial(2.0, 2.0),
+    Trial(0.5, 0.5),
     Trial(table_l2=1e-4),
     Trial(1.0, 3.0),
     Trial(1.0, 0.3),

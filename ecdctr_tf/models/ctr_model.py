@@ -21,7 +21,6 @@ from ecdctr_tf.layers.historical_embedding import (
 from ecdctr_tf.layers.mlp import MLP
 from ecdctr_tf.layers.target_attention import TargetAttention
 
-
 # Shares of history dropout are multiples of one over this.
 _DROPOUT_STEPS = 1000
 
