@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import presets, store, windows
+from ecdctr_tf import metrics, presets, store, windows
 from ecdctr_tf.comparison import (
     matrix,
+    page,
     rescoring,
     results,
     search,
@@ -165,6 +166,7 @@ def test_results_have_what_they_say(data, compared):
     assert both > ads
     assert set(found["forgetting"]) == {"e_cdctr", "ads_only"}
     assert set(found["forgetting_differences"]) == {"e_cdctr - ads_only"}
+    assert found["alarm"]["days"]["auc"]["compared"] == 2
     rows = list(csv.reader((root / "out/results.csv").open()))
     assert rows[0] == ["of", "metric", "mean", "std", "low", "high"]
     page = (root / "out/index.html").read_text()
@@ -172,6 +174,27 @@ def test_results_have_what_they_say(data, compared):
     assert page.count("<svg") >= 2
     markdown = (root / "out/results.md").read_text()
     assert "| E-CDCTR, history down |" in markdown
+
+
+def test_a_model_that_loses_to_ads_only_is_an_alarm(compared):
+    """Of scores turned around, every day and all slices are lost."""
+    _, runs, found = compared
+    scored = []
+    for day in found["days"]:
+        with np.load(
+            runs[0].workdirs[0].ctr("e_cdctr") / day / "scores.npz"
+        ) as f:
+            click, user = f["click"], f["user"]
+        good = 0.1 + 0.8 * click
+        ctr = {"ads_only": [good, good], "e_cdctr": [1 - good, 1 - good]}
+        scored.append(metrics.ScoredRows(click, user, ctr))
+    lost = results._alarm(found["days"], scored, {})
+    assert lost["days"]["auc"] == {"compared": 2, "lost": 2}
+    assert lost["days"]["log_loss"] == {"compared": 2, "lost": 2}
+    table = page._alarm({"alarm": lost})
+    assert table[2][0][:2] == ["2 of 2 days", "AUC"]
+    only = [metrics.ScoredRows(click, user, {"e_cdctr": [good]})]
+    assert results._alarm(found["days"][:1], only, {}) is None
 
 
 def test_days_scored_again_are_as_they_were_but_for_history(data, compared):

@@ -89,7 +89,8 @@ def _scope(results: dict) -> str:
 def _tables(results: dict) -> list[tuple]:
     """Return title, header and rows of each table."""
     tables = [_models(results), _differences(results), _costs(results)]
-    tables += [_slices(results), *_forgetting(results), _tuning(results)]
+    tables += [_slices(results), _alarm(results)]
+    tables += [*_forgetting(results), _tuning(results)]
     return [table for table in tables if table[2]]
 
 
@@ -147,6 +148,21 @@ def _slices(results: dict) -> tuple:
     ]
     header = ["slice", "rows", *map(label, _shown(results))]
     return "AUC by slice", header, rows
+
+
+def _alarm(results: dict) -> tuple:
+    """Return where E-CDCTR loses to ads only: days, runs of days, slices."""
+    found = results["alarm"] or {"days": {}, "runs": [], "slices": []}
+    rows = [
+        [f"{of['lost']} of {of['compared']} days", text.METRICS[metric], "", ""]
+        for metric, of in found["days"].items()
+    ]
+    for of in (*found["runs"], *found["slices"]):
+        where = of.get("slice") or f"{of['first']} to {of['last']}"
+        lost = f"{of['lost_by']:.4f}"
+        rows.append([where, text.METRICS[of["metric"]], lost, of["level"]])
+    header = ["where E-CDCTR loses to ads only", "metric", "by", "level"]
+    return "Negative transfer", header, rows
 
 
 def _shown(results: dict) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.comparison import costs, forgetting, page, rescoring
 from ecdctr_tf.comparison.matrix import Runs
+from ecdctr_tf.diagnostics import alarm
 from ecdctr_tf.evaluation import coverage, slices
 from ecdctr_tf.evaluation import runs as runs_lib
 from ecdctr_tf.evaluation import summary as summary_lib
@@ -45,8 +46,9 @@ def write(
     Returns:
       What `results.json` holds: `models` (name -> metric -> mean, std, low,
       high), `differences` ("a - b" -> metric -> the same and `significant`),
-      `slices`, `costs`, `forgetting` and `forgetting_differences` (see
-      `forgetting.measured`), `tuning`, `labels`, `days`, `seeds`, `notes`.
+      `slices`, `alarm` (see `diagnostics.alarm`), `costs`, `forgetting` and
+      `forgetting_differences` (see `forgetting.measured`), `tuning`, `labels`,
+      `days`, `seeds`, `notes`.
 
     Raises:
       ValueError: runs scored different rows of a day, or none.
@@ -65,10 +67,12 @@ def write(
         pooled=config.schedule.report_pooled,
         replicates=replicates,
     )
+    by_slice = _slices(data, runs, spans, scored)
     results = {
         **dataclasses.asdict(found),
         "labels": {name: page.label(name) for name in names},
-        "slices": _slices(data, runs, spans, scored),
+        "slices": by_slice,
+        "alarm": _alarm(days, scored, by_slice),
         "costs": {
             r.variant.name: costs.costs(r.workdirs[0], r.config, r.variant.base)
             for r in runs
@@ -180,6 +184,27 @@ def _slices(data, runs, spans, scored) -> dict:
         slices.read_ads(data, days[-1].day),
         unknown=slices.unknown_rows(data.spec),
     )
+
+
+def _alarm(days, scored, by_slice) -> dict | None:
+    """Return where E-CDCTR loses to ads only; None without both models."""
+    models = (MAIN, BASELINE)
+    if not all(model in scored[0].ctr for model in models):
+        return None
+    by_day = {}
+    for day, rows in zip(days, scored, strict=True):
+        by_day[day] = {}
+        for model in models:
+            seeds = [
+                metrics.evaluate(rows.click, ctr, rows.user)
+                for ctr in rows.ctr[model]
+            ]
+            values = {m: [of[m] for of in seeds] for m in alarm.METRICS}
+            by_day[day][model] = {
+                metric: None if None in of else float(np.mean(of))
+                for metric, of in values.items()
+            }
+    return alarm.alarm(by_day, by_slice, *models)
 
 
 def _without_history(data, runs, spans) -> list[list[dict]]:
