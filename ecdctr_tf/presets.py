@@ -16,13 +16,11 @@ def synthetic() -> configs.Config:
     30 days of ads of which the report averages the last 15. Batch sizes,
     learning rates and penalties were chosen on the first 15, for all models.
     """
-    pretraining = configs.TrainingConfig(
-        batch_size=1024,
-        table_optimizer="row_wise_adagrad",
-        table_learning_rate=0.05,
-        table_l2=1e-3,
-    )
+    default = configs.Config()
+    pretraining = configs.TrainingConfig(batch_size=1024, table_l2=1e-3)
     return configs.Config(
+        model=dataclasses.replace(default.model, embedding_dim=32),
+        tpm_model=dataclasses.replace(default.tpm_model, embedding_dim=32),
         tpm=pretraining,
         cpm=dataclasses.replace(pretraining, l2=1e-4),
         ctr=configs.TrainingConfig(
@@ -46,8 +44,9 @@ def seasonal() -> configs.Config:
     every five. Windows have few rows: batches of 512 give them steps enough to
     follow a season. Nothing was tuned.
     """
-    return dataclasses.replace(
-        synthetic(),
+    return configs.Config(
+        ctr=synthetic().ctr,
+        ads_only=synthetic().ads_only,
         tpm=configs.TrainingConfig(batch_size=512),
         cpm=configs.TrainingConfig(batch_size=512),
         history=configs.HistoryConfig(
