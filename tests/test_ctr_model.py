@@ -94,6 +94,43 @@ class CTRModelTest(tf.test.TestCase):
         expected = 1 / (1 + np.exp(-model(inputs).numpy()))
         self.assertAllClose(model.score(inputs), expected, 1e-5)
 
+    def test_dropped_rows_read_no_history_in_training_only(self):
+        inputs = rows(2000)
+        model = made(history=history(), history_dropout=0.3)
+        dropped = model._dropped(inputs).numpy()
+        self.assertBetween(dropped.mean(), 0.1, 0.5)  # of at most 35 pairs
+        self.assertAllEqual(model._dropped(inputs), dropped)
+        width = model._inputs(inputs, model.embedding(inputs), True).shape[1]
+        kept = made(history=history())
+        without = made(history=history())
+        for table in without.history_tables.values():
+            table.clear()
+        read, every, none = (
+            m._inputs(inputs, m.embedding(inputs), training).numpy()
+            for m, training in ((model, True), (kept, True), (without, True))
+        )
+        self.assertEqual(every.shape[1], width)
+        self.assertAllEqual(read[dropped], none[dropped])
+        self.assertAllEqual(read[~dropped], every[~dropped])
+        self.assertNotAllClose(every[dropped], none[dropped])
+        scored = model._inputs(inputs, model.embedding(inputs), False)
+        self.assertAllEqual(scored, every)
+        self.assertIsNone(kept._dropped(inputs))
+
+    def test_which_rows_are_dropped_depends_on_user_item_and_day(self):
+        model = made(history=history(), history_dropout=0.5)
+        inputs = {
+            "user_id": tf.range(400) % 5 + 1,
+            "item_id": tf.range(400) % 7 + 1,
+            "day": tf.range(400) // 35 + 20,
+        }
+        dropped = model._dropped(inputs).numpy()
+        self.assertBetween(dropped.mean(), 0.4, 0.6)
+        backwards = {name: v[::-1] for name, v in inputs.items()}
+        self.assertAllEqual(model._dropped(backwards), dropped[::-1])
+        later = {**inputs, "day": inputs["day"] + 50}
+        self.assertNotAllEqual(model._dropped(later), dropped)
+
     def test_every_input_changes_the_logit(self):
         model, inputs = made(history=history()), rows()
         logits = model(inputs).numpy()
