@@ -19,7 +19,7 @@ def test_override_types_values_by_their_field():
             "model.attention=false",
             "model.batch_norm_momentum=0.25",
             "tpm.dense_learning_rate=1e-2",
-            "history.aggregation=mean",
+            "history.aggregation=last",
             "schedule.tpm_first=2024-01-01",
         ],
     )
@@ -30,7 +30,7 @@ def test_override_types_values_by_their_field():
     assert config.model.attention is False
     assert config.model.batch_norm_momentum == 0.25
     assert config.tpm.dense_learning_rate == 0.01
-    assert config.history.aggregation == "mean"
+    assert config.history.aggregation == "last"
     assert config.schedule.tpm_first == "2024-01-01"
 
 
@@ -117,6 +117,7 @@ def test_override_of_wrong_type_raises(assignment, message):
         ),
         ("history.snapshots=0", "`snapshots` should be at least 1"),
         ("history.decay=0", r"`decay` should be in \(0, 1\]"),
+        ("history.dropout=1", r"`dropout` should be in \[0, 1\)"),
         ("warm_start.batch_norm=half", "`batch_norm` should be one of keep"),
         ("warm_start.min_restored=2", r"`min_restored` should be in \[0, 1\]"),
         ("schedule.cpm_days=0", "`cpm_days` should be at least 1"),
