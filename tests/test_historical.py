@@ -115,7 +115,7 @@ def test_versions_are_seen_from_the_day_after_their_window(tmp_path):
 
 
 def test_last_takes_the_newest_of_k_snapshots(tmp_path):
-    target = aggregated(tmp_path, count=2, months=3)
+    target = aggregated(tmp_path, count=2, months=3, aggregation="last")
     # 70: in the third; 80: in the second; 90: in the third.
     values, _ = looked_up(target, [2, 3, 1], ["2024-03-29"] * 3)
     assert values.ravel().tolist() == [16, 4, 8]

@@ -36,10 +36,9 @@ def aggregate(
             f"{run.tpm} holds no snapshot. Train one with "
             "`python train_main.py --stage=tpm`."
         )
-    first = config.schedule.ctr_first or days[-1]
-    before = [i for i, day in enumerate(days) if day < first]
-    start = before[-1] if before else 0
-    for i in range(min(start, len(days) - 1), len(days)):
+    first = config.schedule.ctr_first
+    before = [i for i, day in enumerate(days) if not first or day < first]
+    for i in range(before[-1] if before else 0, len(days)):
         path = run.historical / days[i]
         if not path.exists():
             snapshot_dirs = [run.tpm / day for day in days[: i + 1]]
