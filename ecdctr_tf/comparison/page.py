@@ -249,11 +249,5 @@ def _markdown(results: dict, tables: list[tuple]) -> str:
     lines = [f"{_scope(results)}.".capitalize()]
     lines += [f"\n> {note}" for note in results["notes"]]
     for title, header, rows in tables:
-        align = "|---|" + "---:|" * (len(header) - 1)
-        lines += ["", f"## {title}", "", _line(header), align]
-        lines += map(_line, rows)
+        lines += ["", f"## {title}", "", *text.markdown_table(header, rows)]
     return "\n".join(lines) + "\n"
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

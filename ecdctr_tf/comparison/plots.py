@@ -2,7 +2,6 @@
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import figure as mpl_figure
 
 from ecdctr_tf.evaluation import plots as plots_lib
 
@@ -36,10 +35,7 @@ def _intervals(results: dict, metric: str, name: str):
     ]
     models.sort(key=lambda item: item[1]["mean"])
     with mpl.rc_context(plots_lib.STYLE):
-        size = (4.8, 1.0 + 0.28 * len(models))
-        figure = mpl_figure.Figure(figsize=size, layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(name)
+        figure, axes = plots_lib.new_axes(name, 1.0 + 0.28 * len(models))
         for y, (model, of) in enumerate(models):
             main = model.startswith("e_cdctr")
             colour = _MAIN if main else _OTHER
@@ -59,9 +55,9 @@ def _matrix(label: str, of: dict):
     matrix = np.array(of["matrix"])
     days = [day.split("..")[-1][5:] for day in of["days"]]
     with mpl.rc_context({**plots_lib.STYLE, "axes.grid": False}):
-        figure = mpl_figure.Figure(figsize=(4.8, 4.0), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(f"{label}: AUC on a day (across) after a day (down)")
+        figure, axes = plots_lib.new_axes(
+            f"{label}: AUC on a day (across) after a day (down)", 4.0
+        )
         axes.imshow(matrix, cmap="cividis")
         middle = np.nanmean(matrix)
         for (i, j), value in np.ndenumerate(matrix):

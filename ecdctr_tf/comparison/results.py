@@ -193,17 +193,14 @@ def _alarm(days, scored, by_slice) -> dict | None:
         return None
     by_day = {}
     for day, rows in zip(days, scored, strict=True):
-        by_day[day] = {}
-        for model in models:
-            seeds = [
-                metrics.evaluate(rows.click, ctr, rows.user)
-                for ctr in rows.ctr[model]
-            ]
-            values = {m: [of[m] for of in seeds] for m in alarm.METRICS}
-            by_day[day][model] = {
-                metric: None if None in of else float(np.mean(of))
-                for metric, of in values.items()
+        seeds = [
+            {
+                model: metrics.evaluate(rows.click, ctr, rows.user)
+                for model, ctr in zip(models, pair, strict=True)
             }
+            for pair in zip(*(rows.ctr[model] for model in models), strict=True)
+        ]
+        by_day[day] = alarm.means(seeds)
     return alarm.alarm(by_day, by_slice, *models)
 
 

@@ -7,7 +7,9 @@ one as long, a lost slice against a rough size of its noise.
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 # Metric -> whether larger is better.
 METRICS = {"auc": True, "log_loss": False}
@@ -94,6 +96,27 @@ def alarm(
         "runs": runs,
         "slices": bad_slices,
     }
+
+
+def means(
+    seeds: Sequence[Mapping[str, Mapping[str, float | None]]],
+) -> dict[str, dict[str, float | None]]:
+    """Return the means over seeds of the metrics that the alarm looks at.
+
+    Args:
+      seeds: model -> metric -> value, one a seed.
+
+    Returns:
+      Model -> metric -> mean, None where a seed lacks it.
+    """
+    found = {}
+    for model in seeds[0]:
+        found[model] = {}
+        for metric in METRICS:
+            values = [of[model][metric] for of in seeds]
+            known = None not in values
+            found[model][metric] = float(np.mean(values)) if known else None
+    return found
 
 
 def chance_of_run(length: int, days: int) -> float:

@@ -185,13 +185,7 @@ def _markdown(found: dict, tables: list[tuple]) -> str:
     for verdict in found["verdicts"]:
         cells = [verdict["name"], _level(verdict["level"])]
         cells += [_sentence(verdict["finding"]), verdict["meaning"]]
-        lines.append(_line(cells))
+        lines.append(text.markdown_row(cells))
     for title, header, rows in tables:
-        align = "|---|" + "---:|" * (len(header) - 1)
-        lines += ["", f"## {title}", "", _line(header), align]
-        lines += map(_line, rows)
+        lines += ["", f"## {title}", "", *text.markdown_table(header, rows)]
     return "\n".join(lines) + "\n"
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -2,7 +2,6 @@
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 
 from ecdctr_tf.evaluation import plots as plots_lib
@@ -45,18 +44,10 @@ def figures(found: dict) -> dict:
     return result
 
 
-def _axes(title: str, height: float = 2.9):
-    size = (4.8, height)
-    figure = mpl_figure.Figure(figsize=size, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    return figure, axes
-
-
 def _activity(period: dict):
     """Return the plot of bars of each bucket, user beside item."""
     with mpl.rc_context(plots_lib.STYLE):
-        figure, axes = _axes("Ad rows by natural rows before")
+        figure, axes = plots_lib.new_axes("Ad rows by natural rows before", 2.9)
         looks = (("user", -0.2, _USER, ""), ("item", 0.2, _ITEM, "///"))
         for role, shift, colour, hatch in looks:
             buckets = period[role]["buckets"]
@@ -81,7 +72,9 @@ def _shift(shift: dict):
     values = {"all features": shift["auc"], **shift["features"]}
     with mpl.rc_context(plots_lib.STYLE):
         height = 1.0 + 0.28 * len(values)
-        figure, axes = _axes("Natural rows told from ads (AUC)", height)
+        figure, axes = plots_lib.new_axes(
+            "Natural rows told from ads (AUC)", height
+        )
         for y, (name, value) in enumerate(reversed(values.items())):
             every = name == "all features"
             colour, marker = (_ITEM, "^") if every else (_USER, "o")
@@ -102,7 +95,9 @@ def _drift(drift: dict):
     drift = {name: drift[name] for name in largest[: len(_LOOKS)]}
     days = sorted({move["new"] for moves in drift.values() for move in moves})
     with mpl.rc_context(plots_lib.STYLE):
-        figure, axes = _axes("Moved since the snapshot before", 3.3)
+        figure, axes = plots_lib.new_axes(
+            "Moved since the snapshot before", 3.3
+        )
         for i, (table, moves) in enumerate(drift.items()):
             colour, marker = _LOOKS[i % len(_LOOKS)]
             x = [days.index(move["new"]) for move in moves]
@@ -117,7 +112,7 @@ def _drift(drift: dict):
                 )
         axes.set_ylim(bottom=0)
         axes.set_ylabel("distance by length")
-        _ticks(axes, days)
+        plots_lib.day_ticks(axes, days)
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
@@ -130,7 +125,7 @@ def _alarm(found: dict):
         ours, theirs = (of[found[m]]["auc"] for m in ("full", "baseline"))
         values.append(np.nan if None in (ours, theirs) else ours - theirs)
     with mpl.rc_context(plots_lib.STYLE):
-        figure, axes = _axes("E-CDCTR's AUC above ads only")
+        figure, axes = plots_lib.new_axes("E-CDCTR's AUC above ads only", 2.9)
         for run in found["runs"]:
             if run["metric"] == "auc":
                 ends = (days.index(run["first"]), days.index(run["last"]))
@@ -138,13 +133,5 @@ def _alarm(found: dict):
         axes.axhline(0, color=_LINE, linewidth=1)
         axes.plot(range(len(days)), values, color=_ITEM, marker="^")
         axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%+.3f"))
-        _ticks(axes, days)
+        plots_lib.day_ticks(axes, days)
     return figure
-
-
-def _ticks(axes, days: list[str]) -> None:
-    """Label at most seven of the days."""
-    step = -(-len(days) // 7)
-    places = range(0, len(days), step)
-    axes.set_xticks(list(places), [days[i][5:] for i in places])
-    axes.set_xlim(-0.5, len(days) - 0.5)

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ecdctr_tf import config as configs
 from ecdctr_tf.diagnostics import alarm as alarm_lib
 from ecdctr_tf.evaluation import coverage, slices
@@ -44,12 +42,15 @@ def measure(
         return None
     evaluated = runs_lib.evaluate(runs, models, days, data)
     by_day = {
-        day: _means([_of_models(result, day) for result in evaluated])
+        day: alarm_lib.means([_of_models(result, day) for result in evaluated])
         for day in days
     }
     parts = [_slices(data, run, days, history) for run in runs]
     by_slice = {
-        name: {**of, "models": _means([p[name]["models"] for p in parts])}
+        name: {
+            **of,
+            "models": alarm_lib.means([p[name]["models"] for p in parts]),
+        }
         for name, of in parts[0].items()
         if all(name in part for part in parts)
     }
@@ -59,18 +60,6 @@ def measure(
 
 def _of_models(result: dict, day: str) -> dict:
     return {model: result[model][day] for model in (FULL, BASELINE)}
-
-
-def _means(seeds: Sequence[dict]) -> dict:
-    """Return model -> metric -> mean over seeds, None where one lacks it."""
-    found = {}
-    for model in seeds[0]:
-        found[model] = {}
-        for metric in alarm_lib.METRICS:
-            values = [of[model][metric] for of in seeds]
-            known = None not in values
-            found[model][metric] = float(np.mean(values)) if known else None
-    return found
 
 
 def _slices(data, run: runs_lib.Run, days, history) -> dict:

@@ -6,6 +6,8 @@ trained and compared says more than all of them.
 
 import dataclasses
 
+from ecdctr_tf.evaluation import text
+
 # From best to worst; the last is of what cannot be measured yet.
 GOOD, WATCH, BAD, NONE = "good", "watch", "bad", "not measured"
 
@@ -230,8 +232,8 @@ def _alarm(found: dict | None) -> Verdict:
     finding = (
         f"E-CDCTR loses to ads only in log loss on {lost['lost']} of "
         f"{lost['compared']} days, in AUC on {found['days']['auc']['lost']}; "
-        f"{_plural(len(found['runs']), 'run')} of lost days, "
-        f"{_plural(len(found['slices']), 'lost slice')}"
+        f"{text.plural(len(found['runs']), 'run')} of lost days, "
+        f"{text.plural(len(found['slices']), 'lost slice')}"
     )
     if found["level"] == "good":
         meaning = "No run of days and no slice of rows is worse off."
@@ -248,7 +250,3 @@ def _alarm(found: dict | None) -> Verdict:
 
 def _percent(share: float | None) -> str:
     return "nothing" if share is None else f"{share:.0%}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -45,7 +45,7 @@ STYLE = {
     "xtick.color": "#3a3a3a",
     "ytick.color": "#3a3a3a",
 }
-_SIZE = (4.8, 3.3)  # inches: legible at the width of a phone
+_WIDTH, _HEIGHT = 4.8, 3.3  # inches: legible at the width of a phone
 
 
 def metric_by_day(summary: dict, metric: str, title: str):
@@ -56,7 +56,7 @@ def metric_by_day(summary: dict, metric: str, title: str):
     """
     days = list(summary["days"])
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(title)
+        figure, axes = new_axes(title)
         for model in summary["models"]:
             rows = [summary["days"][day][model] for day in days]
             mean = _array(row[metric] for row in rows)
@@ -71,7 +71,7 @@ def lift_by_day(summary: dict, metric: str, title: str):
     days = list(summary["days"])
     baseline = summary_lib.BASELINE
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(title)
+        figure, axes = new_axes(title)
         look = {**_LOOKS[baseline], "marker": None, "linewidth": 1}
         axes.axhline(0, label=text.LABELS[baseline], **look)
         for model in summary["models"]:
@@ -90,7 +90,7 @@ def coverage_by_day(coverage: dict):
     """Return the plot of the shares of rows that history knows, by day."""
     days = list(coverage)
     with mpl.rc_context(STYLE):
-        figure, axes = _axes("Rows with history")
+        figure, axes = new_axes("Rows with history")
         for role in ("user", "item"):
             values = _array(coverage[day].get(role) for day in days)
             if not np.isnan(values).all():
@@ -105,7 +105,7 @@ def learning_curves(title: str, lines: Sequence[dict]):
     """Return the plot of `details.curves` of one level: loss over rows."""
     several = len({line["model"] for line in lines}) == 1 and len(lines) > 1
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(title)
+        figure, axes = new_axes(title)
         for i, line in enumerate(lines):
             look = {"color": _WINDOWS[i % len(_WINDOWS)]} if several else {}
             if not several and line["model"]:
@@ -153,11 +153,26 @@ def save_png(figure, path: pathlib.Path) -> None:
     temporary.replace(path)
 
 
-def _axes(title: str):
-    figure = mpl_figure.Figure(figsize=_SIZE, layout="constrained")
+def new_axes(title: str, height: float = _HEIGHT):
+    """Return a figure and its axes, as wide as all plots of a page.
+
+    Args:
+      title: of the axes.
+      height: inches.
+    """
+    size = (_WIDTH, height)
+    figure = mpl_figure.Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title)
     return figure, axes
+
+
+def day_ticks(axes, days: Sequence[str]) -> None:
+    """Label at most seven of the days, which are at 0, 1, and so on."""
+    axes.set_xlim(-0.5, len(days) - 0.5)
+    step = -(-len(days) // 7)
+    places = range(0, len(days), step)
+    axes.set_xticks(list(places), [days[i][5:] for i in places])
 
 
 def _array(values) -> np.ndarray:
@@ -181,10 +196,7 @@ def _finish(figure, axes, days, averaged) -> None:
         axes.axvspan(
             -0.5, before - 0.5, color="#f0f0f0", label="not averaged", zorder=0
         )
-    axes.set_xlim(-0.5, len(days) - 0.5)
-    step = -(-len(days) // 7)
-    places = range(0, len(days), step)
-    axes.set_xticks(list(places), [days[i][5:] for i in places])
+    day_ticks(axes, days)
     years = dict.fromkeys((days[0][:4], days[-1][:4]))
     axes.set_xlabel(f"scored day ({', '.join(years)})")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)

@@ -90,23 +90,22 @@ def write_report(
 
 def to_markdown(summary: dict) -> str:
     """Return the tables of models and differences as Markdown."""
-    names = list(text.METRICS.values())
-    lines = [
-        f"{text.scope(summary)}.",
-        "",
-        f"| model | {' | '.join(names)} |",
-        f"|---|{'---:|' * len(names)}",
-    ]
-    for model, values in summary["models"].items():
-        cells = [
-            text.number(values[m], values[f"{m}_std"]) for m in text.METRICS
+    models = [
+        [
+            text.LABELS[model],
+            *(text.number(of[m], of[f"{m}_std"]) for m in text.METRICS),
         ]
-        lines.append(f"| {text.LABELS[model]} | {' | '.join(cells)} |")
-    if summary["differences"]:
-        lines += ["", "| difference | AUC | GAUC |", "|---|---:|---:|"]
-    for pair, values in summary["differences"].items():
-        cells = [text.difference(values[m]) for m in ("auc", "gauc")]
-        lines.append(f"| {text.pair(pair)} | {' | '.join(cells)} |")
+        for model, of in summary["models"].items()
+    ]
+    differences = [
+        [text.pair(pair), *(text.difference(of[m]) for m in ("auc", "gauc"))]
+        for pair, of in summary["differences"].items()
+    ]
+    lines = [f"{text.scope(summary)}.", ""]
+    lines += text.markdown_table(["model", *text.METRICS.values()], models)
+    if differences:
+        header = ["difference", "AUC", "GAUC"]
+        lines += ["", *text.markdown_table(header, differences)]
     shares = {k: v for k, v in summary["gap_closed"].items() if v is not None}
     if shares:
         closed = ", ".join(

@@ -1,5 +1,7 @@
 """Names and numbers of a report as people read them."""
 
+from collections.abc import Iterable, Sequence
+
 LABELS = {
     "oracle": "oracle (true CTR)",
     "ads_only": "ads only",
@@ -63,6 +65,19 @@ def duration(seconds: float | None) -> str:
 def plural(count: int, noun: str) -> str:
     """Return `1 day`, `2 days`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> list[str]:
+    """Return the lines of a table, numbers to the right of the first column."""
+    align = "|---|" + "---:|" * (len(header) - 1)
+    return [markdown_row(header), align, *map(markdown_row, rows)]
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """Return one line of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def scope(summary: dict) -> str:
