@@ -12,8 +12,9 @@ from ecdctr_tf import config as configs
 def synthetic() -> configs.Config:
     """Return the config of the synthetic two-domain world (`make demo`).
 
-    Five TPM windows of 30 days, one CPM on the 60 days before the first ads,
-    30 days of ads of which the report averages the last 15. Batch sizes,
+    Five TPM windows of 30 days, a CPM on the 60 days before the first ads that
+    is rolled on every week, 30 days of ads of which the report averages the
+    last 15. Batch sizes,
     learning rates and penalties were chosen on the first 15, for all models.
     """
     default = configs.Config()
@@ -28,7 +29,7 @@ def synthetic() -> configs.Config:
         ),
         ads_only=configs.TrainingConfig(batch_size=32),
         schedule=configs.ScheduleConfig(
-            tpm_days=30, cpm_days=60, report_first="2024-06-14"
+            tpm_days=30, cpm_days=60, cpm_every=7, report_first="2024-06-14"
         ),
     )
 

@@ -95,6 +95,30 @@ def test_runs_share_what_is_equal_and_nothing_else(data, tmp_path):
     slow = configs.TrainingConfig(dense_learning_rate=1e-5, batch_size=8)
     assert of("e_cdctr", ctr=slow).cpm("x") == full.cpm("x")
     assert of("e_cdctr", ctr=slow).path != full.path
+    whole = of("no_history_dropout")
+    assert whole.historical == full.historical
+    assert whole.cpm("x") != full.cpm("x")
+
+
+@pytest.mark.parametrize("name", ["ads_only", "joint"])
+def test_models_without_a_cpm_are_not_trained_anew_for_one(
+    data, tmp_path, name
+):
+    def of(**changes):
+        variant = variants.VARIANTS[name]
+        changed = dataclasses.replace(CONFIG, **changes)
+        config = variant.config(changed)
+        return shared.workdir_of(tmp_path, data, config, variant.base).path
+
+    for changes in (
+        {"cpm": configs.TrainingConfig(batch_size=8)},
+        {"schedule": dataclasses.replace(SCHEDULE, cpm_every=1)},
+        {"history": configs.HistoryConfig(dropout=0.5)},
+        {"tpm": configs.TrainingConfig(batch_size=8)},
+    ):
+        assert of(**changes) == of()
+    network = dataclasses.replace(CONFIG.model, embedding_dim=2)
+    assert of(model=network) != of()
 
 
 def test_every_variant_has_scored_every_day(compared):

@@ -64,36 +64,40 @@ def workdir_of(
     """
     plan = schedule.plan(data, config.schedule)
     of = {field: _plain(config, field) for field in _FIELDS}
-    history = dict(of["history"])
-    start_tables = history.pop("start_tables")
+    aggregated = dict(of["history"])
+    # What the levels do with the tables, not what the tables are.
+    start_tables = aggregated.pop("start_tables")
+    dropout = aggregated.pop("dropout")
     tpm = [
         config.seed,
         of["tpm_model"],
         of["tpm"],
         [str(window) for window in plan.tpm],
     ]
-    historical = [tpm, history]
-    cpm = [
+    historical = [tpm, aggregated]
+    network = [
         config.seed,
         of["model"],
+        [tpm, config.history.lag] if start_tables else None,
+        [historical, dropout] if config.model.history else None,
+    ]
+    cpm = [
+        network,
         of["cpm"],
         str(plan.cpm[0]),
         config.schedule.cpm_every,
-        tpm if start_tables else None,
-        historical if config.model.history else None,
     ]
-    pace = {
-        field: getattr(config.schedule, field)
-        for field in ("ctr_days", "catch_up_days")
-    }
     own = [
         name,
-        cpm,
+        network,
+        cpm if config.warm_start.from_cpm else None,
+        of["warm_start"],
         of["ctr"],
         of["joint"],
-        of["warm_start"],
         plan.ctr[0].first,
-        pace,
+        config.schedule.cpm_days,
+        config.schedule.ctr_days,
+        config.schedule.catch_up_days,
     ]
     return SharedWorkdir(
         root / "runs" / f"{name}-{_key(own)}",

@@ -29,13 +29,10 @@ class Variant:
         What the variant does not read has its default, so that equal runs have
         equal configs.
         """
-        unread = {"ads_only": configs.TrainingConfig()}
-        if self.joint:
-            unread["ctr"] = configs.TrainingConfig()
-        else:
-            config = presets.variant(config, self.base)
-            unread["joint"] = configs.TrainingConfig()
-        config = dataclasses.replace(config, **unread)
+        config = presets.variant(config, self.base)
+        unread = ("ads_only", "ctr" if self.joint else "joint")
+        default = {field: configs.TrainingConfig() for field in unread}
+        config = dataclasses.replace(config, **default)
         return configs.override(config, list(self.changes))
 
     @property

@@ -21,9 +21,6 @@ from ecdctr_tf.layers.historical_embedding import (
 from ecdctr_tf.layers.mlp import MLP
 from ecdctr_tf.layers.target_attention import TargetAttention
 
-# Shares of history dropout are multiples of one over this.
-_DROPOUT_STEPS = 1000
-
 
 class CTRModel(keras.Model):
     """Predict the logit of a click.
@@ -202,9 +199,9 @@ class CTRModel(keras.Model):
         if not self.historical or not self.history_dropout:
             return None
         keys = (inputs[n] for n in (self.spec.user, self.spec.item, "day"))
-        text = tf.strings.join([tf.as_string(key) for key in keys], "/")
-        place = tf.strings.to_hash_bucket_fast(text, _DROPOUT_STEPS)
-        return place < round(self.history_dropout * _DROPOUT_STEPS)
+        row = tf.stack([tf.cast(key, tf.int64) for key in keys], axis=1)
+        place = tf.bitcast(tf.fingerprint(row)[:, :2], tf.uint16)
+        return tf.cast(place, tf.float32) < self.history_dropout * 2**16
 
     def _product_columns(self, vectors: dict) -> list[tf.Tensor]:
         return [
