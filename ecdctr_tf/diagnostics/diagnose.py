@@ -9,6 +9,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import store
 from ecdctr_tf.diagnostics import (
     counting,
+    daily_constants,
     domain_shift,
     item_ctr,
     overlap,
@@ -48,9 +49,9 @@ def write(
 
     Returns:
       What `diagnostics.json` holds: `overlap` (`Overlap.result`), `item_ctr`
-      (`ItemCTR.result`), `domain_shift`, `snapshot_drift` and `alarm` (what
-      each module's `measure` returns), `verdicts` (fields of `Verdict`) and
-      `notes`.
+      (`ItemCTR.result`), `domain_shift`, `daily_constants`, `snapshot_drift`
+      and `alarm` (what each module's `measure` returns), `verdicts` (fields of
+      `Verdict`) and `notes`.
 
     Raises:
       FileNotFoundError, ValueError: there are no days of a domain, or
@@ -61,6 +62,9 @@ def write(
         **_counted(data, progress),
         "domain_shift": domain_shift.measure(
             data, config.model.exclude, config.seed, progress=progress
+        ),
+        "daily_constants": daily_constants.measure(
+            data, config.model.exclude, config.seed
         ),
         "snapshot_drift": (
             snapshot_drift.measure(runs[0].path / "tpm") if runs else {}

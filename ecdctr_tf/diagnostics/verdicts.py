@@ -40,6 +40,7 @@ def verdicts(found: dict) -> list[Verdict]:
         _activity(last, "user"),
         _activity(last, "item"),
         _domains(found["domain_shift"]),
+        _features(found["daily_constants"]),
         items,
         _drift(found["snapshot_drift"]),
         harm,
@@ -152,6 +153,27 @@ def _domains(shift: dict | None) -> Verdict:
         "check."
     )
     return Verdict(name, WATCH, finding, meaning)
+
+
+def _features(constants: list[str] | None) -> Verdict:
+    """Return the verdict on features that do not vary within a day."""
+    name = "features"
+    if constants is None:
+        meaning = "It takes two days or more with rows of a domain."
+        return Verdict(name, NONE, "too few days", meaning)
+    if not constants:
+        finding = "no feature is the same in all rows of a day"
+        meaning = "Every batch of a day shows how the features vary."
+        return Verdict(name, GOOD, finding, meaning)
+    names = ", ".join(constants)
+    meaning = (
+        "Batches of a day do not vary in it, so batch norm learns nothing of "
+        "it and magnifies what an unseen value begins with. Train without: "
+        f"--set model.exclude={names.replace(' ', '')}."
+    )
+    return Verdict(
+        name, WATCH, f"all rows of a day are alike in {names}", meaning
+    )
 
 
 def _items(items: dict | None) -> Verdict:
