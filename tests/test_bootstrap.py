@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ecdctr_tf import metrics
-from ecdctr_tf.metrics import bootstrap
+from ecdctr_tf.metrics import bootstrap, weighted
 
 SEEDS = {"good": 3, "poor": 3, "single": 1}
 
@@ -47,16 +47,16 @@ def brute_force(day, weights):
     columns = []
     for line in lines:
         found = metrics.evaluate(day.click[rows], line[rows], names)
-        columns.append([found[metric] for metric in bootstrap.METRICS])
+        columns.append([found[metric] for metric in weighted.METRICS])
     return np.array(columns, np.float64).T
 
 
 def values_of(estimates, field):
-    return [getattr(estimates[m], field) for m in bootstrap.METRICS]
+    return [getattr(estimates[m], field) for m in weighted.METRICS]
 
 
 def scorer_of(day, users):
-    return bootstrap._Scorer(day, day.user), np.ones((1, users), np.int32)
+    return weighted.Scorer(day, day.user), np.ones((1, users), np.int32)
 
 
 @pytest.mark.parametrize("levels", [3, 1 << 20])
@@ -68,7 +68,7 @@ def test_weights_of_one_give_what_evaluate_does(levels):
         expected = metrics.evaluate(day.click, line, day.user)
         np.testing.assert_allclose(
             scorer(ones)[:, 0, i],
-            [expected[metric] for metric in bootstrap.METRICS],
+            [expected[metric] for metric in weighted.METRICS],
             rtol=1e-12,
         )
 
@@ -91,7 +91,7 @@ def test_large_weights_do_not_run_into_each_other(weight, lanes):
     day = make_day(1)
     weights = np.random.default_rng(2).integers(0, 4, (5, 30), dtype=np.int32)
     largest = 2 * int((weights[:, day.user].sum(axis=1) * weight).max())
-    assert bootstrap._lanes(weights, largest).shape[2] == lanes
+    assert weighted._lanes(weights, largest).shape[2] == lanes
     scorer = scorer_of(day, 30)[0]
     np.testing.assert_allclose(
         scorer(weights * weight), scorer(weights), rtol=1e-12
@@ -118,7 +118,7 @@ def test_means_are_over_seeds_of_means_over_days():
                 metrics.evaluate(d.click, d.ctr[model][k], d.user) for d in days
             ]
             seeds.append(
-                [np.mean([f[m] for f in found]) for m in bootstrap.METRICS]
+                [np.mean([f[m] for f in found]) for m in weighted.METRICS]
             )
         actual = result.models[model]
         assert values_of(actual, "mean") == pytest.approx(np.mean(seeds, 0))
@@ -137,7 +137,7 @@ def test_pooled_is_of_all_rows_together():
         np.concatenate([day.ctr["single"][0] for day in days]),
         np.concatenate([day.user for day in days]),
     )
-    expected = [found[metric] for metric in bootstrap.METRICS]
+    expected = [found[metric] for metric in weighted.METRICS]
     actual = values_of(result.models["single"], "mean")
     assert actual == pytest.approx(expected, rel=1e-12)
     apart = metrics.intervals(days, replicates=2).models["single"]["auc"]

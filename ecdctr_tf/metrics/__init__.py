@@ -4,7 +4,6 @@ from ecdctr_tf.metrics.bootstrap import (
     Difference,
     Estimate,
     Intervals,
-    ScoredRows,
     intervals,
 )
 from ecdctr_tf.metrics.calibration import log_loss, normalized_entropy, pcoc
@@ -16,6 +15,7 @@ from ecdctr_tf.metrics.forgetting import (
 from ecdctr_tf.metrics.ranking import GaucResult, auc, expected_auc, gauc
 from ecdctr_tf.metrics.scored_day import evaluate
 from ecdctr_tf.metrics.seeds import over_seeds
+from ecdctr_tf.metrics.weighted import ScoredRows
 
 __all__ = [
     "Difference",

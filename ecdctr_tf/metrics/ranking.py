@@ -50,7 +50,7 @@ def auc(click, score) -> float:
             "AUC needs rows with and without a click. Received: "
             f"{clicks:,} clicks in {len(click):,} rows"
         )
-    return float(_areas(click, score, np.zeros(len(click), np.int8))[0][0])
+    return float(areas(click, score, np.zeros(len(click), np.int8))[0][0])
 
 
 def expected_auc(true_ctr, score) -> float:
@@ -137,17 +137,21 @@ def gauc(click, score, group) -> GaucResult:
     """
     click, score = checks.clicks_and_scores(click, score)
     group = checks.groups(click, group)
-    areas, rows = _areas(click, score, group)
-    has_area = ~np.isnan(areas)
+    each, rows = areas(click, score, group)
+    has_area = ~np.isnan(each)
     value = None
     if has_area.any():
-        value = float(np.average(areas[has_area], weights=rows[has_area]))
+        value = float(np.average(each[has_area], weights=rows[has_area]))
     kept = int(has_area.sum())
-    return GaucResult(value, kept, len(areas) - kept)
+    return GaucResult(value, kept, len(each) - kept)
 
 
-def _areas(click, score, group) -> tuple[np.ndarray, np.ndarray]:
+def areas(
+    click: np.ndarray, score: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return AUC (NaN for one class) and rows of each group, float64 `[G]`.
+
+    The columns `[N]` are as `checks` return them.
 
     From the Mann-Whitney statistic: with R the sum of the ranks of the p
     clicked among p + q rows, AUC = (R - p (p + 1) / 2) / (p q).
@@ -168,6 +172,6 @@ def _areas(click, score, group) -> tuple[np.ndarray, np.ndarray]:
     p = np.add.reduceat(click, starts)  # [G]
     rank_sums = np.add.reduceat(ranks * click, starts)  # [G]
     pairs = p * (rows - p)
-    areas = np.full(len(rows), np.nan)
-    np.divide(rank_sums - p * (p + 1) / 2, pairs, out=areas, where=pairs > 0)
-    return areas, rows
+    found = np.full(len(rows), np.nan)
+    np.divide(rank_sums - p * (p + 1) / 2, pairs, out=found, where=pairs > 0)
+    return found, rows
