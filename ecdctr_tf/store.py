@@ -105,19 +105,26 @@ def publish(
                 "sha256": file_hash(file),
             }
         (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        _sync(staging)
+        sync(staging)
         os.rename(staging, path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
-def _sync(directory: pathlib.Path) -> None:
-    """Make the files of a directory survive a power cut before the rename."""
+def sync(directory: pathlib.Path) -> None:
+    """Make the files of a directory survive a power cut before a rename."""
     for file in directory.rglob("*"):
         if file.is_file():
             with open(file, "rb") as opened:
                 os.fsync(opened.fileno())
+
+
+def remove(path: pathlib.Path) -> None:
+    """Remove an artefact, which readers see whole until it is gone."""
+    doomed = path.with_name(f"{_STAGING}{path.name}-{uuid.uuid4().hex[:8]}")
+    os.rename(path, doomed)
+    shutil.rmtree(doomed)
 
 
 def sweep(directory: str | pathlib.Path) -> None:

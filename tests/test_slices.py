@@ -7,7 +7,7 @@ import pytest
 
 from ecdctr_tf import config as config_lib
 from ecdctr_tf import features, metrics, store, windows
-from ecdctr_tf.evaluation import coverage, slices
+from ecdctr_tf.evaluation import coverage, scored_rows, slices
 from ecdctr_tf.evaluation import runs as runs_lib
 from tests import conftest
 
@@ -243,12 +243,12 @@ def test_unknown_rows_are_the_buckets_of_vocabularies():
             features.FeatureSpec("item_id", table="item", side="item"),
         ),
     )
-    assert slices.unknown_rows(spec) == {"user": 3, "item": 0}
+    assert scored_rows.unknown_rows(spec) == {"user": 3, "item": 0}
 
 
 def test_read_ads_gives_the_days_before(tiny_data):
     last = conftest.ADS_DAYS[2]
-    found = slices.read_ads(tiny_data, last)
+    found = scored_rows.read_ads(tiny_data, last)
     assert list(found) == conftest.ADS_DAYS[:2]
     number = np.arange(60, 70)
     first = found[conftest.ADS_DAYS[0]]
@@ -274,7 +274,7 @@ def test_read_scored_counts_from_the_first_of_days_scored_together(tmp_path):
     for model in ("a", "b"):
         publish_scores(tmp_path, model, window, [4, 5])
     run = runs_lib.Run(tmp_path)
-    (day,) = slices.read_scored(run, ["a", "b"], [window.last], held)
+    (day,) = scored_rows.read_scored(run, ["a", "b"], [window.last], held)
     assert day.day == window.first
     assert day.rows["item"].tolist() == [4, 5]
     assert list(day.ctr) == ["a", "b"]
@@ -289,14 +289,14 @@ def test_read_scored_of_other_rows_raises(tmp_path):
     publish_scores(tmp_path, "b", window, [4, 6])
     run = runs_lib.Run(tmp_path)
     with pytest.raises(ValueError, match="b scored other rows.*'item' differs"):
-        slices.read_scored(run, ["a", "b"], [window.last])
+        scored_rows.read_scored(run, ["a", "b"], [window.last])
 
 
 @pytest.mark.parametrize(
     ("aggregation", "user"), [("last", [3]), ("attention", [1, 3])]
 )
 def test_held_rows_are_what_coverage_counts(
-    tmp_path, tiny_spec, aggregation, user
+    tmp_path, tiny_spec, tiny_data, monkeypatch, aggregation, user
 ):
     day = windows.Window("2024-03-05", "2024-03-05")
     publish_scores(tmp_path, "a", day, [4, 5])
@@ -315,12 +315,15 @@ def test_held_rows_are_what_coverage_counts(
 
     run, days = runs_lib.Run(tmp_path), [day.last]
     history = config_lib.HistoryConfig(aggregation=aggregation, snapshots=2)
-    held = slices.held_rows(run, days, tiny_spec, history, read)
+    masks = coverage.held(run, days, tiny_spec, history, read)
+    monkeypatch.setattr(coverage, "read_history", lambda path, _: read(path))
+    held = scored_rows.held_rows(run, days, tiny_data, history)
+    assert np.flatnonzero(masks[day.last]["user"]).tolist() == user
     assert list(held) == days and list(held[day.last]) == ["user"]
     assert held[day.last]["user"].tolist() == user
     shares = coverage.coverage(run, "a", days, tiny_spec, history, read)
-    scored = slices.read_scored(run, ["a"], days, held)
+    scored = scored_rows.read_scored(run, ["a"], days, held)
     found = slices.by_slice(scored, {})
     share = found["user_covered"]["rows"] / found["all"]["rows"]
     assert share == shares[day.last]["user"]
-    assert slices.held_rows(run, ["2024-03-01"], tiny_spec, history, read) == {}
+    assert coverage.held(run, ["2024-03-01"], tiny_spec, history, read) == {}

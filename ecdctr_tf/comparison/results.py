@@ -16,8 +16,8 @@ from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.comparison import costs, forgetting, page, rescoring
 from ecdctr_tf.comparison.matrix import Runs
 from ecdctr_tf.diagnostics import alarm
-from ecdctr_tf.evaluation import coverage, slices
 from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf.evaluation import scored_rows, slices
 from ecdctr_tf.evaluation import summary as summary_lib
 from ecdctr_tf.input.data_directory import DataDirectory
 
@@ -162,12 +162,8 @@ def _slices(data, runs, spans, scored) -> dict:
     for r in runs:
         if r.variant.name == MAIN and r.config.model.history:
             historical = runs_lib.Run(r.workdirs[0].historical.parent)
-            held = slices.held_rows(
-                historical,
-                list(spans),
-                data.spec,
-                r.config.history,
-                lambda path: coverage.read_history(path, data.id_spaces),
+            held = scored_rows.held_rows(
+                historical, list(spans), data, r.config.history
             )
     days = []
     for (day, span), rows in zip(spans.items(), scored, strict=True):
@@ -179,11 +175,7 @@ def _slices(data, runs, spans, scored) -> dict:
                 span.first, rows.click, roles, ctr, held.get(day, {})
             )
         )
-    return slices.by_slice(
-        days,
-        slices.read_ads(data, days[-1].day),
-        unknown=slices.unknown_rows(data.spec),
-    )
+    return scored_rows.measure(data, days)
 
 
 def _alarm(days, scored, by_slice) -> dict | None:

@@ -19,7 +19,7 @@ from ecdctr_tf.diagnostics import (
     verdicts,
 )
 from ecdctr_tf.evaluation import runs as runs_lib
-from ecdctr_tf.evaluation import slices
+from ecdctr_tf.evaluation import scored_rows, slices
 from ecdctr_tf.input.data_directory import DataDirectory
 
 # Newest days of ads that the verdicts on overlap are of.
@@ -98,7 +98,7 @@ def _counted(data: DataDirectory, progress: bool) -> dict:
         role: table_rows[data.spec.feature(getattr(data.spec, role)).table]
         for role in slices.ROLES
     }
-    unknown = slices.unknown_rows(data.spec)
+    unknown = scored_rows.unknown_rows(data.spec)
     known = overlap.Overlap(sizes, unknown, days[-_LAST_DAYS:][0])
     items = item_ctr.ItemCTR(sizes["item"], unknown["item"])
     for rows in counting.walk(data, progress):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from ecdctr_tf import config as configs
 from ecdctr_tf.diagnostics import alarm as alarm_lib
-from ecdctr_tf.evaluation import coverage, slices
 from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf.evaluation import scored_rows
 from ecdctr_tf.input.data_directory import DataDirectory
 
 FULL, BASELINE = "e_cdctr", "ads_only"
@@ -66,16 +66,6 @@ def _slices(data, run: runs_lib.Run, days, history) -> dict:
     kept = run.path / "config.json"
     if kept.exists():
         history = configs.Config.from_json(kept).history
-    held = slices.held_rows(
-        run,
-        days,
-        data.spec,
-        history,
-        lambda path: coverage.read_history(path, data.id_spaces),
-    )
-    scored = slices.read_scored(run, [FULL, BASELINE], days, held)
-    return slices.by_slice(
-        scored,
-        slices.read_ads(data, max(day.day for day in scored)),
-        unknown=slices.unknown_rows(data.spec),
-    )
+    held = scored_rows.held_rows(run, days, data, history)
+    scored = scored_rows.read_scored(run, [FULL, BASELINE], days, held)
+    return scored_rows.measure(data, scored)

@@ -11,6 +11,7 @@ import numpy as np
 from ecdctr_tf import config as config_lib
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf.evaluation import slices
 from ecdctr_tf.transfer import historical
 
 # Table -> (present bool [S, V], visible_from int [S], days since 1970-01-01).
@@ -42,29 +43,57 @@ def coverage(
       Day -> `rows`, and `user`, `item`, `both`: shares in [0, 1], of tables
       that history has. Days before the first history are left out.
     """
-    directory = run.path / "historical"
-    learned = history.aggregation in historical.LEARNED
-    slots = history.snapshots if learned else 1
-    versions = {day: None for day in store.dated(directory)}
     result = {}
-    for day in days:
-        earlier = [last for last in versions if last < day]
-        if not earlier:
-            continue
-        if versions[earlier[-1]] is None:
-            versions[earlier[-1]] = read(directory / earlier[-1])
+    for day, masks in held(run, days, spec, history, read).items():
         scores = run.scores(model, day)
-        known = {}
-        for role, name in (("user", spec.user), ("item", spec.item)):
-            table = versions[earlier[-1]].get(spec.feature(name).table)
-            if table is not None:
-                mask = visible(*table, windows.day_number(day), slots)
-                known[role] = _member(mask, scores[role])
+        known = {role: _member(m, scores[role]) for role, m in masks.items()}
         if len(known) == 2:
             known["both"] = known["user"] & known["item"]
         if known and len(scores["click"]):
             shares = {k: float(v.mean()) for k, v in known.items()}
             result[day] = {"rows": len(scores["click"]), **shares}
+    return result
+
+
+def held(
+    run: runs_lib.Run,
+    days: Sequence[str],
+    spec: features.DataSpec,
+    history: config_lib.HistoryConfig,
+    read: Callable[[pathlib.Path], History],
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return which row numbers history holds for the rows of each day.
+
+    Args:
+      run: whose historical embeddings are looked at.
+      days: the scored days.
+      spec: as for `coverage`.
+      history: as for `coverage`.
+      read: as for `coverage`.
+
+    Returns:
+      Day -> "user" and "item", of tables that history has -> bool `[V]`. Days
+      before the first history are left out.
+    """
+    directory = run.path / "historical"
+    learned = history.aggregation in historical.LEARNED
+    slots = history.snapshots if learned else 1
+    published, versions = store.dated(directory), {}
+    result = {}
+    for day in days:
+        earlier = [last for last in published if last < day]
+        if not earlier:
+            continue
+        newest = earlier[-1]
+        if newest not in versions:
+            versions[newest] = read(directory / newest)
+        result[day] = {}
+        for role in slices.ROLES:
+            name = spec.feature(getattr(spec, role)).table
+            if name in versions[newest]:
+                table = versions[newest][name]
+                today = windows.day_number(day)
+                result[day][role] = visible(*table, today, slots)
     return result
 
 

@@ -8,17 +8,11 @@ Shapes: N rows of a day, H row numbers that a historical table holds.
 """
 
 import dataclasses
-import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ecdctr_tf import config as config_lib
-from ecdctr_tf import features, metrics, store, windows
-from ecdctr_tf.evaluation import coverage
-from ecdctr_tf.evaluation import runs as runs_lib
-from ecdctr_tf.input import data_directory, streams
-from ecdctr_tf.transfer import historical
+from ecdctr_tf import metrics, windows
 
 ROLES = ("user", "item")
 METRICS = ("auc", "gauc", "log_loss")
@@ -184,137 +178,6 @@ def rows_before(
             counts += np.bincount(ads[days.pop(0)], minlength=size)
         counts[:unknown] = 0
         result[i] = counts[rows]
-    return result
-
-
-def unknown_rows(spec: features.DataSpec) -> dict[str, int]:
-    """Return how many rows of the users' and items' tables have unknown ids.
-
-    Returns:
-      "user" and "item" -> the buckets of a vocabulary; 0 of a hashed table,
-      whose rows are all of ids.
-    """
-    tables = {
-        role: spec.table(spec.feature(getattr(spec, role)).table)
-        for role in ROLES
-    }
-    return {
-        role: 0 if table.ids == "hashing" else table.buckets
-        for role, table in tables.items()
-    }
-
-
-def read_ads(
-    data: data_directory.DataDirectory, last: str
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return the users and items of the ads rows before a day.
-
-    Args:
-      data: the data directory.
-      last: days from this one on are not read.
-
-    Returns:
-      Day -> "user" and "item" -> int32 row numbers, one an ads row.
-    """
-    names = {role: getattr(data.spec, role) for role in ROLES}
-    result = {}
-    for day in data.days("ads"):
-        if day < last:
-            window = windows.Window(day, day)
-            columns = streams.read_columns(
-                data, "ads", window, names=list(names.values())
-            )
-            result[day] = {role: columns[name] for role, name in names.items()}
-    return result
-
-
-def read_scored(
-    run: runs_lib.Run,
-    models: Sequence[str],
-    days: Sequence[str],
-    held: Mapping[str, Mapping[str, np.ndarray]] | None = None,
-) -> list[ScoredDay]:
-    """Return the days that models of a run scored.
-
-    Args:
-      run: the artefacts of one seed.
-      models: names of the models.
-      days: days that all of them scored.
-      held: day -> what `held_rows` returns; other days have no history.
-
-    Raises:
-      FileNotFoundError: a model did not score a day.
-      ValueError: two models scored different rows of a day.
-    """
-    result = []
-    for day in days:
-        scores = {model: run.scores(model, day) for model in models}
-        first = scores[models[0]]
-        for model, other in scores.items():
-            for name in ("click", *ROLES):
-                if not np.array_equal(first[name], other[name]):
-                    raise ValueError(
-                        f"{model} scored other rows of {day} than {models[0]} "
-                        f"in {run.path}: {name!r} differs. Score the day again "
-                        "from one data directory."
-                    )
-        result.append(
-            ScoredDay(
-                run.window(models[0], day).first,
-                first["click"],
-                {role: first[role] for role in ROLES},
-                {model: values["ctr"] for model, values in scores.items()},
-                (held or {}).get(day, {}),
-            )
-        )
-    return result
-
-
-def held_rows(
-    run: runs_lib.Run,
-    days: Sequence[str],
-    spec: features.DataSpec,
-    history: config_lib.HistoryConfig,
-    read: Callable[[pathlib.Path], coverage.History],
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return the row numbers that history holds for the rows of each day.
-
-    A row number is held if one of the dated versions that the day may see, as
-    many of the newest as the aggregation reads, has it: as in
-    `coverage.coverage`.
-
-    Args:
-      run: whose historical embeddings are looked at.
-      days: the scored days.
-      spec: says which tables users and items are of.
-      history: how many versions a row sees.
-      read: returns the dated versions in a `historical/<day>` directory, such
-        as `coverage.read_history`.
-
-    Returns:
-      Day -> "user" and "item", of tables that history has -> int64 `[H]`.
-      Days before the first history are left out.
-    """
-    directory = run.path / "historical"
-    learned = history.aggregation in historical.LEARNED
-    slots = history.snapshots if learned else 1
-    published, versions = store.dated(directory), {}
-    result = {}
-    for day in days:
-        earlier = [last for last in published if last < day]
-        if not earlier:
-            continue
-        newest = earlier[-1]
-        if newest not in versions:
-            versions[newest] = read(directory / newest)
-        result[day] = {}
-        for role in ROLES:
-            name = spec.feature(getattr(spec, role)).table
-            if name in versions[newest]:
-                mask = coverage.visible(
-                    *versions[newest][name], windows.day_number(day), slots
-                )
-                result[day][role] = np.flatnonzero(mask)
     return result
 
 
