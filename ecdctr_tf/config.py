@@ -167,9 +167,11 @@ class ScheduleConfig:
     cpm_days: int = 7
     # Days between two CPMs; 0: one, before the first scored day.
     cpm_every: int = 0
-    # Days by which the CPM's windows end earlier than they could.
+    # Days by which CPMs are late: how much earlier than they could windows end,
+    # and a scored day has them.
     cpm_lag: int = 0
-    # First and last scored day of ads; empty: the last ones there are.
+    # First and last scored day of ads; empty: the first one that leaves
+    # `catch_up_days` of ads before it, and the last there is.
     ctr_first: str = ""
     ctr_last: str = ""
     # Days of ads that are scored, then trained on, at a time.

@@ -44,6 +44,27 @@ class Tally:
         summary["overlap"] = {r: self._overlap(r) for r in ("user", "item")}
         return summary
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the counts, int64: `<domain>_<role>`, `clicks`, `days`."""
+        rows = {
+            f"{domain}_{role}": history_features.trimmed(counts, 0)
+            for (domain, role), counts in self._rows.items()
+        }
+        clicks = np.array(list(self._clicks.values()))
+        return {
+            **rows,
+            "clicks": clicks,
+            "days": np.array(list(self._days.values())),
+        }
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        for domain, role in self._rows:
+            self._rows[domain, role] = arrays[f"{domain}_{role}"]
+        for name, counts in (("clicks", self._clicks), ("days", self._days)):
+            values = arrays[name].tolist()
+            counts.update(zip(features.DOMAINS, values, strict=True))
+
     def _domain(self, domain: str) -> dict:
         users, items = (self._rows[domain, r] for r in ("user", "item"))
         rows, clicks = int(users.sum()), self._clicks[domain]

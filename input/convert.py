@@ -2,7 +2,12 @@
 
 ```
 python -m ecdctr_tf.input.convert --spec=globo.toml --source=logs --out=data
+python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
+    --append
 ```
+
+The second command adds the days of later logs, as if all had been converted at
+once. Days up to the last one of `data` are refused.
 
 The spec is a TOML file (`conversion_spec`); a name without a directory that is
 no file here is one of those in `datasets/`. Expected of `--spec=globo.toml` on
@@ -17,8 +22,9 @@ conversion.convert_tables(
 ) -> dict
 ```
 
-with pairs `("natural" or "ads", pyarrow.Table)` instead; it is in a module of
-its own so that importing it defines no flags.
+or `conversion.append_tables`, which is called alike, with pairs `("natural" or
+"ads", pyarrow.Table)` instead; they are in a module of their own so that
+importing it defines no flags.
 """
 
 import pathlib
@@ -37,7 +43,10 @@ _SPEC = flags.DEFINE_string(
     "spec", None, "TOML file that says what is in the logs."
 )
 _OUT = flags.DEFINE_string(
-    "out", None, "Data directory to write; must not exist."
+    "out", None, "Data directory to write; must not exist, unless --append."
+)
+_APPEND = flags.DEFINE_boolean(
+    "append", False, "Add days later than those of --out, which must exist."
 )
 _SOURCE = flags.DEFINE_string(
     "source", ".", "Directory that relative paths of the spec start from."
@@ -61,6 +70,7 @@ def convert_logs(
     source: str | pathlib.Path,
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
+    append: bool = False,
     **options,
 ) -> dict:
     """Write a data directory from the log files that a spec names.
@@ -68,18 +78,21 @@ def convert_logs(
     Args:
       spec: the spec.
       source: directory that relative paths start from.
-      out: the data directory; must not exist.
+      out: the data directory; must not exist, unless `append`.
       paths: name of a log -> path to read instead.
+      append: whether to add days to a data directory.
       **options: as of `conversion.convert_tables`.
 
     Returns:
       The summary.
 
     Raises:
-      FileNotFoundError, ValueError: as `logs.tables` and `convert_tables`.
+      OSError, ValueError: as `logs.tables`, and `convert_tables` or
+        `append_tables`.
     """
     tables = logs.tables(spec, source, paths)
-    return conversion.convert_tables(spec, tables, out, **options)
+    convert = conversion.append_tables if append else conversion.convert_tables
+    return convert(spec, tables, out, **options)
 
 
 def find_spec(name: str) -> pathlib.Path:
@@ -116,6 +129,7 @@ def _convert(argv) -> None:
         _SOURCE.value,
         _OUT.value,
         dict(text.split("=", 1) for text in _LOG.value),
+        _APPEND.value,
         file_format=_FORMAT.value,
         rows_per_file=_ROWS_PER_FILE.value,
     )

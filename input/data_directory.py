@@ -6,6 +6,7 @@ ids/<table>.txt                  append-only vocabularies
 natural/<day>/manifest.json      rows, hashes, sizes of the id spaces that day
 natural/<day>/part-00000.tfrecord
 ads/<day>/...
+summary.json, state/<last day>/  of the conversion; nothing here reads them
 ```
 """
 

@@ -37,6 +37,13 @@ class Encoder:
         table = self.data_spec.table(self.spec.column(role).table)
         return features.TableSpec(role, dtype=table.dtype)
 
+    def parts(self) -> dict:
+        """Return what is carried from day to day beside the id spaces."""
+        return {
+            **{f"keys-{role}": keys for role, keys in self._keys.items()},
+            **{f"waiting-{table}": w for table, w in self._waiting.items()},
+        }
+
     def key_count(self, role: str) -> int:
         """Return the number of users or items seen so far."""
         return self._keys[role].rows - 1
@@ -117,6 +124,16 @@ class _Admission:
         self._counts = history_features.grown(self._counts, size, 0)
         rows = self._known.lookup(raw)
         self._counts += np.bincount(rows, minlength=len(self._counts))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the ids seen, as `Vocabulary.arrays`, and `counts` int64."""
+        counts = self._counts[: self._known.rows]
+        return {**self._known.arrays(), "counts": counts}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._known.restore(arrays)
+        self._counts = arrays["counts"]
 
     def admitted(self) -> np.ndarray:
         """Return the ids with enough events, in order of appearance."""

@@ -3,9 +3,11 @@
 Users and items are keys: whole numbers from 0 in order of appearance. All
 state is arrays that grow with the keys. A day goes `start_day`, any number of
 look-ups, `end_day`; look-ups see the day's clicks strictly before their time
-(sequences) or nothing of the day (counts).
+(sequences) or nothing of the day (counts). Between two days `arrays` gives
+the state, as little as there is of it, and `restore` takes it back.
 
-Shapes: N rows, M clicks of the day, T entries of a sequence, U users.
+Shapes: N rows, M clicks of the day, T entries of a sequence, U users, K keys,
+D days.
 """
 
 import collections
@@ -24,6 +26,12 @@ def grown(array: np.ndarray, rows: int, fill) -> np.ndarray:
     larger = np.full(shape, fill, array.dtype)
     larger[: len(array)] = array
     return larger
+
+
+def trimmed(array: np.ndarray, fill) -> np.ndarray:
+    """Return the array less the rows at its end that are still `fill`."""
+    used = np.flatnonzero(array != fill)
+    return array[: used[-1] + 1 if len(used) else 0]
 
 
 class ClickHistory:
@@ -95,6 +103,19 @@ class ClickHistory:
         self._items[self._users] = newest
         self._held[self._users] = (newest >= 0).sum(1)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return `held` int32 `[U]`, clicks of each user, and their `items`."""
+        held = trimmed(self._held, 0)
+        used = np.arange(self._length) < held[:, None]  # [U, T]
+        return {"held": held, "items": self._items[: len(held)][used]}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._held = arrays["held"]
+        self._items = np.full((len(self._held), self._length), -1, np.int32)
+        used = np.arange(self._length) < self._held[:, None]  # [U, T]
+        self._items[used] = arrays["items"]
+
     def _moment(self, user, second) -> np.ndarray:
         return (np.asarray(user).astype(np.int64) << _SECONDS) | second
 
@@ -133,6 +154,33 @@ class DayCounts:
         if self._window:
             self._days.append((day, keys, counts))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return `keys` and `counts` `[K]`, and those of the window's days.
+
+        Of the days: `days` and `sizes` (entries of each) `[D]`, `day_keys` and
+        `day_counts` one day after the other. All are int64.
+        """
+        parts = list(zip(*self._days, strict=True)) or [(), (), ()]
+        none = np.zeros(0, np.int64)
+        return {
+            "keys": self._keys,
+            "counts": self._counts,
+            "days": np.array(parts[0], np.int64),
+            "sizes": np.array([len(keys) for keys in parts[1]], np.int64),
+            "day_keys": np.concatenate([none, *parts[1]]),
+            "day_counts": np.concatenate([none, *parts[2]]),
+        }
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._keys, self._counts = arrays["keys"], arrays["counts"]
+        ends = np.cumsum(arrays["sizes"])
+        # Behind the last end is nothing: a piece that `zip` leaves out.
+        keys = np.split(arrays["day_keys"], ends)
+        counts = np.split(arrays["day_counts"], ends)
+        days = arrays["days"].tolist()
+        self._days = collections.deque(zip(days, keys, counts, strict=False))
+
     def _add(self, keys: np.ndarray, counts: np.ndarray) -> None:
         """Merge sorted keys and their counts into the sorted state."""
         keys = np.concatenate([self._keys, keys])
@@ -166,3 +214,11 @@ class FirstSeen:
         of the day says nothing.
         """
         return np.maximum(times - self._first[keys], 0) / 3600
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return `first` int64 `[K]`, the second of each key's first event."""
+        return {"first": trimmed(self._first, self._NEVER)}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._first = arrays["first"]

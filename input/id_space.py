@@ -45,6 +45,11 @@ class Vocabulary:
         """The raw ids, int64 or object of str, in the order of their rows."""
         return self._ids.to_numpy(zero_copy_only=False)
 
+    def first(self, rows: int) -> "Vocabulary":
+        """Return the vocabulary as it was when it had so many rows."""
+        count = max(rows - self.table.buckets, 0)
+        return Vocabulary(self.table, self._ids.slice(0, count))
+
     def append(self, raw) -> None:
         """Give a row to each raw id that has none yet, in order of appearance.
 
@@ -105,6 +110,14 @@ class Vocabulary:
         digest = hashlib.sha256(_lines(self._ids.slice(0, count)).encode())
         return {"rows": rows, "sha256": digest.hexdigest()}
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the ids as `text` uint8, the bytes of the file of `save`."""
+        return {"text": np.frombuffer(_lines(self._ids).encode(), np.uint8)}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._ids = _ids(self.table, arrays["text"].tobytes())
+
     def save(self, directory: str | pathlib.Path) -> None:
         """Write `<table>.txt`, one raw id a line."""
         path = pathlib.Path(directory) / f"{self.table.name}.txt"
@@ -126,10 +139,7 @@ class Vocabulary:
                 "Convert the logs anew."
             )
         # Not read_text: it would take a "\r" inside an id for the end of it.
-        lines = path.read_bytes().decode("utf-8").split("\n")[:-1]
-        if table.dtype == "int64":
-            return cls(table, np.array(lines, dtype=np.int64))
-        return cls(table, lines)
+        return cls(table, _ids(table, path.read_bytes()))
 
 
 class Hashing:
@@ -197,5 +207,12 @@ def _type(table: features.TableSpec) -> pa.DataType:
 
 
 def _lines(ids: pa.Array) -> str:
-    text = ids.cast(pa.string()).to_pylist()
-    return "".join(f"{line}\n" for line in text)
+    return "\n".join([*ids.cast(pa.string()).to_pylist(), ""])
+
+
+def _ids(table: features.TableSpec, text: bytes) -> pa.Array:
+    """Return the ids that `_lines` made text of."""
+    lines = text.decode("utf-8").split("\n")[:-1]
+    if table.dtype == "int64":
+        return pa.array(np.array(lines, dtype=np.int64))
+    return pa.array(lines, pa.string())

@@ -99,6 +99,15 @@ class Sampler:
             labels.ravel()[there],
         )
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the columns of the clicks kept for tomorrow."""
+        # A prefix, since a column may have the name of an argument of savez.
+        return {f"tail/{name}": column for name, column in self._tail.items()}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._tail = {n.removeprefix("tail/"): c for n, c in arrays.items()}
+
     def _keep_tail(self, pool: dict[str, np.ndarray]) -> None:
         """Keep the clicks that tomorrow's negatives may be drawn from."""
         time, second = pool["time"], pool["second"]

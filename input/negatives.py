@@ -47,6 +47,14 @@ class SeenPairs:
             np.concatenate([self._before, new]), kind="stable"
         )
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the `pairs` of the days so far, int64, sorted."""
+        return {"pairs": self._before}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._before = arrays["pairs"]
+
     def seen(self, pairs: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Return whether each pair was clicked strictly before its time."""
         earlier, _ = _found(self._before, pairs)

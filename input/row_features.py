@@ -44,6 +44,16 @@ class RowFeatures:
         self._ages = history_features.FirstSeen()
         self._item_rows: dict[str, np.ndarray] = {}
 
+    def parts(self) -> dict:
+        """Return what is carried from day to day, by name."""
+        histories = self._histories.items()
+        counts = self._counts.items()
+        return {
+            **{f"history-{name}": history for name, history in histories},
+            **{f"count-{name}-{domain}": c for (name, domain), c in counts},
+            "ages": self._ages,
+        }
+
     def start_day(self, day: int, events: dict[str, dict]) -> None:
         """Take in the events of a day.
 

@@ -69,12 +69,14 @@ def spec(**changes) -> conversion_spec.ConversionSpec:
     return conversion_spec.from_dict({**values, **changes})
 
 
-def table(seed: int, rows: int = 120, days: int = 3, clicks=True) -> pa.Table:
+def table(
+    seed: int, rows: int = 120, days: int = 3, clicks=True, users: int = 6
+) -> pa.Table:
     """Return rows of `days` days in no order; each item has one price."""
     rng = np.random.default_rng(seed)
     item = rng.integers(0, 9, rows)
     values = {
-        "user_id": rng.integers(0, 6, rows),
+        "user_id": rng.integers(0, users, rows),
         "item_id": np.char.add("i", item.astype(str)),
         "device": np.array(["tv", "pc", "tab"])[rng.integers(0, 3, rows)],
         "price": item / 4,
@@ -106,3 +108,31 @@ def hashes(directory: pathlib.Path, until="9") -> dict[str, str]:
         for name, path in names.items()
         if not name.parts[1:] or name.parts[1] < until
     }
+
+
+def everything(directory: pathlib.Path) -> dict[str, str]:
+    """Return the hash of each file there is."""
+    return hashes(directory, "~")
+
+
+def day_of(table: pa.Table) -> np.ndarray:
+    """Return the day of each row, 0 for the first."""
+    return table["timestamp"].to_numpy() // 86_400 - FIRST_DAY
+
+
+def of_days(tables, first: int, stop: int) -> list[tuple[str, pa.Table]]:
+    """Return the rows of days from `first` up to before `stop`."""
+    kept = []
+    for domain, rows in tables:
+        days = day_of(rows)
+        kept.append(
+            (domain, rows.filter(pa.array((first <= days) & (days < stop))))
+        )
+    return kept
+
+
+def append(out: pathlib.Path, tables, spec_given=None, **options) -> dict:
+    """Append days to a data directory; return the summary."""
+    return conversion.append_tables(
+        spec_given or spec(), tables, out, progress=False, **options
+    )

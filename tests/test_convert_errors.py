@@ -3,7 +3,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from ecdctr_tf.input import conversion, conversion_spec, convert
+from ecdctr_tf.input import conversion_passes, conversion_spec, convert
 from tests import conversion_world as world
 
 
@@ -103,7 +103,7 @@ def test_a_fault_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion._Conversion, "_parts", fail)
+    monkeypatch.setattr(conversion_passes.Passes, "_parts", fail)
     with pytest.raises(KeyboardInterrupt):
         _convert(tmp_path, world.table(0))
     assert list(tmp_path.iterdir()) == []

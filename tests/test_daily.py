@@ -426,6 +426,28 @@ def test_windows_of_days_are_scored_as_a_whole(data, begun, tmp_path):
     assert manifest(run, 6).window == window
 
 
+def test_a_window_that_became_longer_goes_on_where_it_ended(
+    data, begun, tmp_path
+):
+    """Days 5 and 6 were the last there were; windows are of three days."""
+    run = copy(begun, tmp_path / "run")
+    train(data, run, [Window(day(5), day(6))])
+    before = (run.ctr("e_cdctr") / day(6) / "manifest.json").read_bytes()
+    train(data, run, [Window(day(5), day(7))])
+    assert store.dated(run.ctr("e_cdctr")) == [day(6), day(7)]
+    manifest = store.read_manifest(run.ctr("e_cdctr") / day(7), "ctr")
+    assert manifest.window == Window(day(7), day(7))
+    assert len(scores(run, 7)["click"]) == ROWS
+    after = (run.ctr("e_cdctr") / day(6) / "manifest.json").read_bytes()
+    assert after == before
+    straight = train(
+        data,
+        copy(begun, tmp_path / "straight"),
+        [Window(day(5), day(6)), *days(7, 7)],
+    )
+    assert np.array_equal(scores(run, 7)["ctr"], scores(straight, 7)["ctr"])
+
+
 def test_a_day_without_rows_is_passed_over(tmp_path):
     """Alone, and among the days to catch up on."""
     data = training_world.small_data(tmp_path / "data", empty=day(6))
@@ -458,6 +480,19 @@ def test_missing_cpm_raises(data, begun, tmp_path):
     ):
         train(data, run, days(4, 4))
     assert training_world.tree(run.path) == before
+
+
+def test_a_late_cpm_is_not_used_early(data, begun, tmp_path):
+    """The CPM of day 4 is two days late: day 7 is the first to have it."""
+    config = settings("schedule.cpm_lag=2")
+    run = copy(begun, tmp_path / "run")
+    with pytest.raises(
+        FileNotFoundError, match="no CPM from before 2024-01-04"
+    ):
+        train(data, run, days(6, 6), config)
+    train(data, run, days(7, 7), config)
+    manifest = store.read_manifest(run.ctr("e_cdctr") / day(7), "ctr")
+    assert manifest.parents["cpm"]["path"].endswith(day(4))
 
 
 def test_missing_history_raises(data, begun, tmp_path):

@@ -78,6 +78,56 @@ def test_first_seen_hours_are_zero_at_the_first_event():
     np.testing.assert_allclose(hours, [24, 0, 0])
 
 
+def taken_up(part, *args):
+    """Return a new part of the same class with the state of another."""
+    new = type(part)(*args)
+    new.restore({name: a.copy() for name, a in part.arrays().items()})
+    return new
+
+
+def test_click_history_is_taken_up():
+    history = history_features.ClickHistory(2)
+    user, item = np.array([3, 0, 3, 3]), np.array([5, 6, 7, 8])
+    history.start_day(user, item, np.arange(4))
+    history.end_day()
+    arrays = history.arrays()
+    # Of user 3 the newest two; users without clicks take no room.
+    assert arrays["held"].tolist() == [1, 0, 0, 2]
+    assert arrays["items"].tolist() == [6, 7, 8]
+    history = taken_up(history, 2)
+    history.start_day(np.array([0]), np.array([9]), np.array([10]))
+    got = history.before(np.array([0, 3, 4]), np.array([11, 0, 0]), 2)
+    assert got.tolist() == [[6, 9], [7, 8], [-1, -1]]
+
+
+@pytest.mark.parametrize("window", [0, 2])
+def test_day_counts_are_taken_up(window):
+    counts = history_features.DayCounts(window)
+    counts = taken_up(counts, window)  # Of nothing, too.
+    for day, keys in ((0, [4, 4, 7]), (1, [7]), (2, [4])):
+        counts.start_day(day)
+        counts.end_day(day, np.array(keys))
+        counts = taken_up(counts, window)
+    counts.start_day(3)
+    expected = [1, 1, 0] if window else [3, 2, 0]
+    assert counts.before(np.array([4, 7, 8])).tolist() == expected
+
+
+def test_first_seen_is_taken_up():
+    ages = history_features.FirstSeen()
+    ages.start_day(np.array([2, 0]), np.array([7200, 3600]))
+    ages = taken_up(ages)
+    ages.start_day(np.array([4, 2]), np.array([86_400, 90_000]))
+    hours = ages.hours(np.array([0, 2, 4]), np.full(3, 90_000))
+    np.testing.assert_allclose(hours, [24, 23, 1])
+
+
+def test_trimmed_ends_with_the_last_row_that_was_set():
+    array = np.array([1, -1, 2, -1, -1])
+    assert history_features.trimmed(array, -1).tolist() == [1, -1, 2]
+    assert history_features.trimmed(array[3:], -1).tolist() == []
+
+
 def test_grown_keeps_what_there_was():
     array = np.array([1, 2], np.int32)
     assert history_features.grown(array, 2, -1) is array

@@ -120,6 +120,31 @@ def test_vocabulary_survives_its_file(tmp_path, dtype, ids):
     assert loaded.rows == space.rows
 
 
+@pytest.mark.parametrize(
+    ("dtype", "ids"),
+    [("int64", [5, -3, 2**62]), ("string", ["b", "", "a\rb"]), ("int64", [])],
+)
+def test_vocabulary_survives_its_arrays(dtype, ids):
+    space = vocabulary(dtype, ids=ids)
+    arrays = space.arrays()
+    assert arrays["text"].dtype == np.uint8
+    other = vocabulary(dtype)
+    other.restore(arrays)
+    assert list(other.ids) == ids
+    assert other.fingerprint() == space.fingerprint()
+
+
+def test_first_rows_are_the_vocabulary_of_then():
+    space = vocabulary("string", buckets=3, ids=["a", "b"])
+    before = space.fingerprint()
+    space.append(["c"])
+    early = space.first(5)
+    assert early.fingerprint() == before
+    early.append(["d"])
+    assert early.lookup(["b", "d"]).tolist() == [4, 5]
+    assert space.lookup(["c"]).tolist() == [5]
+
+
 # One id a line: the two ids of such a line would move all rows after them.
 def test_id_with_a_line_break_raises():
     with pytest.raises(ValueError, match="table 't'.*line break.*'a.nb'"):

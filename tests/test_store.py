@@ -155,6 +155,20 @@ def test_sweep_removes_leftover_files_and_keeps_the_rest(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["spec.json"]
 
 
+def test_remove_leaves_no_half_artefact(artefact, monkeypatch):
+    def fail(path):
+        (path / "table.bin").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches:
+        patches.setattr(store.shutil, "rmtree", fail)
+        with pytest.raises(KeyboardInterrupt):
+            store.remove(artefact)
+    assert store.dated(artefact.parent) == []
+    store.sweep(artefact.parent)
+    assert list(artefact.parent.iterdir()) == []
+
+
 def test_parent_names_a_place_and_a_state(artefact, tmp_path):
     entry = store.parent(artefact, tmp_path)
     assert entry["path"] == "tpm/2024-01-31"

@@ -168,7 +168,7 @@ def _features(constants: list[str] | None) -> Verdict:
     names = ", ".join(constants)
     meaning = (
         "Batches of a day do not vary in it, so batch norm learns nothing of "
-        "it and magnifies what an unseen value begins with. Train without: "
+        "it and magnifies what an unseen value begins with. Compare with "
         f"--set model.exclude={names.replace(' ', '')}."
     )
     return Verdict(

@@ -70,6 +70,9 @@ class DailyTrainer:
     def run(self, parts: list[windows.Window]) -> None:
         """Go through days, a window at a time; published ones are passed over.
 
+        Of a window that days were published in before, the later days are left:
+        it ended earlier then, because there were no more days.
+
         Args:
           parts: windows of ads in order; those without rows are passed over.
 
@@ -83,11 +86,19 @@ class DailyTrainer:
             parts, desc=f"{self._name} ctr", unit="day", mininterval=1.0
         )
         for part in bar:
-            if (self._run.ctr(self._name) / part.last).exists():
+            left = self._left(part)
+            if left is None:
                 logging.info("%s of %s is there", part, self._name)
-            elif self._data.rows(scoring.ADS, part):
-                result = self._day(part)
+            elif self._data.rows(scoring.ADS, left):
+                result = self._day(left)
                 bar.set_postfix({"auc": result["auc"]})
+
+    def _left(self, part: windows.Window) -> windows.Window | None:
+        """Return what of a window comes after the days published in it."""
+        published = store.dated(self._run.ctr(self._name))
+        done = max((d for d in published if d <= part.last), default="")
+        days = [day for day in part.days if day > done]
+        return windows.Window(days[0], days[-1]) if days else None
 
     def _day(self, today: windows.Window) -> dict:
         """Score, train on and publish one day; return its metrics."""
@@ -134,9 +145,10 @@ class DailyTrainer:
 
     def _ready(self, day: str, path: pathlib.Path) -> levels.Level:
         """Return the level that scores a day: it has seen earlier days only."""
-        cpms = self._run.cpm(self._name)
-        from_cpm = self._config.warm_start.from_cpm
-        cpm = inheritance.newest(cpms, day) if from_cpm else None
+        cpms, cpm = self._run.cpm(self._name), None
+        if self._config.warm_start.from_cpm:
+            lag = self._config.schedule.cpm_lag
+            cpm = inheritance.newest(cpms, day, lag)
         last = workdir.newest_before(self._run.ctr(self._name), day)
         if last is not None:
             historical.check_before(store.read_manifest(last, KIND), day, last)

@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import store
+from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import levels, workdir
@@ -22,21 +22,23 @@ from ecdctr_tf.transfer import (
 KIND = "cpm"
 
 
-def newest(directory: pathlib.Path, day: str) -> pathlib.Path:
+def newest(directory: pathlib.Path, day: str, lag: int = 0) -> pathlib.Path:
     """Return the newest CPM that a model scored on a day may come from.
 
     Args:
       directory: where the CPMs of the model are published.
       day: the scored day.
+      lag: days by which CPMs are late.
 
     Raises:
       FileNotFoundError: there is none.
       ValueError: it has seen the day.
     """
-    cpm = workdir.newest_before(directory, day)
+    until = windows.Window.ending(day, lag + 1).first
+    cpm = workdir.newest_before(directory, until)
     if cpm is None:
         raise FileNotFoundError(
-            f"{directory} holds no CPM from before {day}. Train one with "
+            f"{directory} holds no CPM from before {until}. Train one with "
             "`python train_main.py --stage=cpm`."
         )
     historical.check_before(store.read_manifest(cpm, KIND), day, cpm)
