@@ -249,22 +249,31 @@ class CTRModel(keras.Model):
     def train_steps(self, batches, steps: tf.Tensor) -> tf.Tensor:
         """Take steps on the next batches of an iterator.
 
+        A step goes on while the batch after it is fetched.
+
         Args:
           batches: iterator of what `input.streams.batches` gives.
-          steps: int32, number of steps.
+          steps: int32, number of steps, at least 1.
 
         Returns:
           float64, seconds spent waiting for batches; not a number where
             operations are made deterministic, which forbids clocks.
         """
-        waited = tf.zeros([], tf.float64)
-        for _ in tf.range(steps):
-            asked = _now()
-            with tf.control_dependencies([asked]):
-                batch = batches.get_next()
-            with tf.control_dependencies(tf.nest.flatten(batch)):
+        asked = _now()
+        with tf.control_dependencies([asked]):
+            batch = batches.get_next()
+        with tf.control_dependencies(tf.nest.flatten(batch)):
+            waited = _now() - asked
+        for step in tf.range(steps):
+            following = batch
+            if step + 1 < steps:
+                following = batches.get_next()
+            losses = self.train_step(batch)
+            with tf.control_dependencies(tf.nest.flatten(losses)):
+                asked = _now()
+            with tf.control_dependencies([asked, *tf.nest.flatten(following)]):
                 waited += _now() - asked
-            self.train_step(batch)
+            batch = following
         return waited
 
     @tf.function(reduce_retracing=True)
