@@ -58,14 +58,21 @@ class DailyTrainer:
         """Keep what the days need."""
         self._data = data
         self._run = run
-        self._config = config
         self._name = name
-        self._stage = configs.ctr_config(config)
+        self._config, self._stage = self._settings(config, name)
         self._level: levels.Level | None = None
         self._level_day = ""
         # The frozen CPM that plugged models read.
         self._source: CTRModel | None = None
         self._history: tuple[pathlib.Path | None, dict] = (None, {})
+
+    @staticmethod
+    def _settings(
+        config: configs.Config, name: str
+    ) -> tuple[configs.Config, configs.StageConfig]:
+        """Return the model's config and the level that is trained daily."""
+        del name
+        return config, configs.ctr_config(config)
 
     def run(self, parts: list[windows.Window]) -> None:
         """Go through days, a window at a time; published ones are passed over.

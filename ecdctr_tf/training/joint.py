@@ -4,7 +4,6 @@ import pathlib
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets, windows
-from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import (
     daily,
     fit,
@@ -12,7 +11,6 @@ from ecdctr_tf.training import (
     natural,
     scoring,
     tasks,
-    workdir,
 )
 
 
@@ -39,16 +37,12 @@ class JointTrainer(daily.DailyTrainer):
     Reference: as `DailyTrainer`.
     """
 
-    def __init__(
-        self,
-        data: DataDirectory,
-        run: workdir.Workdir,
-        config: configs.Config,
-        name: str,
-    ):
-        """Keep what the days need."""
-        super().__init__(data, run, presets.variant(config, name), name)
-        self._stage = configs.joint_config(self._config, name)
+    @staticmethod
+    def _settings(
+        config: configs.Config, name: str
+    ) -> tuple[configs.Config, configs.StageConfig]:
+        config = presets.variant(config, name)
+        return config, configs.joint_config(config, name)
 
     def run(self, parts: list[windows.Window]) -> None:
         """Go through days, a window at a time; published ones are passed over.

@@ -4,8 +4,7 @@ import pathlib
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets, store
-from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, inheritance, levels, workdir
+from ecdctr_tf.training import daily, inheritance, levels
 
 
 class PluggedTrainer(daily.DailyTrainer):
@@ -29,16 +28,12 @@ class PluggedTrainer(daily.DailyTrainer):
     Reference: as `DailyTrainer`.
     """
 
-    def __init__(
-        self,
-        data: DataDirectory,
-        run: workdir.Workdir,
-        config: configs.Config,
-        name: str,
-    ):
-        """Keep what the days need."""
-        super().__init__(data, run, presets.variant(config, name), name)
-        self._stage = configs.plugged_config(self._config, name)
+    @staticmethod
+    def _settings(
+        config: configs.Config, name: str
+    ) -> tuple[configs.Config, configs.StageConfig]:
+        config = presets.variant(config, name)
+        return config, configs.plugged_config(config, name)
 
     def _start(
         self, day: str, path: pathlib.Path, cpm: pathlib.Path
