@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import tqdm
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import metrics, windows
@@ -66,8 +67,10 @@ def measured(
         for r in runs:
             if r.variant.name != name:
                 continue
+            label = f"forgetting, {name}"
             matrices = [
-                _matrices(data, run, r, whole, truths) for run in r.workdirs
+                _matrices(data, run, r, whole, truths)
+                for run in tqdm.tqdm(r.workdirs, label, unit="seed")
             ]
             seeds[name] = [
                 {**_of_matrices(*both), **_returns(data, run, r, parts)}

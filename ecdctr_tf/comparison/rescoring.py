@@ -4,6 +4,7 @@ Shapes: J groups of scored days, and as many models.
 """
 
 import numpy as np
+import tqdm
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import metrics, store, windows
@@ -126,7 +127,7 @@ def without_history(
     """
     published = store.dated(run.ctr(name))
     found = []
-    for day in days:
+    for day in tqdm.tqdm(days, "history down", unit="day"):
         earlier = [d for d in published if d < day.first]
         if not earlier:
             raise FileNotFoundError(

@@ -66,6 +66,7 @@ def write(
         _pairs(names),
         pooled=config.schedule.report_pooled,
         replicates=replicates,
+        progress=True,
     )
     by_slice = _slices(data, runs, spans, scored)
     results = {

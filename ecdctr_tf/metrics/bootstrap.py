@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+import tqdm
 
 from ecdctr_tf.metrics.weighted import METRICS, ScoredRows, Scorer, ratio
 
@@ -75,6 +76,7 @@ def intervals(
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    progress: bool = False,
 ) -> Intervals:
     """Return percentile intervals of each metric, model and pair of models.
 
@@ -95,6 +97,7 @@ def intervals(
       replicates: R, at least 1.
       level: share of replicates inside an interval, in (0, 1).
       seed: of the draws, at least 0; the same seed gives the same intervals.
+      progress: whether to show a bar.
 
     Returns:
       The estimates, of the metrics in `METRICS`.
@@ -110,7 +113,7 @@ def intervals(
     found = _by_model(
         days[0].seeds,
         _mean_over_days(scorers, ones)[:, 0],
-        _replicates(scorers, users, replicates, seed),
+        _replicates(scorers, users, replicates, seed, progress),
         seed,
     )
     models = {
@@ -185,13 +188,16 @@ def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
     return ratio(total, count)
 
 
-def _replicates(scorers, users: int, count: int, seed: int) -> np.ndarray:
+def _replicates(
+    scorers, users: int, count: int, seed: int, progress: bool
+) -> np.ndarray:
     """Return metrics `[M, R, L]` of draws of the users."""
     rng = np.random.default_rng([seed, 0])
     widest = users + max(scorer.width for scorer in scorers)
     part = max(_CELLS // widest, 1)
     values = []
-    for start in range(0, count, part):
+    starts = range(0, count, part)
+    for start in tqdm.tqdm(starts, "bootstrap", disable=not progress):
         drawn = [
             np.bincount(rng.integers(0, users, users), minlength=users)
             for _ in range(min(part, count - start))
