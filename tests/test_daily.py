@@ -376,6 +376,16 @@ def test_newer_history_is_taken_up(data, begun, scored, tmp_path):
         assert [path[-10:] for path in paths] == [day(2), day(6)]
 
 
+def test_late_cpms_have_tables_of_each_snapshot(data, begun, tmp_path):
+    for lag, published in ((0, [day(6)]), (1, [day(2), day(6)])):
+        run = copy(begun, tmp_path / f"late-{lag}")
+        shutil.rmtree(run.historical)
+        tpm.train_tpm(data, run, CONFIG, Window(day(3), day(6)))
+        config = settings(f"schedule.cpm_lag={lag}")
+        history.aggregate(run, config, [day(2), day(6)])
+        assert store.dated(run.historical) == published
+
+
 def test_statistics_are_estimated_on_past_days_only(
     data, begun, tmp_path, monkeypatch
 ):

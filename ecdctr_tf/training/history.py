@@ -18,7 +18,8 @@ def aggregate(
 
     Where snapshots end on scored days (`schedule.tpm_last` after
     `schedule.ctr_first`), those that a scored day has to read instead of a
-    newer one, which has seen the day, are published too.
+    newer one, which has seen the day, are published too; and all, where CPMs
+    are late (`schedule.cpm_lag`), for their windows may end before any.
 
     Args:
       run: the work directory.
@@ -38,7 +39,8 @@ def aggregate(
         )
     first = config.schedule.ctr_first
     before = [i for i, day in enumerate(days) if not first or day < first]
-    for i in range(before[-1] if before else 0, len(days)):
+    skipped = before[-1] if before and not config.schedule.cpm_lag else 0
+    for i in range(skipped, len(days)):
         path = run.historical / days[i]
         if not path.exists():
             snapshot_dirs = [run.tpm / day for day in days[: i + 1]]
