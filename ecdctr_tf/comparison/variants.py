@@ -76,7 +76,12 @@ _MODELS = (
 )
 
 
-_LAGS = {"tpm": "history.lag", "cpm": "schedule.cpm_lag"}
+# Days between two CPMs -> label.
+_PACES = {
+    0: "CPM stands still",
+    1: "CPM refreshed every day",
+    7: "CPM refreshed every 7 days",
+}
 
 
 def _ablation(name: str, label: str, asks: str, *changes: str) -> Variant:
@@ -139,11 +144,11 @@ _ABLATIONS = (
     *(
         _ablation(
             f"cpm_every_{days}",
-            f"CPM refreshed every {days} days" if days else "CPM stands still",
+            _PACES[days],
             "pace of the CPM",
             f"schedule.cpm_every={days}",
         )
-        for days in (0, 1, 7)
+        for days in _PACES
     ),
     *(
         _ablation(
