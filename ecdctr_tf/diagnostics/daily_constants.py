@@ -33,7 +33,7 @@ def measure(data: DataDirectory, exclude=(), seed: int = 0) -> list[str] | None:
         to exclude is none.
     """
     spec = data.spec.without(exclude)
-    found: list[str] | None = None
+    found = []
     for domain in features.DOMAINS:
         sizes = {d: data.manifest(domain, d).rows for d in data.days(domain)}
         days = [day for day, rows in sizes.items() if rows >= 2][-_DAYS:]
@@ -45,13 +45,13 @@ def measure(data: DataDirectory, exclude=(), seed: int = 0) -> list[str] | None:
             )
             for day in days
         ]
-        steady = [
-            feature.name
-            for feature in spec.features
-            if _steady([sample[feature.name] for sample in samples])
-        ]
-        found = [*(found or ()), *(n for n in steady if n not in (found or ()))]
-    return found
+        found.append(
+            {n for n in samples[0] if _steady([s[n] for s in samples])}
+        )
+    if not found:
+        return None
+    steady = set.union(*found)
+    return [f.name for f in spec.features if f.name in steady]
 
 
 def _steady(days: list[np.ndarray]) -> bool:

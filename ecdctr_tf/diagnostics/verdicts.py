@@ -169,7 +169,7 @@ def _features(constants: list[str] | None) -> Verdict:
     meaning = (
         "Batches of a day do not vary in it, so batch norm learns nothing of "
         "it and magnifies what an unseen value begins with. Compare with "
-        f"--set model.exclude={names.replace(' ', '')}."
+        f"--set model.exclude={','.join(constants)}."
     )
     return Verdict(
         name, WATCH, f"all rows of a day are alike in {names}", meaning

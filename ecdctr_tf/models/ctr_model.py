@@ -262,8 +262,7 @@ class CTRModel(keras.Model):
         asked = _now()
         with tf.control_dependencies([asked]):
             batch = batches.get_next()
-        with tf.control_dependencies(tf.nest.flatten(batch)):
-            waited = _now() - asked
+        waited = _passed(asked, batch)
         for step in tf.range(steps):
             following = batch
             if step + 1 < steps:
@@ -271,8 +270,7 @@ class CTRModel(keras.Model):
             losses = self.train_step(batch)
             with tf.control_dependencies(tf.nest.flatten(losses)):
                 asked = _now()
-            with tf.control_dependencies([asked, *tf.nest.flatten(following)]):
-                waited += _now() - asked
+            waited += _passed(asked, following)
             batch = following
         return waited
 
@@ -324,6 +322,12 @@ def _now() -> tf.Tensor:
     with tf.init_scope():
         has_clock = _has_clock()
     return tf.timestamp() if has_clock else tf.constant(math.nan, tf.float64)
+
+
+def _passed(since: tf.Tensor, batch) -> tf.Tensor:
+    """Return the seconds from a time of `_now` until a batch is there."""
+    with tf.control_dependencies([since, *tf.nest.flatten(batch)]):
+        return _now() - since
 
 
 def log_loss(clicks: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
