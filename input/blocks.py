@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import features
+from ecdctr_tf.input import shuffling
 
 BLOCK_ROWS = 4096
 _LENGTH = "/length"
@@ -79,7 +80,7 @@ def places(path: str | pathlib.Path) -> list[int]:
 
 
 def read(
-    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, shuffle=None
+    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, seeds=None
 ) -> tf.data.Dataset:
     """Return the undecoded records of block files; `parse` decodes one.
 
@@ -87,13 +88,13 @@ def read(
       files: string `[R]`, for each record its file.
       places: int64 `[R]`, for each record its place in the file.
       spec: not used; every format is given it.
-      shuffle: function from a dataset to one in another order. It is given
-        files and places, because moving records costs as much as reading them.
+      seeds: int64 `[2]`, of the order of records; None keeps that given.
     """
     del spec
+    if seeds is not None:
+        order = shuffling.order(places, seeds)
+        files, places = tf.gather(files, order), tf.gather(places, order)
     records = tf.data.Dataset.from_tensor_slices((files, places))
-    if shuffle is not None:
-        records = shuffle(records)
     return records.flat_map(_record)
 
 

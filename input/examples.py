@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import features
-from ecdctr_tf.input import blocks
+from ecdctr_tf.input import blocks, shuffling
 
 # Rows parsed by one call of the vectorised parser.
 _PARSE_ROWS = 4096
@@ -39,7 +39,7 @@ def places(path: str | pathlib.Path) -> list[int]:
 
 
 def read(
-    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, shuffle=None
+    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, seeds=None
 ) -> tf.data.Dataset:
     """Return groups of undecoded rows; `parse` decodes one.
 
@@ -47,12 +47,12 @@ def read(
       files: string `[F]`.
       places: not used; the files are read from their start.
       spec: not used; every format is given it.
-      shuffle: function from a dataset of rows to one in another order.
+      seeds: int64 `[2]`, of the order of rows; None keeps that of the files.
     """
     del places, spec
     rows = tf.data.TFRecordDataset(files)
-    if shuffle is not None:
-        rows = shuffle(rows)
+    if seeds is not None:
+        rows = shuffling.elements(rows, seeds)
     return rows.batch(_PARSE_ROWS)
 
 

@@ -110,7 +110,8 @@ def mixed(
     for domain, size in sizes.items():
         groups = _groups(data, domain, parts[domain], seed, passes, names, True)
         ends = [i * size // chunks for i in range(chunks + 1)]
-        streamed.append(groups.rebatch(np.diff(ends)))
+        lengths = tf.constant(np.diff(ends), tf.int64)
+        streamed.append(_regrouped(groups, lengths))
     places = [features.DOMAINS.index(domain) for domain in sizes]
     dataset = tf.data.Dataset.zip(tuple(streamed)).enumerate()
     dataset = dataset.map(_mixer(tuple(places), seed), tf.data.AUTOTUNE)
@@ -144,14 +145,47 @@ def _mixer(places: tuple[int, ...], seed: int):
     return mix
 
 
-def _finished(dataset, rows, batch_size, skip) -> tf.data.Dataset:
+def _finished(
+    dataset: tf.data.Dataset, rows: int, batch_size: int, skip: int
+) -> tf.data.Dataset:
     """Return groups of rows as batches, of known cardinality."""
-    count = -(-rows // batch_size)
-    dataset = dataset.rebatch(batch_size).skip(skip)
-    dataset = dataset.apply(
-        tf.data.experimental.assert_cardinality(max(count - skip, 0))
-    )
+    count = max(-(-rows // batch_size) - skip, 0)
+    numbers = [tf.constant(n, tf.int64) for n in (batch_size, skip, count)]
+    return _batched(dataset, *numbers)
+
+
+# Traced once in a process for rows of a kind, as `_reader` is.
+@tf.function(autograph=False)
+def _batched(
+    dataset: tf.data.Dataset,
+    batch_size: tf.Tensor,
+    skip: tf.Tensor,
+    count: tf.Tensor,
+) -> tf.data.Dataset:
+    dataset = _regrouped(dataset, batch_size).skip(skip)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
     return dataset.prefetch(_PREFETCHED)
+
+
+def _regrouped(dataset: tf.data.Dataset, sizes) -> tf.data.Dataset:
+    """Return groups of rows as groups of other sizes.
+
+    As `Dataset.rebatch`, less its map that makes ragged columns dense: setting
+    up that map takes as long as reading a small day.
+
+    Args:
+      dataset: of groups of rows.
+      sizes: int64 `[]`, or `[G]` to take G sizes in turn.
+    """
+    columns = tf.nest.flatten(dataset.element_spec)
+    variant = tf.raw_ops.RebatchDatasetV2(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        batch_sizes=sizes,
+        drop_remainder=False,
+        output_types=[column.dtype for column in columns],
+        output_shapes=[column.shape for column in columns],
+    )
+    return tf.data.experimental.from_variant(variant, dataset.element_spec)
 
 
 def rows(
@@ -198,24 +232,24 @@ def _groups(
         numbers.append(number)
         seeds.append([seed or 0, number * 1000 + turn])
     by_day = tf.RaggedTensor.from_row_lengths
-    dataset = tf.data.Dataset.from_tensor_slices(
-        (
-            by_day(np.array(files, str), counts),
-            by_day(np.array(places, np.int64), counts),
-            np.array(numbers, np.int32),
-            np.array(seeds, np.int64),
-        )
-    )
     options = tf.data.Options()
     # The tuning thread sleeps for seconds, and a stream's end waits for it.
     options.autotune.enabled = False
-    read_day = _reader(file_format, spec, seed is not None, inputs_only)
-    return dataset.flat_map(read_day).with_options(options)
+    # There is nothing to rewrite, and looking for it takes longer than reading
+    # a small day.
+    options.experimental_optimization.apply_default_optimizations = False
+    read = _reader(file_format, spec, seed is not None, inputs_only)
+    return read(
+        by_day(np.array(files, str), counts),
+        by_day(np.array(places, np.int64), counts),
+        np.array(numbers, np.int32),
+        np.array(seeds, np.int64),
+    ).with_options(options)
 
 
 @functools.cache
 def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
-    """Return the function from a day's files to its rows.
+    """Return the function from the files of days to their rows.
 
     It is traced once in a process: tracing takes longer than reading a small
     day.
@@ -227,20 +261,12 @@ def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
       inputs_only: whether to give `(features, clicks)` instead of all columns.
     """
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string),
-            tf.TensorSpec([None], tf.int64),
-            tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([2], tf.int64),
-        ],
-        autograph=False,
-    )
-    def read_day(files, places, day, seeds):
-        @_as_written
-        def parse(record):
-            return file_format.parse(record, spec, inputs_only)
+    @_as_written
+    def parse(record):
+        return file_format.parse(record, spec, inputs_only)
 
+    @_as_written
+    def read_day(files, places, day, seeds):
         @_as_written
         def finish(columns):
             columns["day"] = tf.fill(tf.shape(columns["click"]), day)
@@ -257,12 +283,26 @@ def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
         def permute(index, columns):
             return finish(shuffling.rows(index, columns, seeds))
 
-        shuffle = functools.partial(shuffling.elements, seeds=seeds)
-        records = file_format.read(files, places, spec, shuffle)
-        groups = records.map(parse, tf.data.AUTOTUNE).rebatch(SHUFFLE_ROWS)
+        records = file_format.read(files, places, spec, seeds)
+        groups = records.map(parse, tf.data.AUTOTUNE)
+        groups = _regrouped(groups, tf.constant(SHUFFLE_ROWS, tf.int64))
         return groups.enumerate().map(permute, tf.data.AUTOTUNE)
 
-    return read_day
+    # D days, each with some places to read from
+    @tf.function(
+        input_signature=[
+            tf.RaggedTensorSpec([None, None], tf.string),
+            tf.RaggedTensorSpec([None, None], tf.int64),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, 2], tf.int64),
+        ],
+        autograph=False,
+    )
+    def read(files, places, days, seeds):
+        each = tf.data.Dataset.from_tensor_slices((files, places, days, seeds))
+        return each.flat_map(read_day)
+
+    return read
 
 
 def _files(data, domain, day, seed, turn) -> list[str]:

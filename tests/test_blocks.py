@@ -7,13 +7,11 @@ from ecdctr_tf.input import blocks, examples
 from tests import conftest
 
 
-def records_of(module, path, spec, shuffle=None):
+def records_of(module, path, spec):
     """Return the dataset that a format's reader makes of a file."""
     places = module.places(path)
     files = [str(path)] * len(places)
-    return module.read(
-        tf.constant(files), tf.constant(places, tf.int64), spec, shuffle
-    )
+    return module.read(tf.constant(files), tf.constant(places, tf.int64), spec)
 
 
 def read_back(module, path, spec, inputs_only=False):
