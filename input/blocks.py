@@ -24,6 +24,8 @@ _FRAME_BYTES = 8 + 4 + 4
 # dtype on disk of the columns that are not ids
 _CLICK, _TIME, _ID, _DENSE = np.uint8, np.int64, np.int32, np.float32
 
+_as_written = tf.autograph.experimental.do_not_convert
+
 
 def write(
     path: str | pathlib.Path, rows: dict, spec: features.DataSpec
@@ -79,27 +81,32 @@ def places(path: str | pathlib.Path) -> list[int]:
     return found
 
 
-def read(
-    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, seeds=None
-) -> tf.data.Dataset:
+def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     """Return the undecoded records of block files; `parse` decodes one.
 
     Args:
-      files: string `[R]`, for each record its file.
-      places: int64 `[R]`, for each record its place in the file.
-      spec: not used; every format is given it.
-      seeds: int64 `[2]`, of the order of records; None keeps that given.
+      days: of `(files, places, day, seeds)`: for each record of a day its
+        file, string `[R]`, and its place, int64 `[R]`; the day, int32 `[]`;
+        and the seeds of the order of its records, int64 `[2]`.
+      shuffled: whether to put records in order by the seeds.
+
+    Returns:
+      A dataset of `(day, record)`, int32 `[]` and string `[]`.
     """
-    del spec
-    if seeds is not None:
-        order = shuffling.order(places, seeds)
-        files, places = tf.gather(files, order), tf.gather(places, order)
-    records = tf.data.Dataset.from_tensor_slices((files, places))
-    return records.flat_map(_record)
+
+    @_as_written
+    def records(files, places, day, seeds):
+        if shuffled:
+            order = shuffling.order(places, seeds)
+            files, places = tf.gather(files, order), tf.gather(places, order)
+        days = tf.fill(tf.shape(places), day)
+        return tf.data.Dataset.from_tensor_slices((days, files, places))
+
+    return days.flat_map(records).flat_map(_record)
 
 
-@tf.autograph.experimental.do_not_convert
-def _record(file: tf.Tensor, place: tf.Tensor) -> tf.data.Dataset:
+@_as_written
+def _record(day: tf.Tensor, file: tf.Tensor, place: tf.Tensor):
     """Return the one record at a place; `tf.data` has no name for that."""
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[file],
@@ -108,7 +115,9 @@ def _record(file: tf.Tensor, place: tf.Tensor) -> tf.data.Dataset:
         byte_offsets=[place],
     )
     element = tf.TensorSpec([], tf.string)
-    return tf.data.experimental.from_variant(records, element).take(1)
+    records = tf.data.experimental.from_variant(records, element)
+    # As long as the shorter one: a record.
+    return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(day), records))
 
 
 def parse(

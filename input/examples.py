@@ -38,22 +38,27 @@ def places(path: str | pathlib.Path) -> list[int]:
     return [0]
 
 
-def read(
-    files: tf.Tensor, places: tf.Tensor, spec: features.DataSpec, seeds=None
-) -> tf.data.Dataset:
+def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     """Return groups of undecoded rows; `parse` decodes one.
 
     Args:
-      files: string `[F]`.
-      places: not used; the files are read from their start.
-      spec: not used; every format is given it.
-      seeds: int64 `[2]`, of the order of rows; None keeps that of the files.
+      days: as for `blocks.read`; the files are read from their start.
+      shuffled: whether to put rows in order by the seeds.
+
+    Returns:
+      A dataset of `(day, rows)`, int32 `[]` and string `[N]`.
     """
-    del places, spec
-    rows = tf.data.TFRecordDataset(files)
-    if seeds is not None:
-        rows = shuffling.elements(rows, seeds)
-    return rows.batch(_PARSE_ROWS)
+
+    @tf.autograph.experimental.do_not_convert
+    def groups(files, places, day, seeds):
+        del places
+        rows = tf.data.TFRecordDataset(files)
+        if shuffled:
+            rows = shuffling.elements(rows, seeds)
+        same_day = tf.data.Dataset.from_tensors(day).repeat()
+        return tf.data.Dataset.zip((same_day, rows.batch(_PARSE_ROWS)))
+
+    return days.flat_map(groups)
 
 
 def parse(

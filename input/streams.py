@@ -7,6 +7,7 @@ any number of batches. `batches` is of one domain, `mixed` of both together.
 """
 
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -110,24 +111,25 @@ def mixed(
     for domain, size in sizes.items():
         groups = _groups(data, domain, parts[domain], seed, passes, names, True)
         ends = [i * size // chunks for i in range(chunks + 1)]
-        lengths = tf.constant(np.diff(ends), tf.int64)
-        streamed.append(_regrouped(groups, lengths))
+        streamed.append(_regrouped(groups, np.diff(ends)))
     places = [features.DOMAINS.index(domain) for domain in sizes]
-    dataset = tf.data.Dataset.zip(tuple(streamed)).enumerate()
-    dataset = dataset.map(_mixer(tuple(places), seed), tf.data.AUTOTUNE)
+    # Beside the seeds of days, none of which is numbered 0.
+    seeds = [[seed, i * 1_000_000_000] for i in range(1, chunks * passes + 1)]
+    orders = tf.data.Dataset.from_tensor_slices(np.array(seeds, np.int64))
+    dataset = tf.data.Dataset.zip((tuple(streamed), orders))
+    dataset = dataset.map(_mixer(tuple(places)), tf.data.AUTOTUNE)
     return _finished(dataset, total * passes, batch_size, skip)
 
 
-def _mixer(places: tuple[int, ...], seed: int):
+def _mixer(places: tuple[int, ...]):
     """Return the function from a chunk of each domain to rows in one order.
 
     Args:
       places: of the domains in `features.DOMAINS`.
-      seed: of the order.
     """
 
     @_as_written
-    def mix(index, chunks):
+    def mix(chunks, seeds):
         every = []
         for place, (inputs, clicks) in zip(places, chunks, strict=True):
             domain = tf.fill(tf.shape(clicks), place)
@@ -136,9 +138,7 @@ def _mixer(places: tuple[int, ...], seed: int):
             name: tf.concat([columns[name] for columns in every], axis=0)
             for name in every[0]
         }
-        # Beside the seeds of days, none of which is numbered 0.
-        seeds = tf.constant([seed, 0], tf.int64)
-        columns = shuffling.rows(index, columns, seeds)
+        columns = shuffling.rows(columns, seeds)
         clicks = columns.pop("click")
         return columns, clicks
 
@@ -149,21 +149,11 @@ def _finished(
     dataset: tf.data.Dataset, rows: int, batch_size: int, skip: int
 ) -> tf.data.Dataset:
     """Return groups of rows as batches, of known cardinality."""
-    count = max(-(-rows // batch_size) - skip, 0)
-    numbers = [tf.constant(n, tf.int64) for n in (batch_size, skip, count)]
-    return _batched(dataset, *numbers)
-
-
-# Traced once in a process for rows of a kind, as `_reader` is.
-@tf.function(autograph=False)
-def _batched(
-    dataset: tf.data.Dataset,
-    batch_size: tf.Tensor,
-    skip: tf.Tensor,
-    count: tf.Tensor,
-) -> tf.data.Dataset:
+    count = -(-rows // batch_size)
     dataset = _regrouped(dataset, batch_size).skip(skip)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(max(count - skip, 0))
+    )
     return dataset.prefetch(_PREFETCHED)
 
 
@@ -175,7 +165,7 @@ def _regrouped(dataset: tf.data.Dataset, sizes) -> tf.data.Dataset:
 
     Args:
       dataset: of groups of rows.
-      sizes: int64 `[]`, or `[G]` to take G sizes in turn.
+      sizes: whole number, or `[G]` of them to take in turn.
     """
     columns = tf.nest.flatten(dataset.element_spec)
     variant = tf.raw_ops.RebatchDatasetV2(
@@ -217,9 +207,8 @@ def _groups(
             f"{sorted(formats)}. Convert them to one."
         )
     file_format = data_directory.FORMATS[formats.pop()]
-    turns = [(turn, day) for turn in range(passes) for day in days]
-    files, places, counts, numbers, seeds = [], [], [], [], []
-    for turn, day in turns:
+    files, places, counts, numbers, seeds, chunks = [], [], [], [], [], []
+    for turn, day in itertools.product(range(passes), days):
         number = windows.day_number(day)
         found = [
             (file, place)
@@ -231,6 +220,7 @@ def _groups(
         counts.append(len(found))
         numbers.append(number)
         seeds.append([seed or 0, number * 1000 + turn])
+        chunks += _chunks(data.manifest(domain, day).rows, *seeds[-1])
     by_day = tf.RaggedTensor.from_row_lengths
     options = tf.data.Options()
     # The tuning thread sleeps for seconds, and a stream's end waits for it.
@@ -244,7 +234,33 @@ def _groups(
         by_day(np.array(places, np.int64), counts),
         np.array(numbers, np.int32),
         np.array(seeds, np.int64),
+        # Without rows there is a size all the same: none would end the process.
+        np.array(chunks or [(1, 0, 0)], np.int64),
     ).with_options(options)
+
+
+def _chunks(
+    rows: int, first_seed: int, second_seed: int
+) -> list[tuple[int, int, int]]:
+    """Return the chunks within which a day's rows are shuffled.
+
+    Args:
+      rows: of the day.
+      first_seed: of the order of the day's records.
+      second_seed: of the same.
+
+    Returns:
+      For each chunk its rows and its two seeds.
+    """
+    return [
+        # Beside the seeds of days, which are numbers of some ten millions.
+        (
+            min(SHUFFLE_ROWS, rows - start),
+            first_seed,
+            second_seed + i * 1_000_000_000,
+        )
+        for i, start in enumerate(range(0, rows, SHUFFLE_ROWS), start=1)
+    ]
 
 
 @functools.cache
@@ -262,47 +278,48 @@ def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
     """
 
     @_as_written
-    def parse(record):
-        return file_format.parse(record, spec, inputs_only)
+    def parse(day, records):
+        columns = file_format.parse(records, spec, inputs_only)
+        columns["day"] = tf.fill(tf.shape(columns["click"]), day)
+        return columns
 
     @_as_written
-    def read_day(files, places, day, seeds):
-        @_as_written
-        def finish(columns):
-            columns["day"] = tf.fill(tf.shape(columns["click"]), day)
-            if not inputs_only:
-                return columns
-            clicks = columns.pop("click")
-            return columns, clicks
+    def finish(columns):
+        if not inputs_only:
+            return columns
+        clicks = columns.pop("click")
+        return columns, clicks
 
-        if not shuffled:
-            records = file_format.read(files, places, spec)
-            return records.map(lambda r: finish(parse(r)), tf.data.AUTOTUNE)
+    @_as_written
+    def permute(columns, seeds):
+        return finish(shuffling.rows(columns, seeds))
 
-        @_as_written
-        def permute(index, columns):
-            return finish(shuffling.rows(index, columns, seeds))
-
-        records = file_format.read(files, places, spec, seeds)
-        groups = records.map(parse, tf.data.AUTOTUNE)
-        groups = _regrouped(groups, tf.constant(SHUFFLE_ROWS, tf.int64))
-        return groups.enumerate().map(permute, tf.data.AUTOTUNE)
-
-    # D days, each with some places to read from
+    # D days, each with some places to read from; C chunks
     @tf.function(
         input_signature=[
             tf.RaggedTensorSpec([None, None], tf.string),
             tf.RaggedTensorSpec([None, None], tf.int64),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, 2], tf.int64),
+            tf.TensorSpec([None, 3], tf.int64),
         ],
         autograph=False,
     )
-    def read(files, places, days, seeds):
+    def read(files, places, days, seeds, chunks):
         each = tf.data.Dataset.from_tensor_slices((files, places, days, seeds))
-        return each.flat_map(read_day)
+        records = file_format.read(each, shuffled)
+        if not shuffled:
+            return records.map(
+                lambda day, records: finish(parse(day, records)),
+                tf.data.AUTOTUNE,
+            )
+        groups = records.map(parse, tf.data.AUTOTUNE)
+        groups = _regrouped(groups, chunks[:, 0])
+        orders = tf.data.Dataset.from_tensor_slices(chunks[:, 1:])
+        groups = tf.data.Dataset.zip((groups, orders))
+        return groups.map(permute, tf.data.AUTOTUNE)
 
-    return read
+    return read.get_concrete_function()
 
 
 def _files(data, domain, day, seed, turn) -> list[str]:

@@ -7,17 +7,19 @@ from ecdctr_tf.input import blocks, examples
 from tests import conftest
 
 
-def records_of(module, path, spec):
-    """Return the dataset that a format's reader makes of a file."""
-    places = module.places(path)
+def records_of(module, path, places=None):
+    """Return what a format's reader makes of a file, or of places in it."""
+    places = module.places(path) if places is None else places
     files = [str(path)] * len(places)
-    return module.read(tf.constant(files), tf.constant(places, tf.int64), spec)
+    day = (files, np.array(places, np.int64), np.int32(3), np.zeros(2, int))
+    days = tf.data.Dataset.from_tensors(day)
+    return module.read(days, shuffled=False)
 
 
 def read_back(module, path, spec, inputs_only=False):
     """Return the columns that a format's reader makes of a file."""
-    groups = records_of(module, path, spec).map(
-        lambda record: module.parse(record, spec, inputs_only)
+    groups = records_of(module, path).map(
+        lambda day, record: module.parse(record, spec, inputs_only)
     )
     groups = list(groups.as_numpy_iterator())
     return {k: np.concatenate([g[k] for g in groups]) for k in groups[0]}
@@ -79,7 +81,8 @@ def test_several_groups_of_rows_keep_their_order(
     monkeypatch.setattr(examples, "_PARSE_ROWS", 4)
     rows = conftest.tiny_rows("2024-01-01", 0, 10)
     module.write(tmp_path / "f", rows, tiny_spec)
-    assert len(list(records_of(module, tmp_path / "f", tiny_spec))) == 3
+    days = [int(day) for day, _ in records_of(module, tmp_path / "f")]
+    assert days == [3, 3, 3]
     columns = read_back(module, tmp_path / "f", tiny_spec)
     np.testing.assert_array_equal(columns["price"], range(10))
 
@@ -129,10 +132,8 @@ def test_records_are_read_in_the_order_asked_for(
     path = tmp_path / "f"
     blocks.write(path, conftest.tiny_rows("2024-01-01", 0, 10), tiny_spec)
     last, middle, first = reversed(blocks.places(path))
-    records = blocks.read(
-        [str(path)] * 3, tf.constant([last, first, middle], tf.int64), tiny_spec
-    )
-    prices = [blocks.parse(r, tiny_spec)["price"].numpy() for r in records]
+    records = records_of(blocks, path, [last, first, middle])
+    prices = [blocks.parse(r, tiny_spec)["price"].numpy() for _, r in records]
     assert [list(p) for p in prices] == [[8, 9], [0, 1, 2, 3], [4, 5, 6, 7]]
 
 
