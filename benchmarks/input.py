@@ -23,7 +23,7 @@ from absl import flags
 
 from benchmarks import harness, world
 from ecdctr_tf import features, windows
-from ecdctr_tf.input import data_directory, streams
+from ecdctr_tf.input import data_directory, row_groups, streams
 
 BATCH = 4096
 # Entries of the longest sequence.
@@ -35,7 +35,7 @@ TABLE_ROWS = 1_000_000
 # Rows of a file, but for the last one.
 FILE_ROWS = 262_144
 # What each of these looks back on when it shuffles; ours does on as many.
-SHUFFLE_ROWS = streams.SHUFFLE_ROWS
+SHUFFLE_ROWS = row_groups.SHUFFLE_ROWS
 # Passes of ours in a measurement: one is over too soon to be timed.
 PASSES = 4
 

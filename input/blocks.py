@@ -24,8 +24,6 @@ _FRAME_BYTES = 8 + 4 + 4
 # dtype on disk of the columns that are not ids
 _CLICK, _TIME, _ID, _DENSE = np.uint8, np.int64, np.int32, np.float32
 
-_as_written = tf.autograph.experimental.do_not_convert
-
 
 def write(
     path: str | pathlib.Path, rows: dict, spec: features.DataSpec
@@ -94,7 +92,7 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
       A dataset of `(day, record)`, int32 `[]` and string `[]`.
     """
 
-    @_as_written
+    @tf.autograph.experimental.do_not_convert
     def records(files, places, day, seeds):
         if shuffled:
             order = shuffling.order(places, seeds)
@@ -105,7 +103,7 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     return days.flat_map(records).flat_map(_record)
 
 
-@_as_written
+@tf.autograph.experimental.do_not_convert
 def _record(day: tf.Tensor, file: tf.Tensor, place: tf.Tensor):
     """Return the one record at a place; `tf.data` has no name for that."""
     records = tf.raw_ops.TFRecordDatasetV2(

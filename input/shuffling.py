@@ -42,6 +42,18 @@ def rows(columns: dict, seeds: tf.Tensor) -> dict:
     }
 
 
+def chunk_seeds(seeds: list[int], count: int) -> list[list[int]]:
+    """Return the seeds of the first chunks of what has seeds of its own.
+
+    Args:
+      seeds: two; those of days have a second one of some ten millions, beside
+        which those of chunks are.
+      count: chunks.
+    """
+    first, second = seeds
+    return [[first, second + i * 1_000_000_000] for i in range(1, count + 1)]
+
+
 def order(elements: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
     """Return a permutation of the places of elements, int32 `[N]`.
 

@@ -1,27 +1,19 @@
 """Streams: batches of a window of days, in a seeded order.
 
 Days follow each other in time. Within a day the order of files and blocks is
-shuffled, then rows within chunks of `SHUFFLE_ROWS`. The order of a day depends
+shuffled, then rows within chunks, see `row_groups`. The order of a day depends
 on the seed, the day and the pass only, so a stream can be taken up again after
 any number of batches. `batches` is of one domain, `mixed` of both together.
 """
-
-import functools
-import itertools
 
 import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import features, windows
-from ecdctr_tf.input import data_directory, shuffling
+from ecdctr_tf.input import data_directory, row_groups, shuffling
 
-SHUFFLE_ROWS = 65_536
 # Batches made ahead of the one being trained on.
 _PREFETCHED = 8
-
-# The functions here hold no Python loops over tensors: translating them would
-# only cost time, and small days are read often.
-_as_written = tf.autograph.experimental.do_not_convert
 
 
 def batches(
@@ -55,7 +47,7 @@ def batches(
       FileNotFoundError, ValueError: a day is missing, damaged or of another
         spec.
     """
-    dataset = _groups(data, domain, window, seed, passes, names, True)
+    dataset = row_groups.read(data, domain, window, seed, passes, names, True)
     rows = data.rows(domain, window) * passes
     return _finished(dataset, rows, batch_size, skip)
 
@@ -72,9 +64,9 @@ def mixed(
     """Return `(features, clicks)` batches of several domains in one order.
 
     Each domain's rows come as from `batches`; they are cut into as many even
-    chunks as hold `SHUFFLE_ROWS` rows together, and those of all domains are
-    shuffled chunk by chunk. So a domain with few rows is spread evenly over
-    those of the other, even if its window is another one.
+    chunks as hold `row_groups.SHUFFLE_ROWS` rows together, and those of all
+    domains are shuffled chunk by chunk. So a domain with few rows is spread
+    evenly over those of the other, even if its window is another one.
 
     Args:
       data: the data directory.
@@ -106,15 +98,17 @@ def mixed(
         raise ValueError(
             f"{data.path} has no rows in {named}: there is nothing to mix."
         )
-    chunks = -(-total // SHUFFLE_ROWS)
+    chunks = -(-total // row_groups.SHUFFLE_ROWS)
     streamed = []
     for domain, size in sizes.items():
-        groups = _groups(data, domain, parts[domain], seed, passes, names, True)
+        groups = row_groups.read(
+            data, domain, parts[domain], seed, passes, names, True
+        )
         ends = [i * size // chunks for i in range(chunks + 1)]
-        streamed.append(_regrouped(groups, np.diff(ends)))
+        streamed.append(row_groups.regrouped(groups, np.diff(ends)))
     places = [features.DOMAINS.index(domain) for domain in sizes]
     # Beside the seeds of days, none of which is numbered 0.
-    seeds = [[seed, i * 1_000_000_000] for i in range(1, chunks * passes + 1)]
+    seeds = shuffling.chunk_seeds([seed, 0], chunks * passes)
     orders = tf.data.Dataset.from_tensor_slices(np.array(seeds, np.int64))
     dataset = tf.data.Dataset.zip((tuple(streamed), orders))
     dataset = dataset.map(_mixer(tuple(places)), tf.data.AUTOTUNE)
@@ -128,7 +122,7 @@ def _mixer(places: tuple[int, ...]):
       places: of the domains in `features.DOMAINS`.
     """
 
-    @_as_written
+    @tf.autograph.experimental.do_not_convert
     def mix(chunks, seeds):
         every = []
         for place, (inputs, clicks) in zip(places, chunks, strict=True):
@@ -150,32 +144,11 @@ def _finished(
 ) -> tf.data.Dataset:
     """Return groups of rows as batches, of known cardinality."""
     count = -(-rows // batch_size)
-    dataset = _regrouped(dataset, batch_size).skip(skip)
+    dataset = row_groups.regrouped(dataset, batch_size).skip(skip)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
     return dataset.prefetch(_PREFETCHED)
-
-
-def _regrouped(dataset: tf.data.Dataset, sizes) -> tf.data.Dataset:
-    """Return groups of rows as groups of other sizes.
-
-    As `Dataset.rebatch`, less its map that makes ragged columns dense: setting
-    up that map takes as long as reading a small day.
-
-    Args:
-      dataset: of groups of rows.
-      sizes: whole number, or `[G]` of them to take in turn.
-    """
-    columns = tf.nest.flatten(dataset.element_spec)
-    variant = tf.raw_ops.RebatchDatasetV2(
-        input_dataset=tf.data.experimental.to_variant(dataset),
-        batch_sizes=sizes,
-        drop_remainder=False,
-        output_types=[column.dtype for column in columns],
-        output_shapes=[column.shape for column in columns],
-    )
-    return tf.data.experimental.from_variant(variant, dataset.element_spec)
 
 
 def rows(
@@ -191,143 +164,7 @@ def rows(
     Args and errors as `batches`; a group also has `click`, `timestamp` and the
     evaluation columns.
     """
-    return _groups(data, domain, window, seed, passes, names, False)
-
-
-def _groups(
-    data, domain, window, seed, passes, names, inputs_only
-) -> tf.data.Dataset:
-    """Return what `rows` does, or with `inputs_only` what `batches` needs."""
-    spec = data.spec if names is None else data.spec.select(names)
-    days = data.covered(domain, window)
-    formats = {data.manifest(domain, day).config["format"] for day in days}
-    if len(formats) > 1:
-        raise ValueError(
-            f"The days {window} of {domain} are of several formats: "
-            f"{sorted(formats)}. Convert them to one."
-        )
-    file_format = data_directory.FORMATS[formats.pop()]
-    files, places, counts, numbers, seeds, chunks = [], [], [], [], [], []
-    for turn, day in itertools.product(range(passes), days):
-        number = windows.day_number(day)
-        found = [
-            (file, place)
-            for file in _files(data, domain, day, seed, turn)
-            for place in file_format.places(file)
-        ]
-        files += [file for file, _ in found]
-        places += [place for _, place in found]
-        counts.append(len(found))
-        numbers.append(number)
-        seeds.append([seed or 0, number * 1000 + turn])
-        chunks += _chunks(data.manifest(domain, day).rows, *seeds[-1])
-    by_day = tf.RaggedTensor.from_row_lengths
-    options = tf.data.Options()
-    # The tuning thread sleeps for seconds, and a stream's end waits for it.
-    options.autotune.enabled = False
-    # There is nothing to rewrite, and looking for it takes longer than reading
-    # a small day.
-    options.experimental_optimization.apply_default_optimizations = False
-    read = _reader(file_format, spec, seed is not None, inputs_only)
-    return read(
-        by_day(np.array(files, str), counts),
-        by_day(np.array(places, np.int64), counts),
-        np.array(numbers, np.int32),
-        np.array(seeds, np.int64),
-        # Without rows there is a size all the same: none would end the process.
-        np.array(chunks or [(1, 0, 0)], np.int64),
-    ).with_options(options)
-
-
-def _chunks(
-    rows: int, first_seed: int, second_seed: int
-) -> list[tuple[int, int, int]]:
-    """Return the chunks within which a day's rows are shuffled.
-
-    Args:
-      rows: of the day.
-      first_seed: of the order of the day's records.
-      second_seed: of the same.
-
-    Returns:
-      For each chunk its rows and its two seeds.
-    """
-    return [
-        # Beside the seeds of days, which are numbers of some ten millions.
-        (
-            min(SHUFFLE_ROWS, rows - start),
-            first_seed,
-            second_seed + i * 1_000_000_000,
-        )
-        for i, start in enumerate(range(0, rows, SHUFFLE_ROWS), start=1)
-    ]
-
-
-@functools.cache
-def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
-    """Return the function from the files of days to their rows.
-
-    It is traced once in a process: tracing takes longer than reading a small
-    day.
-
-    Args:
-      file_format: one of `data_directory.FORMATS`.
-      spec: the features to read.
-      shuffled: whether rows come in another order than that of the files.
-      inputs_only: whether to give `(features, clicks)` instead of all columns.
-    """
-
-    @_as_written
-    def parse(day, records):
-        columns = file_format.parse(records, spec, inputs_only)
-        columns["day"] = tf.fill(tf.shape(columns["click"]), day)
-        return columns
-
-    @_as_written
-    def finish(columns):
-        if not inputs_only:
-            return columns
-        clicks = columns.pop("click")
-        return columns, clicks
-
-    @_as_written
-    def permute(columns, seeds):
-        return finish(shuffling.rows(columns, seeds))
-
-    # D days, each with some places to read from; C chunks
-    @tf.function(
-        input_signature=[
-            tf.RaggedTensorSpec([None, None], tf.string),
-            tf.RaggedTensorSpec([None, None], tf.int64),
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None, 2], tf.int64),
-            tf.TensorSpec([None, 3], tf.int64),
-        ],
-        autograph=False,
-    )
-    def read(files, places, days, seeds, chunks):
-        each = tf.data.Dataset.from_tensor_slices((files, places, days, seeds))
-        records = file_format.read(each, shuffled)
-        if not shuffled:
-            return records.map(
-                lambda day, records: finish(parse(day, records)),
-                tf.data.AUTOTUNE,
-            )
-        groups = records.map(parse, tf.data.AUTOTUNE)
-        groups = _regrouped(groups, chunks[:, 0])
-        orders = tf.data.Dataset.from_tensor_slices(chunks[:, 1:])
-        groups = tf.data.Dataset.zip((groups, orders))
-        return groups.map(permute, tf.data.AUTOTUNE)
-
-    return read.get_concrete_function()
-
-
-def _files(data, domain, day, seed, turn) -> list[str]:
-    names = sorted(data.manifest(domain, day).files)
-    if seed is not None:
-        order = [seed, windows.day_number(day), turn]
-        np.random.default_rng(order).shuffle(names)
-    return [str(data.path / domain / day / name) for name in names]
+    return row_groups.read(data, domain, window, seed, passes, names, False)
 
 
 def read_columns(

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ecdctr_tf import windows
-from ecdctr_tf.input import data_directory, examples, streams
+from ecdctr_tf.input import data_directory, examples, row_groups, streams
 from tests import conftest
 
 
@@ -66,9 +66,9 @@ def test_rows_of_other_systems_may_lack_a_sequence(tiny_spec, tmp_path):
 @pytest.fixture(autouse=True)
 def fresh_reader():
     """Trace the reader anew: tests set sizes that it is traced with."""
-    streams._reader.cache_clear()
+    row_groups._reader.cache_clear()
     yield
-    streams._reader.cache_clear()
+    row_groups._reader.cache_clear()
 
 
 @pytest.fixture

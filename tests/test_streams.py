@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from ecdctr_tf import windows
-from ecdctr_tf.input import blocks, data_directory, streams
+from ecdctr_tf.input import blocks, data_directory, row_groups, streams
 from tests import conftest
 
 WINDOW = windows.Window("2024-01-01", "2024-01-03")
@@ -20,9 +20,9 @@ def small_blocks(monkeypatch):
 @pytest.fixture(autouse=True)
 def fresh_reader():
     """Trace the reader anew: tests set sizes that it is traced with."""
-    streams._reader.cache_clear()
+    row_groups._reader.cache_clear()
     yield
-    streams._reader.cache_clear()
+    row_groups._reader.cache_clear()
 
 
 def numbers(dataset):
@@ -157,7 +157,7 @@ def test_passes_without_seed_repeat_the_order(tiny_data):
 
 
 def test_chunks_of_a_day_have_orders_of_their_own(tiny_data, monkeypatch):
-    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 4)
+    monkeypatch.setattr(row_groups, "SHUFFLE_ROWS", 4)
     rows = conftest.tiny_rows("2024-01-04", 0, 40)
     tiny_data.write_day("natural", "2024-01-04", [rows], {})
     window = windows.Window("2024-01-04", "2024-01-04")
@@ -212,7 +212,7 @@ def test_second_stream_of_a_kind_reads_its_own_days(tiny_data, seed):
         window = windows.Window(day, day)
         stream = streams.batches(tiny_data, "natural", window, 8, seed)
         assert sorted(flat(stream)) == list(range(first, first + 20))
-    assert streams._reader.cache_info().misses == 1
+    assert row_groups._reader.cache_info().misses == 1
 
 
 def test_unknown_name_raises(tiny_data):
@@ -331,7 +331,7 @@ def test_mixed_order_is_given_by_the_seed(tiny_data):
 def test_mixed_spreads_the_smaller_domain_over_even_chunks(
     tiny_data, monkeypatch
 ):
-    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 18)
+    monkeypatch.setattr(row_groups, "SHUFFLE_ROWS", 18)
     order = flat(streams.mixed(tiny_data, BOTH, 8, seed=0))
     assert sorted(order) == list(range(90))
     chunks = [order[i : i + 18] for i in range(0, 90, 18)]
@@ -343,7 +343,7 @@ def test_mixed_spreads_the_smaller_domain_over_even_chunks(
 
 # One ad among 60 natural rows: four of five chunks have none.
 def test_mixed_with_less_rows_than_chunks(tiny_data, monkeypatch):
-    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 13)
+    monkeypatch.setattr(row_groups, "SHUFFLE_ROWS", 13)
     rows = conftest.tiny_rows("2024-01-05", 90, 1)
     tiny_data.write_day("ads", "2024-01-05", [rows], {})
     alone = windows.Window("2024-01-05", "2024-01-05")
@@ -353,14 +353,14 @@ def test_mixed_with_less_rows_than_chunks(tiny_data, monkeypatch):
 
 
 def test_mixed_passes_are_whole_and_in_other_orders(tiny_data, monkeypatch):
-    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 20)
+    monkeypatch.setattr(row_groups, "SHUFFLE_ROWS", 20)
     order = flat(streams.mixed(tiny_data, BOTH, 8, 0, passes=2))
     assert sorted(order[:90]) == sorted(order[90:]) == list(range(90))
     assert order[:90] != order[90:]
 
 
 def test_mixed_skip_takes_a_stream_up_again(tiny_data, monkeypatch):
-    monkeypatch.setattr(streams, "SHUFFLE_ROWS", 20)
+    monkeypatch.setattr(row_groups, "SHUFFLE_ROWS", 20)
     kwargs = {"batch_size": 8, "seed": 2, "passes": 2}
     whole = numbers(streams.mixed(tiny_data, BOTH, **kwargs))
     assert [len(batch) for batch in whole] == [8] * 22 + [4]

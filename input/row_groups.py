@@ -1,0 +1,184 @@
+"""Rows of a window in groups, in a seeded order: what streams are made of.
+
+A group of an ordered window is a chunk of a day, of `SHUFFLE_ROWS` rows or what
+is left of them; without a seed it is what a format reads at once.
+"""
+
+import functools
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf import windows
+from ecdctr_tf.input import data_directory, shuffling
+
+SHUFFLE_ROWS = 65_536
+
+# The functions here hold no Python loops over tensors: translating them would
+# only cost time, and small days are read often.
+_as_written = tf.autograph.experimental.do_not_convert
+
+
+def read(
+    data: data_directory.DataDirectory,
+    domain: str,
+    window: windows.Window,
+    seed: int | None,
+    passes: int,
+    names,
+    inputs_only: bool,
+) -> tf.data.Dataset:
+    """Return the rows of a window in groups, each of one day.
+
+    Args:
+      data: the data directory.
+      domain: "natural" or "ads".
+      window: the days; every one has to be there.
+      seed: of the order of rows; None keeps the order of the files.
+      passes: times that the window is gone through, each in its own order.
+      names: names of features to read; None reads all.
+      inputs_only: whether to give `(features, clicks)` instead of all columns.
+
+    Raises:
+      FileNotFoundError, ValueError: a day is missing, damaged or of another
+        spec.
+    """
+    spec = data.spec if names is None else data.spec.select(names)
+    days = data.covered(domain, window)
+    formats = {data.manifest(domain, day).config["format"] for day in days}
+    if len(formats) > 1:
+        raise ValueError(
+            f"The days {window} of {domain} are of several formats: "
+            f"{sorted(formats)}. Convert them to one."
+        )
+    file_format = data_directory.FORMATS[formats.pop()]
+    files, places, counts, numbers, seeds = [], [], [], [], []
+    sizes, orders = [], []
+    for turn, day in itertools.product(range(passes), days):
+        number = windows.day_number(day)
+        found = [
+            (file, place)
+            for file in _files(data, domain, day, seed, turn)
+            for place in file_format.places(file)
+        ]
+        files += [file for file, _ in found]
+        places += [place for _, place in found]
+        counts.append(len(found))
+        numbers.append(number)
+        seeds.append([seed or 0, number * 1000 + turn])
+        chunks = _chunks(data.manifest(domain, day).rows)
+        sizes += chunks
+        orders += shuffling.chunk_seeds(seeds[-1], len(chunks))
+    by_day = tf.RaggedTensor.from_row_lengths
+    options = tf.data.Options()
+    # The tuning thread sleeps for seconds, and a stream's end waits for it.
+    options.autotune.enabled = False
+    # There is nothing to rewrite, and looking for it takes longer than reading
+    # a small day.
+    options.experimental_optimization.apply_default_optimizations = False
+    reader = _reader(file_format, spec, seed is not None, inputs_only)
+    return reader(
+        by_day(np.array(files, str), counts),
+        by_day(np.array(places, np.int64), counts),
+        np.array(numbers, np.int32),
+        np.array(seeds, np.int64),
+        # Without rows there is a size all the same: none would end the process.
+        np.array(sizes or [1], np.int64),
+        np.array(orders, np.int64).reshape(-1, 2),
+    ).with_options(options)
+
+
+def regrouped(dataset: tf.data.Dataset, sizes) -> tf.data.Dataset:
+    """Return groups of rows as groups of other sizes.
+
+    As `Dataset.rebatch`, less its map that makes ragged columns dense: setting
+    up that map takes as long as reading a small day.
+
+    Args:
+      dataset: of groups of rows.
+      sizes: whole number, or `[G]` of them to take in turn.
+    """
+    columns = tf.nest.flatten(dataset.element_spec)
+    variant = tf.raw_ops.RebatchDatasetV2(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        batch_sizes=sizes,
+        drop_remainder=False,
+        output_types=[column.dtype for column in columns],
+        output_shapes=[column.shape for column in columns],
+    )
+    return tf.data.experimental.from_variant(variant, dataset.element_spec)
+
+
+def _chunks(rows: int) -> list[int]:
+    """Return the sizes of the chunks within which a day's rows are shuffled."""
+    starts = range(0, rows, SHUFFLE_ROWS)
+    return [min(SHUFFLE_ROWS, rows - start) for start in starts]
+
+
+@functools.cache
+def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
+    """Return the function from the files of days to their rows.
+
+    It is traced once in a process: tracing takes longer than reading a small
+    day.
+
+    Args:
+      file_format: one of `data_directory.FORMATS`.
+      spec: the features to read.
+      shuffled: whether rows come in another order than that of the files.
+      inputs_only: whether to give `(features, clicks)` instead of all columns.
+    """
+
+    @_as_written
+    def parse(day, records):
+        columns = file_format.parse(records, spec, inputs_only)
+        columns["day"] = tf.fill(tf.shape(columns["click"]), day)
+        return columns
+
+    @_as_written
+    def finish(columns):
+        if not inputs_only:
+            return columns
+        clicks = columns.pop("click")
+        return columns, clicks
+
+    @_as_written
+    def permute(columns, seeds):
+        return finish(shuffling.rows(columns, seeds))
+
+    # D days, each with some places to read from; C chunks
+    @tf.function(
+        input_signature=[
+            tf.RaggedTensorSpec([None, None], tf.string),
+            tf.RaggedTensorSpec([None, None], tf.int64),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, 2], tf.int64),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None, 2], tf.int64),
+        ],
+        autograph=False,
+    )
+    def read_days(files, places, days, seeds, sizes, orders):
+        each = tf.data.Dataset.from_tensor_slices((files, places, days, seeds))
+        records = file_format.read(each, shuffled)
+        if not shuffled:
+            return records.map(
+                lambda day, records: finish(parse(day, records)),
+                tf.data.AUTOTUNE,
+            )
+        groups = records.map(parse, tf.data.AUTOTUNE)
+        groups = regrouped(groups, sizes)
+        orders = tf.data.Dataset.from_tensor_slices(orders)
+        groups = tf.data.Dataset.zip((groups, orders))
+        return groups.map(permute, tf.data.AUTOTUNE)
+
+    return read_days.get_concrete_function()
+
+
+def _files(data, domain, day, seed, turn) -> list[str]:
+    names = sorted(data.manifest(domain, day).files)
+    if seed is not None:
+        order = [seed, windows.day_number(day), turn]
+        np.random.default_rng(order).shuffle(names)
+    return [str(data.path / domain / day / name) for name in names]
