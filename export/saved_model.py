@@ -19,7 +19,7 @@ import time
 
 import tensorflow as tf
 
-from ecdctr_tf import store
+from ecdctr_tf import artefacts, store
 from ecdctr_tf.export import load, probe, signatures, verify
 from ecdctr_tf.export.id_mapping import IdMapping, padding
 from ecdctr_tf.input import id_space
@@ -56,7 +56,7 @@ def export_model(
     """
     began = time.monotonic()
     artefact_dir = pathlib.Path(artefact_dir)
-    artefact = store.read_manifest(artefact_dir, load.KIND)
+    artefact = store.read_manifest(artefact_dir, artefacts.CTR)
     if version is None:
         version = int(artefact.window.last.replace("-", ""))
     if isinstance(version, bool) or int(version) != version or version < 1:
@@ -70,7 +70,7 @@ def export_model(
         artefact, kind=KIND, parents={}, config={}, files={}
     )
     with store.publish(target, manifest) as staging:
-        model = load.load_model(artefact_dir, data)
+        model = artefacts.read_model(artefact_dir, data)
         spaces = load.known_spaces(artefact, data)
         _warn_of_padding(model, spaces)
         raw = probe.requests(model.spec, spaces)
@@ -142,8 +142,8 @@ def _write_lineage(
     _collect(artefact_dir, target, ancestors)
     lineage = {
         "artefact": store.file_hash(artefact_dir / store.MANIFEST),
-        "features": json.loads((artefact_dir / "spec.json").read_text()),
-        "config": json.loads((artefact_dir / "config.json").read_text()),
+        "features": json.loads((artefact_dir / artefacts.SPEC).read_text()),
+        "config": json.loads((artefact_dir / artefacts.CONFIG).read_text()),
         "ancestors": ancestors,
     }
     text = json.dumps(lineage, indent=1) + "\n"

@@ -201,12 +201,26 @@ class DailyTrainer:
         return origins.past_days(self._level, levels.ADS, day, days)
 
     def _newest_ads(self, day: str) -> windows.Window | None:
-        """Return the newest day with ads before a day."""
-        for past in reversed(self._data.days(levels.ADS)):
-            window = windows.Window(past, past)
-            if past < day and self._data.rows(levels.ADS, window):
-                return window
-        return None
+        """Return the newest days of ads before a day, to estimate from.
+
+        They have as many rows as moving statistics remember, if there are.
+        """
+        momentum = self._config.model.batch_norm_momentum
+        enough = self._config.ctr.batch_size / (1 - momentum)
+        days = [d for d in self._data.days(levels.ADS) if d < day]
+        found = None
+        while days:
+            wider = windows.Window(days[-1], found.last if found else days[-1])
+            if (
+                found
+                and windows.Window.ending(found.first, 2).first != days[-1]
+            ):
+                break  # The day before is missing.
+            found = wider
+            if self._data.rows(levels.ADS, found) >= enough:
+                break
+            days.pop()
+        return found if found and self._data.rows(levels.ADS, found) else None
 
     def _fit(self, parts: dict[str, windows.Window]) -> list[dict]:
         return self._level.fit(parts, self._level.row.base, bar=False)

@@ -1,4 +1,4 @@
-"""A level: the model of TPM, CPM or A-CTR, from its first weights to its artefact.
+"""A level: the model of TPM, CPM or A-CTR, from first weights to artefact.
 
 A level goes through `fresh` or `open`, then any number of `score`, `grow`,
 `fit`, and `publish`. Where its first weights come from, in this order:

@@ -104,10 +104,10 @@ def aggregate(
             f"The snapshots of {target.name} have several feature specs: "
             f"{[str(d) for d in snapshot_dirs]}. Delete those of the old spec."
         )
-    read = [snapshots.read(d) for d in snapshot_dirs]
+    found = [snapshots.read(d) for d in snapshot_dirs]
     arrays = {}
-    for table in read[0]:
-        ids, vectors, present = _align([tables[table] for tables in read])
+    for table in found[0]:
+        ids, vectors, present = _align([tables[table] for tables in found])
         kind = "last" if learned else history.aggregation
         arrays[f"{table}/ids"] = ids
         arrays[f"{table}/vectors"] = combine(
@@ -194,29 +194,28 @@ def load(
       FileNotFoundError, ValueError: a version is missing, damaged, of another
         id space, or made with other settings.
     """
-    read = [_read(directory, id_spaces, history) for directory in directories]
+    found = [
+        _checked(directory, id_spaces, history) for directory in directories
+    ]
     since = np.array([visible_from(d, history) for d in directories], np.int32)
     tables = {}
-    for name in read[-1]:
-        size = 1 + max(int(rows.max(initial=0)) for rows, _ in _of(read, name))
-        dim = read[-1][name][1].shape[1]
-        wide = np.zeros((len(read), size, dim), np.float32)
-        known = np.zeros((len(read), size), bool)
-        for i, (rows, vectors) in enumerate(_of(read, name)):
+    for name in found[-1]:
+        of_table = [version[name] for version in found]
+        size = 1 + max(int(rows.max(initial=0)) for rows, _ in of_table)
+        dim = of_table[-1][1].shape[1]
+        wide = np.zeros((len(found), size, dim), np.float32)
+        known = np.zeros((len(found), size), bool)
+        for i, (rows, vectors) in enumerate(of_table):
             wide[i, rows], known[i, rows] = vectors, True
         tables[name] = HistoricalTable(wide, known, since, name=name)
     return tables
 
 
-def _of(read: list[dict], name: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [version[name] for version in read]
-
-
-def _read(
+def _checked(
     directory: pathlib.Path, id_spaces: dict, history: configs.HistoryConfig
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return rows `[N]` and vectors `[N, D]` of a version by table."""
-    manifest = store.verify(directory, KIND)
+    """Return what `read` does, of a version made with the right settings."""
+    manifest = store.read_manifest(directory, KIND)
     if manifest.config != settings(history):
         raise ValueError(
             f"{directory} was aggregated with {manifest.config}; the config "
@@ -224,6 +223,19 @@ def _read(
             f"{directory.parent} and run `python train_main.py "
             "--stage=aggregate` to rebuild it."
         )
+    return read(directory, id_spaces)
+
+
+def read(
+    directory: pathlib.Path, id_spaces: dict
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return rows `[N]` and vectors `[N, D]` of a version by table name.
+
+    Raises:
+      FileNotFoundError, ValueError: it is missing, damaged, or of another id
+        space.
+    """
+    manifest = store.verify(directory, KIND)
     warm_start.check_ids(manifest, id_spaces, directory)
     arrays = checkpoint.read(directory / NAME)
     found = {}
