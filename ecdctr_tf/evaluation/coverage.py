@@ -14,7 +14,7 @@ from ecdctr_tf.evaluation import runs as runs_lib
 from ecdctr_tf.evaluation import slices
 from ecdctr_tf.transfer import historical
 
-# Table -> (present bool [S, V], visible_from int [S], days since 1970-01-01).
+# Table name -> which rows a version knows, bool [V].
 History = dict[str, np.ndarray]
 
 
