@@ -144,8 +144,11 @@ class WarmStartConfig:
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
     batch_norm: str = "keep"
     # What a newer CPM does to a running A-CTR: add its "change" since the last
-    # one, or "restart" from it and catch up.
+    # one, or "restart" from it.
     refresh: str = "change"
+    # Past days of ads, of those there are, that an A-CTR which has just started
+    # is trained on before it scores; see also `schedule.catch_up_days`.
+    warm_up_days: int = 0
     # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
     min_restored: float = 0.5
 
@@ -155,6 +158,7 @@ class WarmStartConfig:
         _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
         valid = self.refresh in REFRESHES
         _check(self, "refresh", valid, f"one of {', '.join(REFRESHES)}")
+        _check(self, "warm_up_days", self.warm_up_days >= 0, "at least 0")
         _check(self, "min_restored", 0 <= self.min_restored <= 1, "in [0, 1]")
 
 

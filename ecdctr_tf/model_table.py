@@ -73,6 +73,20 @@ _BESIDE = {"origin": BESIDE_CPM, "changes": _NO_TPM}
 _ROWS = (
     ModelRow("e_cdctr", "E-CDCTR", "E-CDCTR (arXiv 2408.16238)"),
     ModelRow(
+        "paper",
+        "paper's settings",
+        "E-CDCTR with the settings of its paper (arXiv 2408.16238)",
+        changes=(
+            "history.aggregation=self_attention",
+            "history.snapshots=3",
+            "history.start_tables=false",
+            "history.dropout=0",
+            "warm_start.batch_norm=full",
+            "warm_start.refresh=restart",
+            "warm_start.warm_up_days=7",
+        ),
+    ),
+    ModelRow(
         "ads_only",
         "ads only",
         "no transfer",
