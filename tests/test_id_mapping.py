@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ecdctr_tf import features
-from ecdctr_tf.export.id_mapping import IdMapping, padding
+from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.input import id_space
 
 
@@ -72,8 +72,8 @@ def test_no_ids_give_no_rows(tmp_path):
 
 
 def test_padding_is_of_the_type_of_the_ids():
-    assert padding(features.TableSpec("t")) == -1
-    assert padding(features.TableSpec("t", dtype="string")) == ""
+    assert features.TableSpec("t").padding == -1
+    assert features.TableSpec("t", dtype="string").padding == ""
 
 
 def test_a_saved_mapping_needs_no_file_and_tells_no_path(tmp_path):

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import windows
+from ecdctr_tf import kinds, windows
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import levels, natural, workdir
@@ -67,7 +67,7 @@ def train_tpm(
 def _seen(data, level, window) -> dict[str, snapshots.SnapshotTable]:
     """Return the embeddings of the ids in a window, with their counts."""
     of_table: dict[str, list[str]] = {}
-    for feature in level.model.spec.of_kind("id"):
+    for feature in kinds.ids(level.model.spec):
         of_table.setdefault(feature.table, []).append(feature.name)
     names = [feature.name for feature in level.model.spec.features]
     counts = {n: np.zeros(level.table_rows[n], np.int64) for n in of_table}
