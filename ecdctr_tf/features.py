@@ -40,9 +40,7 @@ def check_choice(owner: str, field: str, value, choices) -> None:
 
 def _having(field: str) -> str:
     """Return the kinds that have a field, for messages."""
-    return " or ".join(
-        kind for kind, fields in KINDS.items() if field in fields
-    )
+    return ", ".join(kind for kind, fields in KINDS.items() if field in fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,15 +104,16 @@ class FeatureSpec:
             )
         if ("table" in KINDS[self.kind]) != (self.table != ""):
             raise ValueError(
-                f"`table` of {owner} should be set for {_having('table')} and "
-                f"empty for other kinds. Received: {self.table!r}"
+                f"`table` of {owner} should be set for the kinds "
+                f"{_having('table')} and empty for others. Received: "
+                f"{self.table!r}, kind {self.kind!r}"
             )
         has_length = "max_length" in KINDS[self.kind]
         if self.max_length < 0 or has_length != (self.max_length > 0):
             raise ValueError(
-                f"`max_length` of {owner} should be positive for "
-                f"{_having('max_length')} and 0 for other kinds. Received: "
-                f"{self.max_length}"
+                f"`max_length` of {owner} should be positive for the kinds "
+                f"{_having('max_length')} and 0 for others. Received: "
+                f"{self.max_length}, kind {self.kind!r}"
             )
 
 

@@ -281,7 +281,7 @@ def test_a_new_kind_is_trained_on_and_served(rated, tmp_path):
 
 
 def test_a_new_kind_has_the_fields_that_its_row_says(rated):
-    with pytest.raises(ValueError, match="set for id or sequence or rated"):
+    with pytest.raises(ValueError, match="the kinds id, sequence, rated and"):
         features.FeatureSpec("tag", "rated")
     with pytest.raises(ValueError, match="`max_length` of feature 'tag'"):
         features.FeatureSpec("tag", "rated", "tag", max_length=2)
