@@ -312,7 +312,7 @@ def set_buckets(model: CTRModel, data: DataDirectory) -> None:
     for name, table in model.embedding.tables.items():
         space = data.id_spaces[name]
         if space.table.ids == "vocabulary" and space.table.buckets > 1:
-            table.set_buckets(space.buckets_of_rows())
+            table.set_buckets(space.bucket_of(np.arange(space.rows)))
 
 
 def merged_arrays(

@@ -12,7 +12,7 @@ import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 from ecdctr_tf.layers.batch_norm import BatchNorm, averaging
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
 from ecdctr_tf.layers.historical_embedding import (
@@ -20,7 +20,6 @@ from ecdctr_tf.layers.historical_embedding import (
     HistoricalTable,
 )
 from ecdctr_tf.layers.mlp import MLP
-from ecdctr_tf.layers.target_attention import TargetAttention
 
 # Attributes of a model that no checkpoint of it holds.
 _KEPT_ELSEWHERE = (
@@ -83,13 +82,15 @@ class CTRModel(keras.Model):
         self.spec = spec
         self.sources = list(sources)
         self.table_l2 = table_l2
-        sequences = spec.of_kind("sequence") if config.attention else ()
-        on_table = {f.name: f.table for f in (*spec.of_kind("id"), *sequences)}
+        on_table, own_layers = {}, {}
+        for feature in kinds.by_kind(spec):
+            on_table |= feature.tables(config)
+            own_layers |= feature.layers(config)
         self.embedding = FeatureEmbedding(
             on_table, table_rows, config.embedding_dim, capacities, seed
         )
-        self._queries = {f.name: _query(spec, f) for f in sequences}
-        self.attention = {n: TargetAttention(name=n) for n in self._queries}
+        # Of single features, such as the attention that pools a sequence.
+        self.feature_layers = own_layers
         self._products = _products(spec) if config.products else []
         self.history_tables = history or {}
         self.history_dropout = history_dropout
@@ -100,7 +101,7 @@ class CTRModel(keras.Model):
         }
         self.historical = {
             f.name: of_table[f.table]
-            for f in spec.of_kind("id")
+            for f in kinds.ids(spec)
             if f.basic and f.table in of_table
         }
         self.input_norm = self._make_norm(config, policy)
@@ -181,17 +182,11 @@ class CTRModel(keras.Model):
 
     def _inputs(self, inputs: dict, embedded: dict, training) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
-        columns = [embedded[f.name] for f in self.spec.of_kind("id")]
-        columns += self._product_columns(embedded)
-        for name, query in self._queries.items():
-            mask = inputs[name] >= 0  # [B, T]
-            columns.append(
-                self.attention[name](embedded[query], embedded[name], mask)
-            )
-        columns += [
-            tf.reshape(inputs[f.name], [-1, 1])
-            for f in self.spec.of_kind("dense")
-        ]
+        ids, others = [], []
+        for feature in kinds.by_kind(self.spec):
+            read = feature.inputs(inputs, embedded, self.feature_layers)
+            (ids if feature.one_row else others).extend(read)
+        columns = [*ids, *self._product_columns(embedded), *others]
         dropped = self._dropped(inputs) if training else None
         recalled = {}
         for name, layer in self.historical.items():
@@ -330,13 +325,9 @@ class CTRModel(keras.Model):
     def build_from_spec(self) -> "CTRModel":
         """Make all variables by one call on a made-up row; return the model."""
         row = {name: tf.zeros([2], tf.int32) for name in ("day", "domain")}
-        for feature in self.spec.features:
-            if feature.kind == "dense":
-                row[feature.name] = tf.zeros([2])
-            elif feature.kind == "id":
-                row[feature.name] = tf.zeros([2], tf.int32)
-            else:
-                row[feature.name] = tf.zeros([2, feature.max_length], tf.int32)
+        for feature in kinds.of(self.spec):
+            for name, column in feature.tensors().items():
+                row[name] = tf.zeros([2, *column.shape[1:]], column.dtype)
         self(row, training=False)
         return self
 
@@ -373,21 +364,6 @@ def _products(spec: features.DataSpec) -> list[tuple[str, str]]:
     """Return the pairs of the user with each basic id of the item."""
     return [
         (spec.user, f.name)
-        for f in spec.of_kind("id")
+        for f in kinds.ids(spec)
         if f.side == "item" and f.basic
     ]
-
-
-def _query(spec: features.DataSpec, sequence: features.FeatureSpec) -> str:
-    """Return the item-side id that a sequence is compared with.
-
-    Raises:
-      ValueError: no id of the item is on the sequence's table.
-    """
-    for feature in spec.of_kind("id"):
-        if feature.table == sequence.table and feature.side == "item":
-            return feature.name
-    raise ValueError(
-        f"Sequence {sequence.name!r} needs an id of side 'item' on its table "
-        f"{sequence.table!r} to be compared with."
-    )
