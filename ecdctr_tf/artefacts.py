@@ -15,6 +15,7 @@ restore.json  of an A-CTR: what it took from a CPM, variable by variable
 ```
 """
 
+import gc
 import importlib
 import pathlib
 from collections.abc import Sequence
@@ -93,6 +94,9 @@ def build(
     Raises:
       ValueError: a feature that the config excludes is not in the data.
     """
+    # A traced loop holds the variables of its model in cycles of references,
+    # which Python leaves for a long time: free the models from before.
+    gc.collect()
     keras.utils.set_random_seed(config.seed)
     model_config, training = stage(config, kind)
     mode = config.history.aggregation
