@@ -115,7 +115,13 @@ def write(
 
 def _variables(model: CTRModel) -> list[tf.Variable]:
     """Return what a model's answers are made of; metrics are not."""
-    parts = [*model.parts().values(), *model.history_tables.values()]
+    layers = [
+        layer
+        for read in (model, *model.sources)
+        for part in read.parts().values()
+        for layer in tf.nest.flatten(part)
+    ]
+    parts = [*layers, *model.history_tables.values()]
     return [variable for part in parts for variable in part.variables]
 
 
