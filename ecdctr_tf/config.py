@@ -5,13 +5,12 @@ E-CDCTR; `of_model` derives that of any model of the table of models.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 import types
 import typing
 
-from ecdctr_tf import model_table
+from ecdctr_tf import model_table, typed_values
 
 AGGREGATIONS = (
     "last",
@@ -268,7 +267,7 @@ class Config:
 
     def to_json(self) -> str:
         """Return the config as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return typed_values.to_json(dataclasses.asdict(self), "the config")
 
     @classmethod
     def from_json(cls, path: str | pathlib.Path) -> "Config":
@@ -282,8 +281,8 @@ class Config:
         if not path.exists():
             raise FileNotFoundError(f"The config {path} does not exist.")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            values = typed_values.from_json(path.read_bytes())
+        except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise ValueError(
