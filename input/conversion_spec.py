@@ -164,8 +164,7 @@ class ConversionSpec:
         """Check that references resolve; the data spec checks the rest."""
         self.data_spec()
         windows.day_number(self.first_day)
-        columns = {feature.name for feature in self.features}
-        ids = columns & {f.name for f in kinds.ids(self.data_spec())}
+        ids = {feature.name for feature in kinds.ids(self.data_spec())}
         for count in self.counts:
             if not set(count.of) <= ids:
                 raise ValueError(
