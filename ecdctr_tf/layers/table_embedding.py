@@ -3,10 +3,13 @@
 Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 """
 
+import typing
+
 import tensorflow as tf
 import tf_keras as keras
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class TableEmbedding(keras.layers.Layer):
     """Look up the features of one table.
 
@@ -19,9 +22,25 @@ class TableEmbedding(keras.layers.Layer):
       capacity: V, rows of the table.
       dim: D, width of a row.
       vocab_size: rows known, at most `capacity`; see `set_vocab_size`.
+      **kwargs: what Keras' layers take.
+
+    Example:
+      >>> items = ecdctr_tf.TableEmbedding(capacity=8, dim=4, vocab_size=5)
+      >>> clicked = tf.constant([[1, 2, -1], [6, 0, -1]])
+      >>> vectors = items({"item": tf.constant([3, 4]), "clicked": clicked})
+      >>> {name: v.shape.as_list() for name, v in vectors.items()}
+      {'clicked': [2, 3, 4], 'item': [2, 4]}
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[0]))
+      True
+      >>> items.set_vocab_size(7)  # Row 6 is known from now on.
+      >>> vectors = items({"clicked": clicked})
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[6]))
+      True
     """
 
-    def __init__(self, capacity: int, dim: int, vocab_size: int, **kwargs):
+    def __init__(
+        self, capacity: int, dim: int, vocab_size: int, **kwargs: typing.Any
+    ):
         """Check the sizes and keep them."""
         super().__init__(**kwargs)
         if not 1 <= vocab_size <= capacity:
@@ -31,6 +50,7 @@ class TableEmbedding(keras.layers.Layer):
             )
         self.capacity = capacity
         self.dim = dim
+        self._initial_vocab_size = vocab_size
         self.embeddings = self.add_weight(
             "embeddings",
             [capacity, dim],
@@ -97,3 +117,12 @@ class TableEmbedding(keras.layers.Layer):
         vectors = tf.reshape(vectors, shape)
         vectors = tf.ensure_shape(vectors, [*rows.shape, self.dim])
         return vectors * tf.cast(rows >= 0, vectors.dtype)[..., tf.newaxis]
+
+    def get_config(self) -> dict[str, typing.Any]:
+        """Return the arguments of the layer; weights hold the rows known."""
+        return {
+            **super().get_config(),
+            "capacity": self.capacity,
+            "dim": self.dim,
+            "vocab_size": self._initial_vocab_size,
+        }
