@@ -46,6 +46,42 @@ class CTRModel(keras.Model):
 
     Reference: E-CDCTR (arXiv 2408.16238); cross network: DCN V2
     (arXiv 2008.13535).
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...     ),
+      ... )
+      >>> config = ecdctr_tf.ModelConfig(embedding_dim=4, hidden_units=(8,))
+      >>> ctr = ecdctr_tf.CTRModel(spec, config, {"user": 50, "item": 9})
+      >>> ctr.compile(keras.optimizers.Adam(1e-3), ecdctr_tf.LazyAdam(1e-2))
+      >>> rows = {
+      ...     "user_id": np.array([1, 2, 1, 3], np.int32),
+      ...     "item_id": np.array([4, 4, 5, 6], np.int32),
+      ...     "day": np.full(4, 19_700, np.int32),
+      ... }
+      >>> clicks = np.array([1, 0, 0, 1], np.float32)
+      >>> list(ctr.fit(rows, clicks, verbose=0).history)
+      ['loss']
+      >>> ctr.score(rows).shape.as_list()
+      [4]
+
+      The model is a layer of other models too:
+
+      >>> inputs = {n: keras.Input([], dtype="int32", name=n) for n in rows}
+      >>> logit = tf.expand_dims(ctr(inputs), 1)
+      >>> scaled = keras.layers.Dense(1, activation="sigmoid")(logit)
+      >>> other = keras.Model(inputs, scaled)
+      >>> other.compile(ecdctr_tf.LazyAdam(1e-3), "binary_crossentropy")
+      >>> _ = other.fit(rows, clicks, verbose=0)
+      >>> other.predict(rows, verbose=0).shape
+      (4, 1)
     """
 
     # The frozen model that a plugged one reads, see `models.plugged`.
@@ -232,11 +268,11 @@ class CTRModel(keras.Model):
     def train_step(self, data):
         """Take one step on `(inputs, clicks)`."""
         inputs, clicks = data
-        dense, tables = self.split_variables()
         with tf.GradientTape() as tape:
             logits = self(inputs, training=True)
             loss = log_loss(clicks, logits)
             total = tf.add_n([loss, *self.losses])
+        dense, tables = self.split_variables()  # The first call makes them.
         dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
         self.optimizer.apply_gradients(zip(dense_gradients, dense, strict=True))
         self.table_optimizer.apply_gradients(
