@@ -1,10 +1,12 @@
 """Adam that touches only the rows of a batch."""
 
 import tensorflow as tf
+import tf_keras as keras
 
 from ecdctr_tf.optimizers.table_optimizer import TableOptimizer
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class LazyAdam(TableOptimizer):
     """Adam whose moments of a table's row change only when the row is used.
 
@@ -22,6 +24,19 @@ class LazyAdam(TableOptimizer):
       **kwargs: see `TableOptimizer`.
 
     Reference: Adam (arXiv 1412.6980), the form without epsilon-hat.
+
+    Example:
+      >>> table = keras.layers.Embedding(1000, 8, input_length=1)
+      >>> model = keras.Sequential(
+      ...     [table, keras.layers.Flatten(), keras.layers.Dense(1)]
+      ... )
+      >>> model.compile(optimizer=ecdctr_tf.LazyAdam(1e-2), loss="mse")
+      >>> before = table.embeddings.numpy()
+      >>> ids, targets = np.array([[3], [7]]), np.array([0.0, 1.0])
+      >>> _ = model.fit(ids, targets, epochs=2, verbose=0)
+      >>> changed = np.any(table.embeddings.numpy() != before, axis=1)
+      >>> np.flatnonzero(changed).tolist()
+      [3, 7]
     """
 
     compiled = "ecdctr_lazy_adam"

@@ -1,10 +1,12 @@
 """Exact row-wise Adagrad: one accumulator a row."""
 
 import tensorflow as tf
+import tf_keras as keras
 
 from ecdctr_tf.optimizers.table_optimizer import TableOptimizer
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class RowWiseAdagrad(TableOptimizer):
     """Adagrad that shares one accumulator among the weights of a row.
 
@@ -21,6 +23,22 @@ class RowWiseAdagrad(TableOptimizer):
 
     Reference: Software-Hardware Co-design for Fast and Scalable Training of
     Deep Learning Recommendation Models (arXiv 2104.05158), section 4.1.4.
+
+    Example:
+      >>> table = tf.Variable(tf.ones([3, 2]))
+      >>> optimizer = ecdctr_tf.RowWiseAdagrad(learning_rate=0.5)
+      >>> with tf.GradientTape() as tape:
+      ...     loss = tf.reduce_sum(tf.gather(table, [1]))
+      >>> gradients = tape.gradient(loss, [table])
+      >>> _ = optimizer.apply_gradients(zip(gradients, [table]))
+      >>> table.numpy().tolist()
+      [[1.0, 1.0], [0.5, 0.5], [1.0, 1.0]]
+
+      Or, as any optimizer of Keras:
+
+      >>> model = keras.Sequential([keras.layers.Dense(1)])
+      >>> model.compile(ecdctr_tf.RowWiseAdagrad(0.1), loss="mse")
+      >>> _ = model.fit(np.ones([4, 2]), np.ones(4), verbose=0)
     """
 
     compiled = "ecdctr_row_wise_adagrad"
