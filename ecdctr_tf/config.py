@@ -31,7 +31,15 @@ def _check(owner, field: str, valid: bool, expected: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network of a level."""
+    """The network of a level.
+
+    Example:
+      >>> ecdctr_tf.ModelConfig(hidden_units=(128, 64)).hidden_units
+      (128, 64)
+      >>> ecdctr_tf.ModelConfig(embedding_dim=0)
+      Traceback (most recent call last):
+      ValueError: `embedding_dim` should be at least 1. Received: 0
+    """
 
     # Width D of every feature embedding.
     embedding_dim: int = 16
@@ -217,7 +225,15 @@ class ForgettingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything but where the files are and which stage is run."""
+    """Everything but where the files are and which stage is run.
+
+    Example:
+      >>> config = ecdctr_tf.Config(
+      ...     seed=1, model=ecdctr_tf.ModelConfig(embedding_dim=8)
+      ... )
+      >>> config.model.embedding_dim
+      8
+    """
 
     # Of weights, the order of rows and everything else that is drawn.
     seed: int = 0

@@ -34,7 +34,12 @@ def check_choice(owner: str, field: str, value, choices) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class TableSpec:
-    """An embedding table and the id space that numbers its rows."""
+    """An embedding table and the id space that numbers its rows.
+
+    Example:
+      >>> ecdctr_tf.TableSpec("item", dtype="string").ids
+      'vocabulary'
+    """
 
     name: str
     # "vocabulary": exact, append-only; "hashing": no files, ids may collide.
@@ -63,6 +68,13 @@ class FeatureSpec:
     In a batch an "id" is int32 `[B]` (rows of its table), a "sequence" int32
     `[B, T]` with the newest entry last and `PADDING` in unused places, and a
     "dense" number float32 `[B]`.
+
+    Example:
+      >>> clicked = ecdctr_tf.FeatureSpec(
+      ...     "clicked_items", "sequence", "item", "user", max_length=20
+      ... )
+      >>> clicked.table, clicked.side
+      ('item', 'user')
     """
 
     name: str
@@ -100,7 +112,25 @@ class FeatureSpec:
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """Tables and features of a data set, shared by both domains."""
+    """Tables and features of a data set, shared by both domains.
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...         ecdctr_tf.FeatureSpec("price", "dense"),
+      ...     ),
+      ... )
+      >>> [feature.name for feature in spec.of_kind("id")]
+      ['user_id', 'item_id']
+      >>> [feature.name for feature in spec.without(["price"]).features]
+      ['user_id', 'item_id']
+    """
 
     tables: tuple[TableSpec, ...]
     features: tuple[FeatureSpec, ...]

@@ -35,7 +35,15 @@ def day_name(number: int) -> str:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Window:
-    """A run of whole days, both ends included, as `YYYY-MM-DD`."""
+    """Whole days in a row, both ends included, as `YYYY-MM-DD`.
+
+    Example:
+      >>> window = ecdctr_tf.Window.ending("2024-03-01", days=3)
+      >>> str(window)
+      '2024-02-28..2024-03-01'
+      >>> window.days
+      ['2024-02-28', '2024-02-29', '2024-03-01']
+    """
 
     first: str
     last: str

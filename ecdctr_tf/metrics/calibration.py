@@ -28,6 +28,11 @@ def log_loss(click, ctr) -> float:
 
     Raises:
       ValueError: there are no rows, or an input is malformed.
+
+    Example:
+
+    >>> round(log_loss([1, 0], [0.5, 0.5]), 4)
+    0.6931
     """
     click, ctr = _rows(click, ctr, "Log loss")
     ctr = np.clip(ctr, EPSILON, 1 - EPSILON)
@@ -53,6 +58,11 @@ def normalized_entropy(click, ctr) -> float:
 
     Source: He et al., "Practical Lessons from Predicting Clicks on Ads at
     Facebook", Evaluation Metrics.
+
+    Example:
+
+    >>> normalized_entropy([1, 0], [0.5, 0.5])
+    1.0
     """
     click, ctr = _rows(click, ctr, "Normalized entropy")
     rate = click.mean()
@@ -79,6 +89,11 @@ def pcoc(click, ctr) -> float:
 
     Raises:
       ValueError: there is no click, or an input is malformed.
+
+    Example:
+
+    >>> pcoc([1, 0, 0, 0], [0.5, 0.5, 0.25, 0.25])
+    1.5
     """
     click, ctr = _rows(click, ctr, "PCOC")
     if not click.any():
