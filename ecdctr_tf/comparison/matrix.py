@@ -1,6 +1,7 @@
 """Train and score every variant: tune on validation days, then every seed."""
 
 import dataclasses
+import gc
 import pathlib
 from collections.abc import Sequence
 
@@ -88,6 +89,9 @@ class Matrix:
                 chosen[variant.name] = config, trials
                 config = dataclasses.replace(config, seed=seed)
                 workdirs[variant.name].append(self._train(variant, config))
+                # Traced graphs and the variables of their models go in cycles,
+                # which Python leaves for a long time.
+                gc.collect()
         return [
             Runs(v, *chosen[v.name], tuple(workdirs[v.name])) for v in variants
         ]

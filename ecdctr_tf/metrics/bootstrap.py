@@ -22,7 +22,9 @@ from collections.abc import Iterable
 import numpy as np
 import tqdm
 
-from ecdctr_tf.metrics.weighted import METRICS, ScoredRows, Scorer, ratio
+from ecdctr_tf.metrics.metric import ratio
+from ecdctr_tf.metrics.table import METRICS
+from ecdctr_tf.metrics.weighted import ScoredRows, Scorer
 
 # Weights of rows held at a time: replicates are gone through in such parts.
 _CELLS = 1 << 21

@@ -6,6 +6,7 @@ Shapes: N rows.
 import numpy as np
 
 from ecdctr_tf.metrics import checks
+from ecdctr_tf.metrics.metric import Sums, ratio
 
 # Probabilities are kept this far from 0 and 1, so that one sure and wrong row
 # costs about 16 nats and not infinity.
@@ -35,9 +36,7 @@ def log_loss(click, ctr) -> float:
     0.6931
     """
     click, ctr = _rows(click, ctr, "Log loss")
-    ctr = np.clip(ctr, EPSILON, 1 - EPSILON)
-    loss = click * np.log(ctr) + (1 - click) * np.log1p(-ctr)
-    return float(-loss.mean())
+    return float(_losses(click, ctr).mean())
 
 
 def normalized_entropy(click, ctr) -> float:
@@ -71,8 +70,7 @@ def normalized_entropy(click, ctr) -> float:
             "Normalized entropy needs rows with and without a click. "
             f"Received: {int(click.sum()):,} clicks in {len(click):,} rows"
         )
-    entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    return log_loss(click, ctr) / float(entropy)
+    return log_loss(click, ctr) / float(_entropy(rate))
 
 
 def pcoc(click, ctr) -> float:
@@ -101,6 +99,48 @@ def pcoc(click, ctr) -> float:
             f"PCOC needs a click. Received: none in {len(click):,} rows"
         )
     return float(ctr.mean() / click.mean())
+
+
+def weighted_log_loss(sums: Sums) -> np.ndarray:
+    """Return the log loss of weighted users, `[R, L]`."""
+    return ratio(sums.own, sums.rows)
+
+
+def weighted_normalized_entropy(sums: Sums) -> np.ndarray:
+    """Return the normalized entropy of weighted users, `[R, L]`."""
+    return ratio(
+        weighted_log_loss(sums), _entropy(ratio(sums.clicks, sums.rows))
+    )
+
+
+def weighted_pcoc(sums: Sums) -> np.ndarray:
+    """Return the PCOC of weighted users, `[R, L]`."""
+    return ratio(sums.own, sums.clicks)
+
+
+def losses_by_user(click, ctr, user) -> np.ndarray:
+    """Return the sum of the log losses of each user's rows, `[U]`."""
+    return np.bincount(user, _losses(click, ctr))
+
+
+def predictions_by_user(click, ctr, user) -> np.ndarray:
+    """Return the sum of the predictions of each user's rows, `[U]`."""
+    del click
+    return np.bincount(user, ctr)
+
+
+def _losses(click: np.ndarray, ctr: np.ndarray) -> np.ndarray:
+    """Return the log loss of each row, `[N]`."""
+    ctr = np.clip(ctr, EPSILON, 1 - EPSILON)
+    return -(click * np.log(ctr) + (1 - click) * np.log1p(-ctr))
+
+
+def _entropy(rate: np.ndarray) -> np.ndarray:
+    """Return the entropy of click rates in nats, 0 of one class or no rows."""
+    both = (rate > 0) & (rate < 1)
+    inside = np.where(both, rate, 0.5)
+    entropy = inside * np.log(inside) + (1 - inside) * np.log(1 - inside)
+    return np.where(both, -entropy, 0)
 
 
 def _rows(click, ctr, metric: str) -> tuple[np.ndarray, np.ndarray]:

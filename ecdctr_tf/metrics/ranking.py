@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from ecdctr_tf.metrics import checks
+from ecdctr_tf.metrics.metric import Sums, ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +145,30 @@ def gauc(click, score, group) -> GaucResult:
         value = float(np.average(each[has_area], weights=rows[has_area]))
     kept = int(has_area.sum())
     return GaucResult(value, kept, len(each) - kept)
+
+
+def mixed_groups(click: np.ndarray, group: np.ndarray) -> tuple[int, int]:
+    """Return how many groups have rows of both classes, and how many not."""
+    _, place = np.unique(group, return_inverse=True)
+    rows, clicks = np.bincount(place), np.bincount(place, click)
+    mixed = int(((clicks > 0) & (clicks < rows)).sum())
+    return mixed, len(rows) - mixed
+
+
+def weighted_auc(sums: Sums) -> np.ndarray:
+    """Return the AUC of weighted users, `[R, L]`."""
+    return ratio(sums.won(), sums.clicks * (sums.rows - sums.clicks))
+
+
+def weighted_gauc(sums: Sums) -> np.ndarray:
+    """Return the GAUC of weighted users, `[R, L]`."""
+    return ratio(sums.own, sums.mixed)
+
+
+def areas_by_user(click, ctr, user) -> np.ndarray:
+    """Return rows times AUC of each user `[U]`, 0 of those of one class."""
+    found, rows = areas(click, ctr, user)
+    return np.nan_to_num(found) * rows
 
 
 def areas(
