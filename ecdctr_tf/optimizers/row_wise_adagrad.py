@@ -1,9 +1,11 @@
 """Exact row-wise Adagrad: one accumulator a row."""
 
+import typing
+
 import tensorflow as tf
 import tf_keras as keras
 
-from ecdctr_tf.optimizers.table_optimizer import TableOptimizer
+from ecdctr_tf.optimizers.table_optimizer import LearningRate, TableOptimizer
 
 
 @keras.saving.register_keras_serializable("ecdctr_tf")
@@ -45,18 +47,18 @@ class RowWiseAdagrad(TableOptimizer):
 
     def __init__(
         self,
-        learning_rate=1e-2,
+        learning_rate: LearningRate = 1e-2,
         initial_accumulator: float = 0.0,
         epsilon: float = 1e-8,
         name: str = "RowWiseAdagrad",
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Keep the hyper-parameters."""
         super().__init__(learning_rate, name, **kwargs)
         self.initial_accumulator = initial_accumulator
         self.epsilon = epsilon
 
-    def make_state(self, variable):
+    def make_state(self, variable: tf.Variable) -> list[tf.Variable]:
         """Make the accumulator, `[V]`."""
         initial = tf.cast(self.initial_accumulator, variable.dtype)
         return [
@@ -67,11 +69,17 @@ class RowWiseAdagrad(TableOptimizer):
             )
         ]
 
-    def settings(self):
+    def settings(self) -> list[typing.Any]:
         """Return learning rate and epsilon."""
         return [tf.cast(self.learning_rate, tf.float32), self.epsilon]
 
-    def new_values(self, weights, gradient, state, settings):
+    def new_values(
+        self,
+        weights: tf.Tensor,
+        gradient: tf.Tensor,
+        state: list[tf.Tensor],
+        settings: list[typing.Any],
+    ) -> list[tf.Tensor]:
         """Return new weights and accumulator."""
         rate, epsilon = settings
         axes = list(range(1, gradient.shape.rank))
@@ -80,7 +88,7 @@ class RowWiseAdagrad(TableOptimizer):
         spread = tf.reshape(tf.sqrt(a), shape) + epsilon
         return [weights - rate * gradient / spread, a]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         """Return the hyper-parameters."""
         return {
             **super().get_config(),
