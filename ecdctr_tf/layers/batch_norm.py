@@ -3,8 +3,6 @@
 Shapes: B batch, N columns.
 """
 
-import typing
-
 import tensorflow as tf
 import tf_keras as keras
 
@@ -26,7 +24,7 @@ class BatchNorm(keras.layers.BatchNormalization):
       [0.25, 5.0]
     """
 
-    def build(self, input_shape: typing.Sequence[int | None]) -> None:
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the weights, as for images of one pixel."""
         super().build([input_shape[0], 1, 1, input_shape[-1]])
         self.input_spec = keras.layers.InputSpec(

@@ -66,7 +66,7 @@ class HistoricalTable(tf.Module):
                 f"Received: {np.asarray(visible_from).tolist()}"
             )
         # Ids without a vector read zeros, whatever the version holds for them.
-        vectors = vectors * present[:, :, np.newaxis]
+        vectors = np.where(present[:, :, np.newaxis], vectors, 0)
         self.vectors = tf.Variable(
             vectors.reshape(-1, self.dim), trainable=False
         )

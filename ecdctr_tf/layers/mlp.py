@@ -4,6 +4,7 @@ Shapes: B batch, H units.
 """
 
 import typing
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tf_keras as keras
@@ -35,7 +36,7 @@ class MLP(keras.layers.Layer):
 
     def __init__(
         self,
-        hidden_units: typing.Sequence[int],
+        hidden_units: Sequence[int],
         batch_norm_momentum: float,
         l2: float = 0.0,
         **kwargs: typing.Any,

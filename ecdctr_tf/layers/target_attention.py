@@ -45,7 +45,7 @@ class TargetAttention(keras.layers.Layer):
         )
         self.score = keras.layers.Dense(1, name="score")
 
-    def build(self, input_shape: typing.Sequence[int | None]) -> None:
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the kernels; the hidden layer's is used in four parts."""
         self.hidden.build([None, 4 * input_shape[-1]])
         super().build(input_shape)

@@ -5,6 +5,7 @@ Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
 
 import functools
 import math
+import typing
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -100,7 +101,7 @@ class CTRModel(keras.Model):
         l2: float = 0.0,
         table_l2: float = 0.0,
         precision: str = "float32",
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Make the layers."""
         super().__init__(**kwargs)
@@ -152,7 +153,9 @@ class CTRModel(keras.Model):
         """Return the layers of `_make_top` by name."""
         return {"mlp": self.mlp, "head": self.head}
 
-    def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor:
         """Return logits, float32 `[B]`.
 
         Args:
@@ -166,7 +169,9 @@ class CTRModel(keras.Model):
         logits = self._top(x, inputs.get("domain"), training)
         return tf.squeeze(logits, axis=1)  # [B]
 
-    def _read(self, inputs: dict, training) -> tuple[dict, tf.Tensor]:
+    def _read(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Return embeddings by feature, and the normalised inputs `[B, N]`."""
         embedded = self.embedding(inputs, training=training)
         if training and self.table_l2:
@@ -176,12 +181,16 @@ class CTRModel(keras.Model):
         x = self._inputs(inputs, embedded, training)
         return embedded, self._normalise(x, inputs.get("domain"), training)
 
-    def _normalise(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _normalise(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`."""
         del domain
         return self.input_norm(x, training=training)
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         """Return the logits `[B, 1]` of normalised inputs `[B, N]`.
 
         Args:
@@ -202,7 +211,12 @@ class CTRModel(keras.Model):
             crossed = layer(x, crossed)  # [B, N]
         return [crossed] if self.cross else []
 
-    def _inputs(self, inputs: dict, embedded: dict, training) -> tf.Tensor:
+    def _inputs(
+        self,
+        inputs: dict[str, tf.Tensor],
+        embedded: dict[str, tf.Tensor],
+        training: bool | None,
+    ) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
         columns = [embedded[f.name] for f in self.spec.of_kind("id")]
         columns += self._product_columns(embedded)
@@ -226,7 +240,7 @@ class CTRModel(keras.Model):
         columns += self._product_columns(recalled)
         return tf.concat(columns, axis=1)
 
-    def _dropped(self, inputs: dict) -> tf.Tensor | None:
+    def _dropped(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """Return the rows that are to do without history, bool `[B]`, or None.
 
         Which they are depends on the user, the item and the day only: a run
@@ -239,24 +253,31 @@ class CTRModel(keras.Model):
         place = tf.bitcast(tf.fingerprint(row)[:, :2], tf.uint16)
         return tf.cast(place, tf.float32) < self.history_dropout * 2**16
 
-    def _product_columns(self, vectors: dict) -> list[tf.Tensor]:
+    def _product_columns(
+        self, vectors: dict[str, tf.Tensor]
+    ) -> list[tf.Tensor]:
         return [
             vectors[user] * vectors[item]
             for user, item in self._products
             if user in vectors and item in vectors
         ]
 
-    def compile(self, optimizer, table_optimizer, **kwargs):
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        table_optimizer: keras.optimizers.Optimizer,
+        **kwargs: typing.Any,
+    ) -> None:
         """Set the optimizers of dense weights and of embedding tables."""
         super().compile(optimizer=optimizer, **kwargs)
         self.table_optimizer = table_optimizer
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The mean loss: all that `fit` resets at the start of a window."""
         return [self.loss_metric]
 
-    def split_variables(self) -> tuple[list, list]:
+    def split_variables(self) -> tuple[list[tf.Variable], list[tf.Variable]]:
         """Return the trained dense weights and the trained tables."""
         tables = list(self.embedding.trainable_variables)
         references = {v.ref() for v in tables}
@@ -265,7 +286,9 @@ class CTRModel(keras.Model):
         ]
         return dense, tables
 
-    def train_step(self, data):
+    def train_step(
+        self, data: tuple[dict[str, tf.Tensor], tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """Take one step on `(inputs, clicks)`."""
         inputs, clicks = data
         with tf.GradientTape() as tape:
@@ -282,7 +305,7 @@ class CTRModel(keras.Model):
         return {"loss": self.loss_metric.result()}
 
     @tf.function(reduce_retracing=True)
-    def train_steps(self, batches, steps: tf.Tensor) -> tf.Tensor:
+    def train_steps(self, batches: typing.Any, steps: tf.Tensor) -> tf.Tensor:
         """Take steps on the next batches of an iterator.
 
         A step goes on while the batch after it is fetched.
@@ -360,7 +383,7 @@ def _now() -> tf.Tensor:
     return tf.timestamp() if has_clock else tf.constant(math.nan, tf.float64)
 
 
-def _passed(since: tf.Tensor, batch) -> tf.Tensor:
+def _passed(since: tf.Tensor, batch: typing.Any) -> tf.Tensor:
     """Return the seconds from a time of `_now` until a batch is there."""
     with tf.control_dependencies([since, *tf.nest.flatten(batch)]):
         return _now() - since

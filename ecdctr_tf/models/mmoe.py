@@ -56,7 +56,9 @@ class MMoE(CTRModel):
             parts[f"head_{domain}"] = self.heads[domain]
         return parts
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         outputs = [e(x, training=training) for e in self.experts]  # [B, H]
         crossed = self._crossed(x)
         logits = {}
