@@ -23,7 +23,7 @@ JOINT_MODELS = ("joint", "mmoe", "ple", "star")
 PLUGGED_MODELS = ("keep", "ctnet")
 
 
-def _check(owner, field: str, valid: bool, expected: str) -> None:
+def _check(owner: typing.Any, field: str, valid: bool, expected: str) -> None:
     if not valid:
         value = getattr(owner, field)
         raise ValueError(f"`{field}` should be {expected}. Received: {value!r}")
@@ -58,7 +58,7 @@ class ModelConfig:
     # Features of the data that the model does not read.
     exclude: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "embedding_dim", self.embedding_dim >= 1, "at least 1")
         units = all(u >= 1 for u in self.hidden_units)
@@ -94,7 +94,7 @@ class TrainingConfig:
     # Steps between two resumable states of a window.
     checkpoint_steps: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("batch_size", "passes", "checkpoint_steps"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -127,7 +127,7 @@ class HistoryConfig:
     # Whether the CPM's own tables start from the TPM's newest rows.
     start_tables: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.aggregation in AGGREGATIONS
         choices = f"one of {', '.join(AGGREGATIONS)}"
@@ -152,7 +152,7 @@ class WarmStartConfig:
     # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
     min_restored: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.batch_norm in BATCH_NORMS
         _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
@@ -192,7 +192,7 @@ class ScheduleConfig:
     # means over days: for days of few rows.
     report_pooled: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("cpm_days", "ctr_days"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -216,7 +216,7 @@ class ForgettingConfig:
     # Days at the beginning of a group that a return is judged on.
     return_days: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("group_days", "returns_after"):
             _check(self, field, getattr(self, field) >= 0, "at least 0")
@@ -255,7 +255,7 @@ class Config:
     schedule: ScheduleConfig = ScheduleConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "seed", self.seed >= 0, "at least 0")
 
@@ -368,7 +368,9 @@ def override(config: Config, assignments: list[str]) -> Config:
     return config
 
 
-def _replace(instance, values: dict, prefix: str):
+def _replace(
+    instance: typing.Any, values: dict[str, typing.Any], prefix: str
+) -> typing.Any:
     """Return a dataclass with fields replaced, checked by name and type."""
     hints = typing.get_type_hints(type(instance))
     changes = {}
@@ -394,7 +396,7 @@ def _replace(instance, values: dict, prefix: str):
         raise ValueError(f"In {prefix or 'the config'}: {error}") from error
 
 
-def _typed(hint, value, name: str):
+def _typed(hint: typing.Any, value: typing.Any, name: str) -> typing.Any:
     """Return a value of the field's type, from text or JSON."""
     error = ValueError(
         f"{name} should be {getattr(hint, '__name__', hint)}. "

@@ -12,6 +12,8 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import typing
+from collections.abc import Collection, Iterable
 
 ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
@@ -23,7 +25,9 @@ DOMAINS = ("natural", "ads")
 PADDING = -1
 
 
-def check_choice(owner: str, field: str, value, choices) -> None:
+def check_choice(
+    owner: str, field: str, value: object, choices: Collection[str]
+) -> None:
     """Raise a ValueError unless a value is one of the choices."""
     if value not in choices:
         raise ValueError(
@@ -49,7 +53,7 @@ class TableSpec:
     # Rows shared by unknown ids (vocabulary) or by all ids (hashing).
     buckets: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         owner = f"table {self.name!r}"
         check_choice(owner, "ids", self.ids, ID_SPACES)
@@ -88,7 +92,7 @@ class FeatureSpec:
     # Longest sequence kept (T), in entries; 0 for other kinds.
     max_length: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         owner = f"feature {self.name!r}"
         check_choice(owner, "kind", self.kind, KINDS)
@@ -141,7 +145,7 @@ class DataSpec:
     # probability of a synthetic world.
     evaluation: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that names are unique and that every reference resolves."""
         for what, specs in (("table", self.tables), ("feature", self.features)):
             names = [spec.name for spec in specs]
@@ -201,7 +205,7 @@ class DataSpec:
         """Return the part that the tiny pre-training model reads."""
         return self.select([f.name for f in self.features if f.basic])
 
-    def without(self, names) -> "DataSpec":
+    def without(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec less the named features.
 
         Raises:
@@ -212,7 +216,7 @@ class DataSpec:
             [f.name for f in self.features if f.name not in unwanted]
         )
 
-    def select(self, names) -> "DataSpec":
+    def select(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec of the named features and the tables they use.
 
         Raises:
@@ -257,7 +261,7 @@ class DataSpec:
             raise ValueError(f"{path} is not a data spec: {error}") from error
 
     @classmethod
-    def from_dict(cls, values: dict) -> "DataSpec":
+    def from_dict(cls, values: dict[str, typing.Any]) -> "DataSpec":
         """Return the spec that `dataclasses.asdict` turned into `values`."""
         return cls(
             tables=tuple(TableSpec(**v) for v in values["tables"]),

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import typing
 import uuid
 from collections.abc import Iterator
 
@@ -34,13 +35,13 @@ class Manifest:
     # `DataSpec.fingerprint()` of the data.
     spec: str = ""
     # Table name -> {"rows": rows in use, "sha256": hash of their ids}.
-    ids: dict = dataclasses.field(default_factory=dict)
+    ids: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     # Role -> {"path": ..., "manifest": hash of its manifest.json}.
-    parents: dict = dataclasses.field(default_factory=dict)
-    config: dict = dataclasses.field(default_factory=dict)
-    metrics: dict = dataclasses.field(default_factory=dict)
+    parents: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    config: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     # File name -> {"bytes": size, "sha256": hash}; filled in by `publish`.
-    files: dict = dataclasses.field(default_factory=dict)
+    files: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the manifest as JSON text."""
@@ -190,7 +191,9 @@ def verify(path: str | pathlib.Path, kind: str) -> Manifest:
     return manifest
 
 
-def parent(path: str | pathlib.Path, root: str | pathlib.Path) -> dict:
+def parent(
+    path: str | pathlib.Path, root: str | pathlib.Path
+) -> dict[str, typing.Any]:
     """Return the entry of `Manifest.parents` for an artefact under `root`."""
     path = pathlib.Path(path)
     return {

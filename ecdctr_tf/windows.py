@@ -48,7 +48,7 @@ class Window:
     first: str
     last: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the order of the ends."""
         if day_number(self.first) > day_number(self.last):
             raise ValueError(

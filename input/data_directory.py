@@ -12,6 +12,7 @@ summary.json, state/<last day>/  of the conversion; nothing here reads them
 
 import functools
 import pathlib
+import typing
 from collections.abc import Iterable
 
 from ecdctr_tf import features, store, windows
@@ -150,7 +151,7 @@ class DataDirectory:
         self,
         domain: str,
         day: str,
-        parts: Iterable[dict],
+        parts: Iterable[dict[str, typing.Any]],
         table_rows: dict[str, int],
         file_format: str = "blocks",
     ) -> store.Manifest:
