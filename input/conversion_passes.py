@@ -103,7 +103,12 @@ class Passes:
             "summary": self._summary,
         }
 
-    def _spill(self, tables, directory: pathlib.Path, progress: bool) -> None:
+    def _spill(
+        self,
+        tables: Iterable[tuple[str, pa.Table]],
+        directory: pathlib.Path,
+        progress: bool,
+    ) -> None:
         self._spilled = spill.Spill(directory)
         with _bar("reading", progress) as bar:
             for i, (domain, table) in enumerate(tables):
@@ -224,7 +229,9 @@ class Passes:
         self._seen.end_day()
         return made
 
-    def _parts(self, domain: str, made) -> Iterator[dict]:
+    def _parts(
+        self, domain: str, made: impressions.Impressions
+    ) -> Iterator[dict]:
         """Yield the rows of a day, one dict a file."""
         for start in range(0, len(made), self._rows_per_file):
             part = slice(start, start + self._rows_per_file)

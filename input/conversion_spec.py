@@ -10,8 +10,10 @@ taken from "natural", "ads", "both", or "same": the domain of the row itself.
 import dataclasses
 import pathlib
 import tomllib
+import typing
 
 from ecdctr_tf import features, windows
+from ecdctr_tf.features import DataSpec
 from ecdctr_tf.input import log_spec
 
 HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
@@ -40,7 +42,7 @@ class Column:
     # Value of a missing dense number; None refuses missing values.
     missing: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the feature {self.name!r}"
         features.check_choice(owner, "kind", self.kind, ("id", "dense"))
@@ -67,7 +69,7 @@ class Sequence:
     max_length: int
     domain: str = "both"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the sequence {self.name!r}"
         features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
@@ -91,7 +93,7 @@ class Count:
     window_days: int = 0
     side: str = "context"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the count {self.name!r}"
         features.check_choice(
@@ -125,7 +127,7 @@ class Negatives:
     drop_reclicks: bool = True
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
         if not (self.per_click > 0 < self.window_seconds <= 86_400):
             raise ValueError(
@@ -159,7 +161,7 @@ class ConversionSpec:
     # Hours that local time, which days, hours and weekdays follow, is ahead.
     utc_offset_hours: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that references resolve; the data spec checks the rest."""
         self.data_spec()
         windows.day_number(self.first_day)
@@ -186,7 +188,7 @@ class ConversionSpec:
         """Return the column feature of that name."""
         return next(f for f in self.features if f.name == name)
 
-    def data_spec(self) -> features.DataSpec:
+    def data_spec(self) -> DataSpec:
         """Return the spec of the data directory."""
         made = [
             features.FeatureSpec(f.name, f.kind, f.table, f.side, f.basic)
@@ -198,11 +200,11 @@ class ConversionSpec:
             )
             for s in self.sequences
         ]
+        numbers: tuple[Count | Age, ...] = (*self.counts, *self.ages)
         made += [
-            features.FeatureSpec(f.name, "dense", side=f.side)
-            for f in (*self.counts, *self.ages)
+            features.FeatureSpec(f.name, "dense", side=f.side) for f in numbers
         ]
-        return features.DataSpec(
+        return DataSpec(
             self.tables, tuple(made), self.user, self.item, self.evaluation
         )
 
@@ -245,7 +247,7 @@ def from_dict(values: dict) -> ConversionSpec:
     return _make(ConversionSpec, "the conversion spec", values)
 
 
-def _make(kind: type, owner: str, values: dict):
+def _make(kind: type, owner: str, values: dict) -> typing.Any:
     """Return a dataclass from a TOML table, refusing unknown keys."""
     if not isinstance(values, dict):
         raise ValueError(f"{owner} should be a table. Received: {values!r}")

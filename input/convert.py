@@ -29,6 +29,7 @@ importing it defines no flags.
 
 import pathlib
 import sys
+import typing
 
 from absl import app, flags
 
@@ -71,7 +72,7 @@ def convert_logs(
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
     append: bool = False,
-    **options,
+    **options: typing.Any,
 ) -> dict:
     """Write a data directory from the log files that a spec names.
 
@@ -104,7 +105,7 @@ def find_spec(name: str) -> pathlib.Path:
     return path
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Convert as the flags say."""
     try:
         _convert(argv)
@@ -113,7 +114,7 @@ def main(argv) -> None:
         sys.exit(1)
 
 
-def _convert(argv) -> None:
+def _convert(argv: list[str]) -> None:
     if argv[1:]:
         raise ValueError(
             f"Arguments are given as --flag=value. Received: {argv[1:]}"

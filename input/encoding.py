@@ -82,7 +82,9 @@ class Encoder:
         self._keys[role].append(raw)
         return self._keys[role].lookup(raw) - 1
 
-    def _column(self, feature, raw: pa.Array) -> np.ndarray:
+    def _column(
+        self, feature: conversion_spec.Column, raw: pa.Array
+    ) -> np.ndarray:
         if feature.kind == "dense":
             return raw.to_numpy()
         space = self.id_spaces[feature.table]
