@@ -27,11 +27,11 @@ def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
     spec = model.spec
 
     @tf.function
-    def serve(**raw):
+    def serve(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
         return _predict(model, raw, mappings)
 
     @tf.function
-    def serve_examples(examples):
+    def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_example(examples, example_features(spec))
         for feature in spec.of_kind("sequence"):
             parsed[feature.name] = parsed[feature.name].to_tensor(
