@@ -155,7 +155,7 @@ def _require_flags() -> None:
         )
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Run the stage that the flags ask for."""
     # What TensorFlow logs through absl is of no use to who trains a model.
     absl_logging.set_verbosity(
