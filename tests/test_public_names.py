@@ -1,6 +1,7 @@
 """The public names, and their use in a Keras model that is not ours."""
 
 import ast
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -136,6 +137,9 @@ def test_a_cloned_model_with_the_weights_predicts_the_same():
 def test_config_of_a_layer_round_trip(layer):
     config = keras.layers.serialize(layer)
     assert config["registered_name"] == f"ecdctr_tf>{type(layer).__name__}"
+    arguments = inspect.signature(type(layer)).parameters
+    if type(layer) is not ecdctr_tf.BatchNorm:  # Its arguments are Keras'.
+        assert set(arguments) - {"kwargs"} <= set(layer.get_config())
     again = keras.layers.deserialize(config)
     assert type(again) is type(layer)
     assert again.get_config() == layer.get_config()
