@@ -58,7 +58,13 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.19,<2.22"],
-        "test": ["pytest>=8,<10", "ruff>=0.14,<1"],
+        "test": [
+            "hypothesis>=6,<7",
+            "mypy>=2,<3",
+            "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
+            "ruff>=0.14,<1",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -12,16 +12,20 @@ from ecdctr_tf.metrics.forgetting import (
     backward_transfer,
     forward_transfer,
 )
+from ecdctr_tf.metrics.metric import Metric
 from ecdctr_tf.metrics.ranking import GaucResult, auc, expected_auc, gauc
 from ecdctr_tf.metrics.scored_day import evaluate
 from ecdctr_tf.metrics.seeds import over_seeds
+from ecdctr_tf.metrics.table import METRICS
 from ecdctr_tf.metrics.weighted import ScoredRows
 
 __all__ = [
+    "METRICS",
     "Difference",
     "Estimate",
     "GaucResult",
     "Intervals",
+    "Metric",
     "ScoredRows",
     "auc",
     "average_forgetting",

@@ -17,17 +17,23 @@ R replicates, M metrics.
 import dataclasses
 import itertools
 import math
+import typing
 from collections.abc import Iterable
 
 import numpy as np
 import tqdm
 
-from ecdctr_tf.metrics.weighted import METRICS, ScoredRows, Scorer, ratio
+from ecdctr_tf.metrics.metric import ratio
+from ecdctr_tf.metrics.table import METRICS
+from ecdctr_tf.metrics.weighted import ScoredRows, Scorer
 
 # Weights of rows held at a time: replicates are gone through in such parts.
 _CELLS = 1 << 21
 # A difference this close to 0 is rounding, not a difference.
 _ROUNDING = 1e-12
+
+# Metrics of each seed `[M, S]` and of each replicate `[M, R]` of a model.
+_Found = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +112,7 @@ def intervals(
       ValueError: there are no days, users or such models, days differ in
         their models, or a number is out of range.
     """
-    days, pairs = list(days), [tuple(pair) for pair in pairs]
+    days, pairs = list(days), [(a, b) for a, b in pairs]
     _check(days, pairs, replicates, level, seed)
     scorers, users = _scorers([_joined(days)] if pooled else days)
     ones = np.ones((1, users), np.int32)
@@ -124,13 +130,18 @@ def intervals(
         for model, (seeds, drawn) in found.items()
     }
     differences = {
-        f"{a} - {b}": _differences(*found[a], *found[b], level)
-        for a, b in pairs
+        f"{a} - {b}": _differences(found[a], found[b], level) for a, b in pairs
     }
     return Intervals(models, differences, users, replicates, level)
 
 
-def _check(days, pairs, replicates: int, level: float, seed: int) -> None:
+def _check(
+    days: list[ScoredRows],
+    pairs: list[tuple[str, str]],
+    replicates: int,
+    level: float,
+    seed: int,
+) -> None:
     if not days or not any(len(day.click) for day in days):
         raise ValueError("`days` should hold rows. Received: none")
     for day in days[1:]:
@@ -177,9 +188,9 @@ def _scorers(days: list[ScoredRows]) -> tuple[list[Scorer], int]:
     return [Scorer(day, part) for day, part in parts], len(users)
 
 
-def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
+def _mean_over_days(scorers: list[Scorer], weights: np.ndarray) -> np.ndarray:
     """Return metrics `[M, R, L]`, means over the days that have them."""
-    total, count = 0.0, 0
+    total, count = np.zeros(()), np.zeros((), int)
     for scorer in scorers:
         values = scorer(weights)
         defined = ~np.isnan(values)
@@ -189,7 +200,7 @@ def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
 
 
 def _replicates(
-    scorers, users: int, count: int, seed: int, progress: bool
+    scorers: list[Scorer], users: int, count: int, seed: int, progress: bool
 ) -> np.ndarray:
     """Return metrics `[M, R, L]` of draws of the users."""
     rng = np.random.default_rng([seed, 0])
@@ -207,7 +218,9 @@ def _replicates(
     return np.concatenate(values, axis=1)
 
 
-def _by_model(seeds: dict[str, int], point, values, seed: int) -> dict:
+def _by_model(
+    seeds: dict[str, int], point: np.ndarray, values: np.ndarray, seed: int
+) -> dict[str, _Found]:
     """Return what was found of each model.
 
     Args:
@@ -239,7 +252,9 @@ def _draw_seeds(count: int, replicates: int, seed: int) -> np.ndarray:
     return rng.integers(0, count, (replicates, max(count - 1, 1)))
 
 
-def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
+def _estimate(
+    seeds: np.ndarray, drawn: np.ndarray, level: float
+) -> dict[str, typing.Any]:
     """Return the fields of an `Estimate`.
 
     Args:
@@ -248,7 +263,9 @@ def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
       level: share of replicates inside the interval.
     """
     defined = drawn[~np.isnan(drawn)]
-    fields = {"mean": None, "std": None, "low": None, "high": None}
+    fields: dict[str, typing.Any] = dict.fromkeys(
+        ("mean", "std", "low", "high")
+    )
     fields["undefined"] = len(drawn) - len(defined)
     if np.isnan(seeds).any():
         return fields
@@ -261,23 +278,25 @@ def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
     return fields
 
 
-def _differences(first, first_drawn, second, second_drawn, level) -> dict:
+def _differences(
+    first: _Found, second: _Found, level: float
+) -> dict[str, Difference]:
     """Return metric -> `Difference` of two models.
 
     Args:
-      first: each metric of each seed, `[M, S]`.
-      first_drawn: each metric of each replicate, `[M, R]`.
-      second: of the model that is subtracted, maybe of other seeds.
-      second_drawn: of the same draws.
+      first: each metric of each seed, and of each replicate.
+      second: of the model that is subtracted, maybe of other seeds; replicates
+        are of the same draws.
       level: share of replicates inside an interval.
     """
-    if first.shape == second.shape:
-        apart = first - second
+    (a, a_drawn), (b, b_drawn) = first, second
+    if a.shape == b.shape:
+        apart = a - b
     else:
-        apart = (first.mean(axis=1) - second.mean(axis=1))[:, np.newaxis]
+        apart = (a.mean(axis=1) - b.mean(axis=1))[:, np.newaxis]
     result = {}
     for i, metric in enumerate(METRICS):
-        drawn = first_drawn[i] - second_drawn[i]
+        drawn = a_drawn[i] - b_drawn[i]
         fields = _estimate(apart[i], drawn, level)
         low, high = fields["low"], fields["high"]
         away = low is not None and (low > _ROUNDING or high < -_ROUNDING)

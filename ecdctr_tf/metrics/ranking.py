@@ -6,8 +6,10 @@ Shapes: N rows, G groups (users).
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf.metrics import checks
+from ecdctr_tf.metrics.metric import Sums, ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,7 @@ class GaucResult:
     dropped_groups: int
 
 
-def auc(click, score) -> float:
+def auc(click: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the area under the ROC curve, exact.
 
     It is the share of pairs of a clicked and an unclicked row in which the
@@ -53,7 +55,7 @@ def auc(click, score) -> float:
     return float(areas(click, score, np.zeros(len(click), np.int8))[0][0])
 
 
-def expected_auc(true_ctr, score) -> float:
+def expected_auc(true_ctr: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the AUC that scores have by the true click probabilities.
 
     A row counts as clicked with the weight p of its true probability and as
@@ -105,7 +107,9 @@ def expected_auc(true_ctr, score) -> float:
     return float(won / pairs)
 
 
-def gauc(click, score, group) -> GaucResult:
+def gauc(
+    click: npt.ArrayLike, score: npt.ArrayLike, group: npt.ArrayLike
+) -> GaucResult:
     """Return the mean of the groups' AUCs, weighted by their impressions.
 
     With n_u the rows of user u, over the users that have both classes:
@@ -144,6 +148,32 @@ def gauc(click, score, group) -> GaucResult:
         value = float(np.average(each[has_area], weights=rows[has_area]))
     kept = int(has_area.sum())
     return GaucResult(value, kept, len(each) - kept)
+
+
+def mixed_groups(click: np.ndarray, group: np.ndarray) -> tuple[int, int]:
+    """Return how many groups have rows of both classes, and how many not."""
+    _, place = np.unique(group, return_inverse=True)
+    rows, clicks = np.bincount(place), np.bincount(place, click)
+    mixed = int(((clicks > 0) & (clicks < rows)).sum())
+    return mixed, len(rows) - mixed
+
+
+def weighted_auc(sums: Sums) -> np.ndarray:
+    """Return the AUC of weighted users, `[R, L]`."""
+    return ratio(sums.won(), sums.clicks * (sums.rows - sums.clicks))
+
+
+def weighted_gauc(sums: Sums) -> np.ndarray:
+    """Return the GAUC of weighted users, `[R, L]`."""
+    return ratio(sums.own, sums.mixed)
+
+
+def areas_by_user(
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+) -> np.ndarray:
+    """Return rows times AUC of each user `[U]`, 0 of those of one class."""
+    found, rows = areas(click, ctr, user)
+    return np.nan_to_num(found) * rows
 
 
 def areas(

@@ -48,13 +48,14 @@ def over_seeds(
         raise ValueError("`values` should be of one seed at least.")
     if not 0 < level < 1:
         raise ValueError(f"`level` should be in (0, 1). Received: {level}")
-    undefined = sum(value is None for value in values)
+    defined = [value for value in values if value is not None]
+    undefined = len(values) - len(defined)
     if undefined:
         return Difference(None, None, None, None, undefined, False)
-    mean = float(np.mean(values))
+    mean = float(np.mean(defined))
     if len(values) == 1:
         return Difference(mean, None, None, None, 0, False)
-    std = float(np.std(values, ddof=1))
+    std = float(np.std(defined, ddof=1))
     half = quantile(len(values) - 1, level) * std / math.sqrt(len(values))
     low, high = mean - half, mean + half
     return Difference(mean, std, low, high, 0, low > 0 or high < 0)
