@@ -43,6 +43,8 @@ _SETTINGS = {
 }
 # What may differ all the same: it changes no number.
 _OF_NO_EFFECT = ("checkpoint_steps",)
+# Fields of `HistoryConfig` that only look-ups read.
+_OF_LOOK_UPS = ("aggregation", "snapshots", "decay", "dropout")
 _SCORE_BATCH = 8192
 
 
@@ -443,6 +445,11 @@ def score(
 def _settings(config: configs.Config, kind: str) -> dict:
     """Return the settings that an artefact depends on, `a.b` -> value."""
     values = dataclasses.asdict(config)
+    if not config.model.history:
+        for field in _OF_LOOK_UPS:
+            del values["history"][field]
+    if not configs.reads_tpm(config):
+        del values["history"]["lag"]
     found = {}
     for name in _SETTINGS[kind]:
         value = values[name]
