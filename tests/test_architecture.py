@@ -10,7 +10,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 MAY_IMPORT = {
     "windows": (),
     "features": (),
-    "config": ("features",),
+    "model_table": (),
+    "config": ("model_table",),
     "presets": ("config",),
     "store": ("windows",),
     "layers": ("kernels",),
@@ -19,22 +20,26 @@ MAY_IMPORT = {
     "metrics": (),
     "models": ("layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.
-    "transfer": ("config", "features", "store", "windows")
+    "transfer": ("config", "store", "windows")
     + ("layers.historical_embedding",),
     "input": ("features", "store", "windows"),
-    "export": ("config", "features", "store", "windows")
+    # What training and export both rebuild models with.
+    "artefacts": ("config", "features", "model_table", "store")
     + ("input", "layers", "models", "transfer"),
-    "training": ("config", "features", "presets", "store", "windows")
-    + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
-    "evaluation": ("config", "features", "presets", "store", "windows")
-    + ("input", "metrics", "models", "training", "transfer"),
+    "export": ("artefacts", "features", "store")
+    + ("input", "layers", "models"),
+    "training": ("artefacts", "config", "features", "model_table", "store")
+    + ("input", "layers", "metrics", "models", "optimizers", "transfer")
+    + ("windows",),
+    "evaluation": ("config", "features", "model_table", "store", "windows")
+    + ("input", "metrics", "transfer"),
     "diagnostics": ("config", "features", "store", "windows")
     + ("evaluation", "input", "metrics", "transfer"),
     # Of the diagnostics the alarm, which a comparison raises too.
-    "comparison": ("config", "presets", "store", "windows")
+    "comparison": ("artefacts", "config", "model_table", "store", "windows")
     + ("diagnostics.alarm", "evaluation", "input", "metrics", "training"),
     # The stages tie the rooms together for the command line.
-    "stages": ("config", "presets", "store", "windows")
+    "stages": ("artefacts", "config", "model_table", "store", "windows")
     + ("comparison", "diagnostics", "evaluation", "export", "input")
     + ("training",),
 }
@@ -108,6 +113,8 @@ def test_every_room_of_the_table_exists():
         ("layers", "from ecdctr_tf import config"),
         ("layers", "from ecdctr_tf.models import ctr_model"),
         ("metrics", "import ecdctr_tf.windows"),
+        ("config", "from ecdctr_tf import artefacts"),
+        ("artefacts", "from ecdctr_tf.training import level"),
         ("models", "from ecdctr_tf.input import streams"),
         ("input", "from ecdctr_tf.models.ctr_model import CTRModel"),
         ("export", "def late():\n    from ecdctr_tf.training import fit"),
