@@ -3,6 +3,8 @@
 Shapes: J groups of scored days, and as many models.
 """
 
+import dataclasses
+
 import numpy as np
 import tqdm
 
@@ -56,7 +58,7 @@ def matrix(
     found = np.full((len(groups), len(groups)), np.nan)
     for i, group in enumerate(groups):
         tomorrow = windows.day_name(windows.day_number(group.last) + 1)
-        level = levels.Level(data, run, config, row, artefacts.CTR)
+        level = _level(data, run, config, row)
         for j, scored in enumerate(groups):
             first = tomorrow if today else scored.first
             last = tomorrow if today else scored.last
@@ -127,12 +129,26 @@ def without_history(
             raise FileNotFoundError(
                 f"{run.ctr(row.base)} holds no model from before {day.first}."
             )
-        level = levels.Level(data, run, config, row, artefacts.CTR)
+        level = _level(data, run, config, row)
         _open(level, earlier[-1], windows.Window(day.first, day.first))
         for table in level.model.history_tables.values():
             table.clear()
         found.append(level.score(day))
     return found
+
+
+def _level(
+    data: DataDirectory,
+    run: shared.SharedWorkdir,
+    config: configs.Config,
+    row: model_table.ModelRow,
+) -> levels.Level:
+    """Return the A-CTR of a run, with the seed that it was trained with."""
+    directory = run.ctr(row.base)
+    newest = directory / store.dated(directory)[-1]
+    kept = configs.Config.from_json(newest / artefacts.CONFIG)
+    config = dataclasses.replace(config, seed=kept.seed)
+    return levels.Level(data, run, config, row, artefacts.CTR)
 
 
 def _open(level: levels.Level, published: str, window: windows.Window) -> None:

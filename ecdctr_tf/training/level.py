@@ -276,7 +276,8 @@ class Level:
             "skip": skip,
             "names": [f.name for f in self.model.spec.features],
         }
-        if len(parts) > 1:
+        if self.row.origin == model_table.BOTH_DOMAINS:
+            # They read a row's domain, also on days of one domain only.
             return streams.mixed(self.data, parts, **settings)
         ((domain, window),) = parts.items()
         return streams.batches(self.data, domain, window, **settings)
