@@ -26,16 +26,18 @@ MAY_IMPORT = {
     + ("input", "layers", "models", "transfer"),
     "training": ("config", "features", "presets", "store", "windows")
     + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
-    "evaluation": ("config", "features", "presets", "store", "windows")
-    + ("input", "metrics", "models", "training", "transfer"),
-    "diagnostics": ("config", "features", "store", "windows")
-    + ("evaluation", "input", "metrics", "transfer"),
-    # Of the diagnostics the alarm, which a comparison raises too.
     "comparison": ("config", "presets", "store", "windows")
-    + ("diagnostics.alarm", "evaluation", "input", "metrics", "training"),
+    + ("input", "training"),
+    # Of the comparison what was compared, not how it was trained.
+    "results": ("config", "presets", "store", "windows", "features")
+    + ("comparison.matrix", "comparison.variants", "input", "metrics")
+    + ("training", "transfer"),
+    # The kit of pages, and the measures of scored days, are those of results.
+    "diagnostics": ("config", "features", "store", "windows")
+    + ("input", "metrics", "results", "training.workdir", "transfer"),
     # The stages tie the rooms together for the command line.
     "stages": ("config", "presets", "store", "windows")
-    + ("comparison", "diagnostics", "evaluation", "export", "input")
+    + ("comparison", "diagnostics", "export", "input", "results")
     + ("training",),
 }
 

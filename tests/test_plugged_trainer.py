@@ -12,7 +12,8 @@ import pytest
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets, store
-from ecdctr_tf.comparison import costs, matrix, shared, variants
+from ecdctr_tf.comparison import matrix, shared, variants
+from ecdctr_tf.results import costs, of_comparison
 from ecdctr_tf.training import (
     cpm,
     daily,
@@ -403,7 +404,7 @@ def test_a_comparison_trains_one_cpm_for_all(data, tmp_path):
         assert isinstance(run, shared.SharedWorkdir)
         assert r.variant.training == "ctr"
         assert store.dated(run.ctr(r.variant.base)) == [day(5)]
-        found = costs.costs(run, r.config, r.variant.base)
+        found = costs.costs(*of_comparison([r]))
         assert set(found) == {"cpm", "ctr"}
         # What is frozen is counted with the CPM: the days hold no copy of it.
         assert found["ctr"]["bytes"] < 2 * found["cpm"]["bytes"]
