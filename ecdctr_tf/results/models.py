@@ -108,8 +108,8 @@ def of_workdirs(
             models.append(model)
         elif len(without) < len(runs):
             notes.append(
-                f"{row.name} is left out: {', '.join(without)} has no scored day "
-                "of it."
+                f"{row.name} is left out: {', '.join(without)} has no scored "
+                "day of it."
             )
     return (models if runs else []), notes
 
