@@ -124,7 +124,7 @@ def test_summary_of_one_seed_by_hand(tmp_path, data_dir):
     out = tmp_path / "report"
     result, summary = write_report([run], data_dir, out)
     models = summary["models"]
-    assert list(models) == ["ads_only", "e_cdctr"]
+    assert list(models) == ["e_cdctr", "ads_only"]
     assert models["ads_only"]["auc"] == pytest.approx((0.75 + 0.5) / 2)
     assert models["e_cdctr"]["auc"] == pytest.approx(0.75)
     assert models["ads_only"]["gauc"] == pytest.approx((1 + 0.5) / 2)
