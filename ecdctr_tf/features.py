@@ -11,16 +11,28 @@ since 1970-01-01 UTC) and the `day` of the partition it lies in.
 import dataclasses
 import hashlib
 import json
+import keyword
 import pathlib
+import re
 import typing
 from collections.abc import Collection, Iterable
 
+from ecdctr_tf import typed_values
+
 ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
-KINDS = ("id", "sequence", "dense")
 SIDES = ("user", "item", "context")
-RESERVED = ("click", "timestamp", "day")
+# Columns of every row, and arguments of Keras models and exported functions.
+RESERVED = ("click", "timestamp", "day", "domain", "self", "training")
+_LONGEST_NAME = 64
 DOMAINS = ("natural", "ads")
+# Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
+# What a kind does is said in `ecdctr_tf.kinds`.
+KINDS: dict[str, tuple[str, ...]] = {
+    "id": ("table",),
+    "sequence": ("table", "max_length"),
+    "dense": (),
+}
 # Value of the unused places of a padded sequence; never a row of a table.
 PADDING = -1
 
@@ -34,6 +46,49 @@ def check_choice(
             f"`{field}` of {owner} should be one of {', '.join(choices)}. "
             f"Received: {value!r}"
         )
+
+
+def _having(field: str) -> str:
+    """Return the kinds that have a field, for messages."""
+    return ", ".join(kind for kind, fields in KINDS.items() if field in fields)
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise a ValueError unless a name can be used everywhere.
+
+    Names become names of files, of layers and of arguments of the exported
+    functions.
+    """
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)
+        or len(name) > _LONGEST_NAME
+        or keyword.iskeyword(name)
+        or name in RESERVED
+    ):
+        raise ValueError(
+            f"The name of a {what} should start with a letter from A to Z and "
+            f"go on with such letters, digits and underscores, "
+            f"{_LONGEST_NAME} characters at most; {', '.join(RESERVED)} and "
+            f"the keywords of Python are taken. Received: {name!r}"
+        )
+
+
+def check_names(what: str, names: list[str]) -> None:
+    """Raise a ValueError unless each name is valid and there once.
+
+    Names that differ in upper and lower case only count as the same: so they
+    do to some file systems and to the arguments of exported functions.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        check_name(what, name)
+        if name.lower() in seen:
+            raise ValueError(
+                f"Each {what} needs its own name, whatever the case of its "
+                f"letters. Received: {seen[name.lower()]!r} and {name!r}"
+            )
+        seen[name.lower()] = name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +110,7 @@ class TableSpec:
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        check_name("table", self.name)
         owner = f"table {self.name!r}"
         check_choice(owner, "ids", self.ids, ID_SPACES)
         check_choice(owner, "dtype", self.dtype, DTYPES)
@@ -63,6 +119,11 @@ class TableSpec:
                 f"`buckets` of {owner} should be a whole number of at least 1. "
                 f"Received: {self.buckets!r}"
             )
+
+    @property
+    def padding(self) -> int | str:
+        """What stands in the unused places of a list of raw ids."""
+        return -1 if self.dtype == "int64" else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,23 +155,22 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        check_name("feature", self.name)
         owner = f"feature {self.name!r}"
         check_choice(owner, "kind", self.kind, KINDS)
         check_choice(owner, "side", self.side, SIDES)
-        if self.name in RESERVED or not self.name.isidentifier():
+        if ("table" in KINDS[self.kind]) != (self.table != ""):
             raise ValueError(
-                f"The name of {owner} should be an identifier other than "
-                f"{', '.join(RESERVED)}."
+                f"`table` of {owner} should be set for the kinds "
+                f"{_having('table')} and empty for others. Received: "
+                f"{self.table!r}, kind {self.kind!r}"
             )
-        if (self.kind == "dense") != (self.table == ""):
+        has_length = "max_length" in KINDS[self.kind]
+        if self.max_length < 0 or has_length != (self.max_length > 0):
             raise ValueError(
-                f"`table` of {owner} should be set for ids and sequences and "
-                f"empty for dense numbers. Received: {self.table!r}"
-            )
-        if (self.kind == "sequence") != (self.max_length > 0):
-            raise ValueError(
-                f"`max_length` of {owner} should be positive for a sequence "
-                f"and 0 for other kinds. Received: {self.max_length}"
+                f"`max_length` of {owner} should be positive for the kinds "
+                f"{_having('max_length')} and 0 for others. Received: "
+                f"{self.max_length}, kind {self.kind!r}"
             )
 
 
@@ -147,23 +207,15 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         """Check that names are unique and that every reference resolves."""
-        for what, specs in (("table", self.tables), ("feature", self.features)):
-            names = [spec.name for spec in specs]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"Each {what} needs its own name: {twice}")
+        check_names("table", [table.name for table in self.tables])
+        names = [feature.name for feature in self.features]
+        check_names("feature or evaluation column", [*names, *self.evaluation])
         tables = {table.name for table in self.tables}
         for feature in self.features:
             if feature.table and feature.table not in tables:
                 raise ValueError(
                     f"Feature {feature.name!r} names the table "
                     f"{feature.table!r}; there are {sorted(tables)}."
-                )
-        taken = {*RESERVED, *(feature.name for feature in self.features)}
-        for name in self.evaluation:
-            if name in taken:
-                raise ValueError(
-                    f"An evaluation column needs a name of its own: {name!r}"
                 )
         for role in (self.user, self.item):
             if self.feature(role).kind != "id":
@@ -238,8 +290,9 @@ class DataSpec:
 
     def save(self, path: str | pathlib.Path) -> None:
         """Write the spec as JSON."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)
-        pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
+        fields = dataclasses.asdict(self)
+        text = typed_values.to_json(fields, "the spec", indent=2)
+        pathlib.Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "DataSpec":
@@ -256,17 +309,23 @@ class DataSpec:
                 "`python -m ecdctr_tf.input.convert`."
             )
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            text = path.read_text(encoding="utf-8")
+            return cls.from_dict(typed_values.from_json(text))
+        except ValueError as error:
             raise ValueError(f"{path} is not a data spec: {error}") from error
 
     @classmethod
     def from_dict(cls, values: dict[str, typing.Any]) -> "DataSpec":
-        """Return the spec that `dataclasses.asdict` turned into `values`."""
-        return cls(
-            tables=tuple(TableSpec(**v) for v in values["tables"]),
-            features=tuple(FeatureSpec(**v) for v in values["features"]),
-            user=values["user"],
-            item=values["item"],
-            evaluation=tuple(values["evaluation"]),
-        )
+        """Return the spec that `dataclasses.asdict` turned into `values`.
+
+        Raises:
+          ValueError: a key is unknown or missing, or a value is not valid.
+        """
+        typed_values.check("The spec", dict, values)
+        parts = {}
+        for key, kind in (("tables", TableSpec), ("features", FeatureSpec)):
+            entries = values.get(key)
+            typed_values.check(f"`{key}` of the spec", list, entries)
+            owner = f"an entry of {key}"
+            parts[key] = [typed_values.make(kind, owner, e) for e in entries]
+        return typed_values.make(cls, "the spec", {**values, **parts})

@@ -9,32 +9,41 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Room -> the rooms, or modules of rooms, that it may import beside itself.
 MAY_IMPORT = {
     "windows": (),
-    "features": (),
-    "config": ("features",),
-    "presets": ("config",),
-    "store": ("windows",),
+    "typed_values": (),
+    "command_line": (),
+    "features": ("typed_values",),
+    "model_table": (),
+    "config": ("model_table", "typed_values"),
+    "presets": ("config", "model_table"),
+    "store": ("typed_values", "windows"),
     "layers": ("kernels",),
     "kernels": (),
     "optimizers": ("kernels",),
     "metrics": (),
-    "models": ("layers", "config", "features"),
+    "kinds": ("layers", "config", "features"),
+    "models": ("kinds", "layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.
-    "transfer": ("config", "features", "store", "windows")
+    "transfer": ("config", "store", "windows")
     + ("layers.historical_embedding",),
-    "input": ("features", "store", "windows"),
-    "export": ("config", "features", "store", "windows")
+    "input": ("command_line", "features", "kinds", "store", "typed_values")
+    + ("windows",),
+    # What training and export both rebuild models with.
+    "artefacts": ("config", "features", "model_table", "store")
     + ("input", "layers", "models", "transfer"),
-    "training": ("config", "features", "presets", "store", "windows")
-    + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
-    "evaluation": ("config", "features", "presets", "store", "windows")
-    + ("input", "metrics", "models", "training", "transfer"),
+    "export": ("artefacts", "features", "kinds", "store")
+    + ("input", "layers", "models"),
+    "training": ("artefacts", "config", "features", "kinds", "model_table")
+    + ("input", "layers", "metrics", "models", "optimizers", "store")
+    + ("transfer", "windows"),
+    "evaluation": ("config", "features", "model_table", "store", "windows")
+    + ("input", "metrics", "transfer"),
     "diagnostics": ("config", "features", "store", "windows")
-    + ("evaluation", "input", "metrics", "transfer"),
+    + ("evaluation", "input", "kinds", "metrics", "transfer"),
     # Of the diagnostics the alarm, which a comparison raises too.
-    "comparison": ("config", "presets", "store", "windows")
+    "comparison": ("artefacts", "config", "model_table", "store", "windows")
     + ("diagnostics.alarm", "evaluation", "input", "metrics", "training"),
     # The stages tie the rooms together for the command line.
-    "stages": ("config", "presets", "store", "windows")
+    "stages": ("artefacts", "config", "model_table", "store", "windows")
     + ("comparison", "diagnostics", "evaluation", "export", "input")
     + ("training",),
 }
@@ -108,6 +117,8 @@ def test_every_room_of_the_table_exists():
         ("layers", "from ecdctr_tf import config"),
         ("layers", "from ecdctr_tf.models import ctr_model"),
         ("metrics", "import ecdctr_tf.windows"),
+        ("config", "from ecdctr_tf import artefacts"),
+        ("artefacts", "from ecdctr_tf.training import level"),
         ("models", "from ecdctr_tf.input import streams"),
         ("input", "from ecdctr_tf.models.ctr_model import CTRModel"),
         ("export", "def late():\n    from ecdctr_tf.training import fit"),

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ecdctr_tf import artefacts, metrics, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.comparison import (
     forgetting,
     matrix,
@@ -15,6 +15,7 @@ from ecdctr_tf.comparison import (
     results,
     variants,
 )
+from ecdctr_tf.training.level import Level
 from tests import training_world
 
 D3, D4, D5, D6 = (f"2024-01-0{n}" for n in range(3, 7))
@@ -60,10 +61,16 @@ def published(run, day, name="e_cdctr"):
 
 def scored_by(data, r, place, day, **options):
     """Scores of a day by the model after another, with history as of it."""
-    args = (data, r.workdirs[0], r.config, r.variant.base)
-    level = rescoring._level(*args, SPANS[place].last, day)
     window = windows.Window(day, day)
-    return rescoring.scoring.score(level.model, data, window, **options)
+    level = opened(data, r, SPANS[place].last, window)
+    return level.score(window, **options)
+
+
+def opened(data, r, published, window):
+    """Return a level at a published day, with the history of a window."""
+    level = Level(data, r.workdirs[0], r.config, r.variant, artefacts.CTR)
+    rescoring._open(level, published, window)
+    return level
 
 
 def test_history_rolls_on_with_the_scored_days(runs):
@@ -73,10 +80,16 @@ def test_history_rolls_on_with_the_scored_days(runs):
         store.read_manifest(run.ctr("e_cdctr") / day, "ctr").parents
         for day in (D4, D5, D6)
     ]
-    assert [p["historical"]["path"][-10:] for p in read] == [
-        "2024-01-02",
-        D4,
-        D5,
+    versions = [
+        [role.split()[1] for role in sorted(p) if role.startswith("historical")]
+        for p in read
+    ]
+    # A published day names all that its rows have read: those scored, and
+    # those of past days that statistics could be estimated on.
+    assert versions == [
+        ["2024-01-02"],
+        ["2024-01-02", D4],
+        ["2024-01-02", D4, D5],
     ]
 
 
@@ -89,7 +102,7 @@ def test_matrix_is_of_each_model_on_each_day(data, runs, known):
     if known:
         rng = np.random.default_rng(0)
         truths = [rng.random(len(click)) for click in clicks]
-    found = rescoring.matrix(data, run, r.config, "e_cdctr", SPANS, truths)
+    found = rescoring.matrix(data, run, r.config, r.variant, SPANS, truths)
 
     def auc(j, ctr):
         if known:
@@ -107,16 +120,14 @@ def test_matrix_is_of_each_model_on_each_day(data, runs, known):
 
 def test_matrix_of_today_looks_history_up_as_of_the_day_after(data, runs):
     r = runs[0]
-    args = (data, r.workdirs[0], r.config, "e_cdctr", SPANS)
+    args = (data, r.workdirs[0], r.config, r.variant, SPANS)
     served, today = (rescoring.matrix(*args, today=t) for t in (False, True))
     # What comes next is served with the history of today.
     for j in (1, 2):
         assert today[j - 1, j] == pytest.approx(served[j - 1, j])
-    run = r.workdirs[0]
-    level = rescoring._level(data, run, r.config, "e_cdctr", D6, "2024-01-07")
-    scores = rescoring.scoring.score(
-        level.model, data, SPANS[0], as_of="2024-01-07"
-    )
+    tomorrow = windows.Window("2024-01-07", "2024-01-07")
+    level = opened(data, r, D6, tomorrow)
+    scores = level.score(SPANS[0], as_of="2024-01-07")
     expected = metrics.auc(scores["click"], scores["ctr"])
     assert today[2, 0] == pytest.approx(expected)
     ctr = scored_by(data, r, 2, D4)["ctr"]
@@ -127,7 +138,7 @@ def test_rows_scored_as_of_a_day_before_all_snapshots_have_no_history(
     data, runs
 ):
     r = runs[0]
-    args = (data, r.workdirs[0], r.config, "e_cdctr")
+    args = (data, r.workdirs[0], r.config, r.variant)
     (down,) = rescoring.without_history(*args, [SPANS[1]])
     scores = scored_by(data, r, 0, D5, as_of="2024-01-01")
     np.testing.assert_allclose(scores["ctr"], down["ctr"], rtol=1e-5)
@@ -137,7 +148,7 @@ def test_measures_are_those_of_the_matrix(data, runs, measured):
     r = runs[0]
     of = measured["forgetting"]["e_cdctr"]
     matrices = [
-        rescoring.matrix(data, run, r.config, "e_cdctr", SPANS)
+        rescoring.matrix(data, run, r.config, r.variant, SPANS)
         for run in r.workdirs
     ]
     np.testing.assert_allclose(of["matrix"], np.mean(matrices, axis=0))
