@@ -35,16 +35,18 @@ MAY_IMPORT = {
     "training": ("artefacts", "config", "features", "kinds", "model_table")
     + ("input", "layers", "metrics", "models", "optimizers", "store")
     + ("transfer", "windows"),
-    "evaluation": ("config", "features", "model_table", "store", "windows")
-    + ("input", "metrics", "transfer"),
-    "diagnostics": ("config", "features", "store", "windows")
-    + ("evaluation", "input", "kinds", "metrics", "transfer"),
-    # Of the diagnostics the alarm, which a comparison raises too.
     "comparison": ("artefacts", "config", "model_table", "store", "windows")
-    + ("diagnostics.alarm", "evaluation", "input", "metrics", "training"),
+    + ("input", "training"),
+    # Of the comparison what was compared, not how it was trained.
+    "results": ("artefacts", "config", "model_table", "store", "windows")
+    + ("comparison.matrix", "features", "input", "metrics", "training")
+    + ("transfer", "typed_values"),
+    # The kit of pages, and the measures of scored days, are those of results.
+    "diagnostics": ("config", "features", "kinds", "store", "windows")
+    + ("input", "metrics", "results", "training.workdir", "transfer"),
     # The stages tie the rooms together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
-    + ("comparison", "diagnostics", "evaluation", "export", "input")
+    + ("comparison", "diagnostics", "export", "input", "results")
     + ("training",),
 }
 

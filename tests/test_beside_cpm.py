@@ -12,7 +12,8 @@ import pytest
 
 from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
-from ecdctr_tf.comparison import costs, matrix, shared, variants
+from ecdctr_tf.comparison import matrix, shared, variants
+from ecdctr_tf.results import costs, of_comparison
 from ecdctr_tf.training import daily, fit, natural
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
@@ -425,7 +426,7 @@ def test_a_comparison_trains_one_cpm_for_all(data, tmp_path):
     for r, run in zip(runs, works, strict=True):
         assert isinstance(run, shared.SharedWorkdir)
         assert store.dated(run.ctr(r.variant.base)) == [day(5)]
-        found = costs.costs(run, r.config, r.variant)
+        found = costs.costs(*of_comparison([r]))
         assert set(found) == {"cpm", "ctr"}
         # What is frozen is counted with the CPM: the days hold no copy of it.
         assert found["ctr"]["bytes"] < 2 * found["cpm"]["bytes"]

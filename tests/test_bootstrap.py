@@ -423,3 +423,38 @@ def test_a_row_of_the_table_is_all_that_a_new_metric_needs(monkeypatch):
     found = metrics.intervals([day], [("good", "poor")], replicates=50)
     of = found.differences["good - poor"]["brier"]
     assert of.low <= of.mean < 0
+
+
+def test_estimate_is_what_intervals_has_of_a_metric():
+    day = make_day(3)
+    expected = metrics.intervals([day], [("good", "poor")], replicates=40)
+    users, number = np.unique(day.user, return_inverse=True)
+    scorer, ones = weighted.Scorer(day, number), np.ones((1, len(users)), int)
+    drawn = metrics.draw_users(len(users), 40, np.random.default_rng([0, 0]))
+    point, values = scorer(ones)[0], scorer(drawn)[0]  # [R, L]
+    good, poor = slice(0, 3), slice(3, 6)
+    of = metrics.estimate(point[0, good], values[:, good])
+    fields = dataclasses.asdict(expected.models["good"]["auc"])
+    assert {k: getattr(of, k) for k in fields} == pytest.approx(fields)
+    apart = metrics.estimate(
+        point[0, good] - point[0, poor], values[:, good] - values[:, poor]
+    )
+    of_pair = expected.differences["good - poor"]["auc"]
+    assert dataclasses.asdict(apart) == pytest.approx(
+        dataclasses.asdict(of_pair)
+    )
+
+
+@pytest.mark.parametrize("levels", [3, 1 << 20])
+def test_weighted_expected_auc_is_that_of_rows_repeated(levels):
+    day = make_day(4, levels=levels)
+    (score,) = day.ctr["single"]
+    truth = np.random.default_rng(5).random(len(score))
+    weights = np.random.default_rng(2).integers(0, 4, (5, 30), dtype=np.int32)
+    weights[4] = 0
+    found = metrics.weighted_expected_auc(truth, score, day.user, weights)
+    for value, row in zip(found[:4], weights, strict=False):
+        rows, _ = repeated(day, row)
+        expected = metrics.expected_auc(truth[rows], score[rows])
+        assert value == pytest.approx(expected)
+    assert np.isnan(found[4])

@@ -7,17 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, metrics, presets, store, windows
+from ecdctr_tf import artefacts, presets, results, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf.comparison import (
-    matrix,
-    page,
-    rescoring,
-    results,
-    search,
-    shared,
-    variants,
-)
+from ecdctr_tf.comparison import matrix, search, shared, variants
+from ecdctr_tf.results import measures, report, rescoring, scored, sections
 from ecdctr_tf.training import daily
 from ecdctr_tf.training.level import Level
 from tests import training_world
@@ -47,7 +40,10 @@ def compared(data, tmp_path_factory):
     root = tmp_path_factory.mktemp("compared")
     chosen = variants.chosen(NAMES)
     runs = matrix.Matrix(data, root, CONFIG, trials=2).run(chosen, (0, 1))
-    found = results.write(data, runs, root / "out", ["made up"], replicates=50)
+    models = results.of_comparison(runs)
+    found = results.write(
+        data, models, root / "out", ["made up"], replicates=50
+    )
     return root, runs, found
 
 
@@ -197,7 +193,7 @@ def test_results_have_what_they_say(data, compared):
     root, _, found = compared
     written = json.loads((root / "out/results.json").read_text())
     assert written["models"] == found["models"]
-    names = {*NAMES, results.DOWN}
+    names = {*NAMES, report.DOWN}
     assert set(found["models"]) == names
     for of_metric in found["models"].values():
         assert set(of_metric["auc"]) >= {"mean", "std", "low", "high"}
@@ -223,25 +219,24 @@ def test_results_have_what_they_say(data, compared):
     assert "| E-CDCTR, history down |" in markdown
 
 
-def test_a_model_that_loses_to_ads_only_is_an_alarm(compared):
+def test_a_model_that_loses_to_ads_only_is_an_alarm(data, compared):
     """Of scores turned around, every day and all slices are lost."""
     _, runs, found = compared
-    scored = []
-    for day in found["days"]:
-        with np.load(
-            runs[0].workdirs[0].ctr("e_cdctr") / day / "scores.npz"
-        ) as f:
-            click, user = f["click"], f["user"]
-        good = 0.1 + 0.8 * click
+    models = results.of_comparison(runs[:1])
+    by_day = {}
+    for name in found["days"]:
+        day = scored.read(data, models, name)
+        good = 0.1 + 0.8 * day.click
         ctr = {"ads_only": [good, good], "e_cdctr": [1 - good, 1 - good]}
-        scored.append(metrics.ScoredRows(click, user, ctr))
-    lost = results._alarm(found["days"], scored, {})
+        turned = dataclasses.replace(day, ctr=ctr)
+        by_day[name] = measures.of_day(turned)
+    lost = measures.alarm_of(by_day, found["days"], {})
     assert lost["days"]["auc"] == {"compared": 2, "lost": 2}
     assert lost["days"]["log_loss"] == {"compared": 2, "lost": 2}
-    table = page._alarm({"alarm": lost})
-    assert table[2][0][:2] == ["2 of 2 days", "AUC"]
-    only = [metrics.ScoredRows(click, user, {"e_cdctr": [good]})]
-    assert results._alarm(found["days"][:1], only, {}) is None
+    table = sections.negative_transfer(lost)
+    assert table.rows[0][:2] == ["2 of 2 days", "AUC"]
+    only = {day: {"e_cdctr": of["e_cdctr"]} for day, of in by_day.items()}
+    assert measures.alarm_of(only, found["days"][:1], {}) is None
 
 
 def test_days_scored_again_are_as_they_were_but_for_history(data, compared):
@@ -254,8 +249,9 @@ def test_days_scored_again_are_as_they_were_but_for_history(data, compared):
     rescoring._open(level, "2024-01-04", day)
     again = level.score(day)["ctr"]
     np.testing.assert_allclose(again, published, rtol=1e-5)
-    (down,) = rescoring.without_history(data, run, r.config, r.variant, [day])
-    assert np.max(np.abs(down["ctr"] - published)) > 1e-6
+    (model,) = results.of_comparison([r])
+    (down,) = rescoring.without_history(data, model, run, [day])
+    assert np.max(np.abs(down - published)) > 1e-6
 
 
 def test_bad_requests_are_refused(data, tmp_path):

@@ -135,6 +135,43 @@ def intervals(
     return Intervals(models, differences, users, replicates, level)
 
 
+def estimate(
+    point: np.ndarray, drawn: np.ndarray, level: float = 0.95, seed: int = 0
+) -> Difference:
+    """Return a number of its own making, and its interval over users and seeds.
+
+    For a number that no metric of rows is, such as one made of many AUCs. The
+    caller computes it for draws of the users (`draw_users`); seeds are drawn
+    here. For two models pass their differences, seed by seed.
+
+    Args:
+      point: the number of each seed, of all rows, `[S]`, NaN if undefined.
+      drawn: the number of each replicate of the users and seed, `[R, S]`.
+      level: share of replicates inside the interval, in (0, 1).
+      seed: of the draws of seeds.
+    """
+    replicates, count = drawn.shape
+    kept = np.take_along_axis(drawn, _draw_seeds(count, replicates, seed), 1)
+    return _difference(_estimate(point, kept.mean(axis=1), level))
+
+
+def draw_users(
+    users: int, replicates: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return how often each user is drawn, int32 `[R, U]`.
+
+    Args:
+      users: U, as many as are drawn.
+      replicates: R.
+      rng: a NumPy generator.
+    """
+    drawn = [
+        np.bincount(rng.integers(0, users, users), minlength=users)
+        for _ in range(replicates)
+    ]
+    return np.stack(drawn).astype(np.int32)
+
+
 def _check(
     days: list[ScoredRows],
     pairs: list[tuple[str, str]],
@@ -209,11 +246,7 @@ def _replicates(
     values = []
     starts = range(0, count, part)
     for start in tqdm.tqdm(starts, "bootstrap", disable=not progress):
-        drawn = [
-            np.bincount(rng.integers(0, users, users), minlength=users)
-            for _ in range(min(part, count - start))
-        ]
-        weights = np.stack(drawn).astype(np.int32)  # [part, U]
+        weights = draw_users(users, min(part, count - start), rng)
         values.append(_mean_over_days(scorers, weights))
     return np.concatenate(values, axis=1)
 
@@ -294,11 +327,15 @@ def _differences(
         apart = a - b
     else:
         apart = (a.mean(axis=1) - b.mean(axis=1))[:, np.newaxis]
-    result = {}
-    for i, metric in enumerate(METRICS):
-        drawn = a_drawn[i] - b_drawn[i]
-        fields = _estimate(apart[i], drawn, level)
-        low, high = fields["low"], fields["high"]
-        away = low is not None and (low > _ROUNDING or high < -_ROUNDING)
-        result[metric] = Difference(**fields, significant=away)
-    return result
+    drawn = a_drawn - b_drawn
+    return {
+        metric: _difference(_estimate(apart[i], drawn[i], level))
+        for i, metric in enumerate(METRICS)
+    }
+
+
+def _difference(fields: dict[str, typing.Any]) -> Difference:
+    """Return a difference with the fields of an `Estimate`."""
+    low, high = fields["low"], fields["high"]
+    away = low is not None and (low > _ROUNDING or high < -_ROUNDING)
+    return Difference(**fields, significant=away)
