@@ -75,7 +75,7 @@ class Past:
         """
         spaces = dict(self.data.id_spaces)
         for name, entry in self.manifest.ids.items():
-            if spaces[name].fingerprint(entry["rows"]) != entry:
+            if spaces[name].fingerprint(int(entry["rows"])) != entry:
                 raise ValueError(
                     f"{self.data.path / 'ids' / name}.txt does not begin with "
                     f"the ids that {self.path} was made with. Put the file "
@@ -83,7 +83,7 @@ class Past:
                 )
             space = spaces[name]
             if isinstance(space, id_space.Vocabulary):
-                spaces[name] = space.first(entry["rows"])
+                spaces[name] = space.first(int(entry["rows"]))
         return spaces
 
     def restore(self, parts: dict[str, Part]) -> None:

@@ -128,7 +128,7 @@ class DataDirectory:
                 f"says: the {holds[0]} rows of {holds[1]}. {rebuild}"
             )
         features.check_choice(
-            file, "config.format", config.get("format"), tuple(FORMATS)
+            str(file), "config.format", config.get("format"), tuple(FORMATS)
         )
         for table in manifest.ids:
             self.spec.table(table)
@@ -174,7 +174,7 @@ class DataDirectory:
             if known:
                 ids = self.manifest(domain, known[-1]).ids
                 for table, entry in ids.items():
-                    rows[table] = max(rows[table], entry["rows"])
+                    rows[table] = max(rows[table], int(entry["rows"]))
         return rows
 
     def write_day(

@@ -122,7 +122,7 @@ class HistoricalTable(tf.Module):
         return vectors * mask, found
 
 
-def _frozen(values: np.ndarray, shape: list) -> tf.Variable:
+def _frozen(values: np.ndarray, shape: list[int | None]) -> tf.Variable:
     return tf.Variable(values, trainable=False, shape=shape)
 
 
@@ -269,7 +269,7 @@ class SnapshotSelfAttention(keras.layers.Layer):
     Reference: E-CDCTR (arXiv 2408.16238).
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the projections, `[D, D]` each."""
         dim = input_shape[-1]
         for name, initializer in (

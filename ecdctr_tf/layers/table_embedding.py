@@ -5,6 +5,7 @@ Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 
 import typing
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -182,7 +183,12 @@ class _ByRow(keras.initializers.Initializer):
     def __init__(self, seed: int, name: str):
         self._seed = [seed, zlib.crc32(name.encode())]
 
-    def __call__(self, shape, dtype=None, **kwargs):
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: tf.DType | None = None,
+        **kwargs: typing.Any,
+    ) -> tf.Tensor:
         """Return float `[V, D]`, or a part of it for a sharded table."""
         offset = kwargs.get("partition_offset", [0, 0])[0]
         rows, dim = kwargs.get("partition_shape", shape)

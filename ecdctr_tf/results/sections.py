@@ -104,7 +104,7 @@ def scope(results: Mapping) -> str:
 def by_auc(results: Mapping) -> list[tuple[str, dict]]:
     """Return the models and their metrics, best AUC first."""
 
-    def auc(item) -> float:
+    def auc(item: tuple[str, dict]) -> float:
         mean = item[1]["auc"]["mean"]
         return math.inf if mean is None else -mean
 
@@ -302,7 +302,7 @@ def _forgetting(results: Mapping) -> list[Section]:
         _apart(results, pair): measures
         for pair, measures in results["forgetting_differences"].items()
     }
-    known = next(iter(of_models.values()), {})
+    known: Mapping = next(iter(of_models.values()), {})
     keys = [key for key in _TRANSFER if key in known]
     names = [_TRANSFER[key] for key in keys]
     drawn = {

@@ -134,7 +134,9 @@ def verify(path: str | pathlib.Path, kind: str) -> Manifest:
     return manifest
 
 
-def parent(path: str | pathlib.Path, root: str | pathlib.Path) -> dict:
+def parent(
+    path: str | pathlib.Path, root: str | pathlib.Path
+) -> dict[str, str]:
     """Return the entry of `Manifest.parents` for an artefact under `root`."""
     path = pathlib.Path(path)
     return {

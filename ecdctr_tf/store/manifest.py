@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import typing
 
 from ecdctr_tf import typed_values, windows
 
@@ -26,8 +27,8 @@ class Manifest:
     )
     # Role -> {"path": ..., "manifest": hash of its manifest.json}.
     parents: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
-    config: dict = dataclasses.field(default_factory=dict)
-    metrics: dict = dataclasses.field(default_factory=dict)
+    config: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     # File name -> {"bytes": size, "sha256": hash}; filled in by `publish`.
     files: dict[str, dict[str, int | str]] = dataclasses.field(
         default_factory=dict

@@ -3,6 +3,7 @@
 import logging
 import pathlib
 import time
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -120,7 +121,7 @@ class DailyTrainer:
         began = time.monotonic()
         level = self._level
         self._ready(today.first)
-        scores = level.score(today)
+        scores: dict[str, typing.Any] = level.score(today)
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"]
         )

@@ -14,6 +14,7 @@ A level goes through `fresh` or `open`, then any number of `score`, `grow`,
 import dataclasses
 import json
 import pathlib
+import typing
 from collections.abc import Callable
 
 import numpy as np
@@ -265,10 +266,13 @@ class Level:
         }
 
     def _stream(
-        self, parts: dict[str, windows.Window], newest: windows.Window, skip=0
+        self,
+        parts: dict[str, windows.Window],
+        newest: windows.Window,
+        skip: int = 0,
     ) -> tf.data.Dataset:
         """Return the batches of days, in the order of the seed."""
-        settings = {
+        settings: dict[str, typing.Any] = {
             "batch_size": self.training.batch_size,
             "seed": self.config.seed * 1_000_000
             + windows.day_number(newest.last),

@@ -155,7 +155,9 @@ def _after(version: pathlib.Path) -> str:
     return windows.day_name(windows.day_number(version.name) + 1)
 
 
-def visible_from(version: str | pathlib.Path, history: configs.HistoryConfig):
+def visible_from(
+    version: str | pathlib.Path, history: configs.HistoryConfig
+) -> int:
     """Return the first day, since 1970-01-01, whose rows see a version."""
     last = windows.day_number(pathlib.Path(version).name)
     return last + 1 + history.lag
@@ -259,7 +261,7 @@ def read(
     return found
 
 
-def check_before(manifest: store.Manifest, day: str, source) -> None:
+def check_before(manifest: store.Manifest, day: str, source: object) -> None:
     """Make sure that an artefact has seen nothing of a day or later.
 
     Raises:
