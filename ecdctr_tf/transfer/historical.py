@@ -192,7 +192,8 @@ def load(
 
     Raises:
       FileNotFoundError, ValueError: a version is missing, damaged, of another
-        id space, or made with other settings.
+        id space, made with other settings, or has seen later days than the one
+        it is named by.
     """
     found = [
         _checked(directory, id_spaces, history) for directory in directories
@@ -223,6 +224,8 @@ def _checked(
             f"{directory.parent} and run `python train_main.py "
             "--stage=aggregate` to rebuild it."
         )
+    tomorrow = windows.day_number(directory.name) + 1
+    check_before(manifest, windows.day_name(tomorrow), directory)
     return read(directory, id_spaces)
 
 
