@@ -231,8 +231,6 @@ def _checked(
             f"{directory.parent} and run `python train_main.py "
             "--stage=aggregate` to rebuild it."
         )
-    tomorrow = windows.day_number(directory.name) + 1
-    check_before(manifest, windows.day_name(tomorrow), directory)
     return read(directory, id_spaces)
 
 
