@@ -22,6 +22,7 @@ setup(
         "ecdctr_tf.input",
         "ecdctr_tf.input.datasets",
         "ecdctr_tf.kernels",
+        "ecdctr_tf.kinds",
         "ecdctr_tf.layers",
         "ecdctr_tf.metrics",
         "ecdctr_tf.models",

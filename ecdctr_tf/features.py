@@ -15,10 +15,16 @@ import pathlib
 
 ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
-KINDS = ("id", "sequence", "dense")
 SIDES = ("user", "item", "context")
 RESERVED = ("click", "timestamp", "day")
 DOMAINS = ("natural", "ads")
+# Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
+# What a kind does is said in `ecdctr_tf.kinds`.
+KINDS: dict[str, tuple[str, ...]] = {
+    "id": ("table",),
+    "sequence": ("table", "max_length"),
+    "dense": (),
+}
 # Value of the unused places of a padded sequence; never a row of a table.
 PADDING = -1
 
@@ -30,6 +36,11 @@ def check_choice(owner: str, field: str, value, choices) -> None:
             f"`{field}` of {owner} should be one of {', '.join(choices)}. "
             f"Received: {value!r}"
         )
+
+
+def _having(field: str) -> str:
+    """Return the kinds that have a field, for messages."""
+    return ", ".join(kind for kind, fields in KINDS.items() if field in fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +65,11 @@ class TableSpec:
                 f"`buckets` of {owner} should be a whole number of at least 1. "
                 f"Received: {self.buckets!r}"
             )
+
+    @property
+    def padding(self) -> int | str:
+        """What stands in the unused places of a list of raw ids."""
+        return -1 if self.dtype == "int64" else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +102,18 @@ class FeatureSpec:
                 f"The name of {owner} should be an identifier other than "
                 f"{', '.join(RESERVED)}."
             )
-        if (self.kind == "dense") != (self.table == ""):
+        if ("table" in KINDS[self.kind]) != (self.table != ""):
             raise ValueError(
-                f"`table` of {owner} should be set for ids and sequences and "
-                f"empty for dense numbers. Received: {self.table!r}"
+                f"`table` of {owner} should be set for the kinds "
+                f"{_having('table')} and empty for others. Received: "
+                f"{self.table!r}, kind {self.kind!r}"
             )
-        if (self.kind == "sequence") != (self.max_length > 0):
+        has_length = "max_length" in KINDS[self.kind]
+        if self.max_length < 0 or has_length != (self.max_length > 0):
             raise ValueError(
-                f"`max_length` of {owner} should be positive for a sequence "
-                f"and 0 for other kinds. Received: {self.max_length}"
+                f"`max_length` of {owner} should be positive for the kinds "
+                f"{_having('max_length')} and 0 for others. Received: "
+                f"{self.max_length}, kind {self.kind!r}"
             )
 
 

@@ -209,3 +209,10 @@ def dated(directory: str | pathlib.Path) -> list[str]:
         for child in directory.iterdir()
         if (child / MANIFEST).exists() and not child.name.startswith(".")
     )
+
+
+@contextlib.contextmanager
+def lock(directory: pathlib.Path, what: str) -> Iterator[None]:
+    """TEMPORARY."""
+    del directory, what
+    yield

@@ -8,7 +8,6 @@ import uuid
 
 import tensorflow as tf
 
-from ecdctr_tf import features
 from ecdctr_tf.input import id_space
 
 
@@ -26,7 +25,6 @@ class IdMapping(tf.Module):
         super().__init__(name=f"ids_{space.table.name}")
         self._spec = space.table
         self.dtype = tf.as_dtype(space.table.dtype)
-        self.padding = padding(space.table)
         self._known = None
         # TensorFlow has no empty lookup tables.
         if space.table.ids == "vocabulary" and len(space.ids):
@@ -59,11 +57,6 @@ class IdMapping(tf.Module):
         text = raw if self.dtype == tf.string else tf.strings.as_string(raw)
         buckets = self._spec.buckets
         return tf.cast(tf.strings.to_hash_bucket_fast(text, buckets), tf.int32)
-
-
-def padding(table: features.TableSpec) -> int | str:
-    """Return what stands in the unused places of a sequence of raw ids."""
-    return -1 if table.dtype == "int64" else ""
 
 
 class _Lines(tf.lookup.TextFileInitializer):

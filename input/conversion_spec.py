@@ -11,7 +11,7 @@ import dataclasses
 import pathlib
 import tomllib
 
-from ecdctr_tf import features, windows
+from ecdctr_tf import features, kinds, windows
 from ecdctr_tf.input import log_spec
 
 HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
@@ -43,7 +43,8 @@ class Column:
     def __post_init__(self):
         """Check the choices."""
         owner = f"the feature {self.name!r}"
-        features.check_choice(owner, "kind", self.kind, ("id", "dense"))
+        readable = [name for name, kind in kinds.KINDS.items() if kind.in_logs]
+        features.check_choice(owner, "kind", self.kind, readable)
         features.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
         if self.divide < 1 or (self.divide > 1 and self.separator):
             raise ValueError(
@@ -163,7 +164,8 @@ class ConversionSpec:
         """Check that references resolve; the data spec checks the rest."""
         self.data_spec()
         windows.day_number(self.first_day)
-        ids = {f.name for f in self.features if f.kind == "id"}
+        columns = {feature.name for feature in self.features}
+        ids = columns & {f.name for f in kinds.ids(self.data_spec())}
         for count in self.counts:
             if not set(count.of) <= ids:
                 raise ValueError(

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf import windows
+from ecdctr_tf import kinds, windows
 from ecdctr_tf.input import conversion_spec
 
 # Column of row numbers that readers of files add for error messages.
@@ -48,11 +48,16 @@ def normalised(
     _refuse_nulls(table, columns["timestamp"], "timestamp", where)
     columns["click"] = _clicks(table, where)
     columns["day"] = _days(table, columns["timestamp"], spec, where)
+    of_data = {feature.name: feature for feature in kinds.of(spec.data_spec())}
     for feature in spec.features:
         if feature.source:
-            columns[feature.name] = _feature(table, feature, spec, where)
+            dtype = of_data[feature.name].log_type()
+            column = _feature(table, feature, dtype, where)
+            if feature.name in (spec.user, spec.item):
+                _refuse_nulls(table, column, feature.source, where)
+            columns[feature.name] = column
     for name in spec.evaluation:
-        columns[name] = _dense(table, name, name, None, where)
+        columns[name] = _numbers(table, name, f"{name!r} reads", None, where)
     return pa.table(columns)
 
 
@@ -95,16 +100,13 @@ def _rank(column) -> np.ndarray:
     return pc.rank(column, tiebreaker="dense").to_numpy()
 
 
-def _feature(table, feature, spec, where):
-    name = feature.source
-    if feature.kind == "dense":
-        return _dense(table, name, feature.name, feature.missing, where)
+def _feature(table, feature, dtype: pa.DataType, where):
+    """Return the values of a feature, of the type that its kind asks for."""
+    name, reader = feature.source, f"the feature {feature.name!r} reads"
+    if pa.types.is_floating(dtype):
+        return _numbers(table, name, reader, feature.missing, where)
     if name not in table.column_names:
-        raise _missing(
-            table, name, f"the feature {feature.name!r} reads", where
-        )
-    dtype = spec.data_spec().table(feature.table).dtype
-    wanted = pa.int64() if dtype == "int64" else pa.string()
+        raise _missing(table, name, reader, where)
     column = table[name]
     if feature.divide > 1:
         column = _cast(table, column, name, pa.int64(), where)
@@ -113,15 +115,13 @@ def _feature(table, feature, spec, where):
         column = _cast(table, column, name, pa.string(), where)
         parts = pc.split_pattern(column, feature.separator, max_splits=1)
         column = pc.list_element(parts, 0)
-    column = _cast(table, column, name, wanted, where)
-    if feature.name in (spec.user, spec.item):
-        _refuse_nulls(table, column, name, where)
-    return column
+    return _cast(table, column, name, dtype, where)
 
 
-def _dense(table, name, feature, missing, where):
+def _numbers(table, name, reader, missing, where):
+    """Return a column of finite numbers; `missing` stands in for nulls."""
     if name not in table.column_names:
-        raise _missing(table, name, f"{feature!r} reads", where)
+        raise _missing(table, name, reader, where)
     column = _cast(table, table[name], name, pa.float32(), where)
     if missing is not None:
         column = pc.fill_null(column, missing)

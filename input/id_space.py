@@ -93,6 +93,31 @@ class Vocabulary:
             )
         return rows
 
+    def bucket_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows that ids would have if they were unknown.
+
+        A model that knows fewer ids than the vocabulary reads these rows for
+        the others, as `lookup` and the exported graph do.
+
+        Args:
+          rows: int `[N]`, rows of the vocabulary.
+
+        Returns:
+          int32 `[N]`, in [0, buckets). The row of a bucket is that bucket.
+
+        Raises:
+          ValueError: a row is not one of the vocabulary.
+        """
+        found = np.array(rows, np.int32)
+        _check_rows(self, found)
+        named = found >= self.table.buckets
+        if self.table.buckets == 1:
+            found[named] = 0
+        elif named.any():
+            ids = self._ids.take(pa.array(found[named] - self.table.buckets))
+            found[named] = hash_rows(ids.cast(pa.string()), self.table.buckets)
+        return found
+
     def fingerprint(self, rows: int | None = None) -> dict:
         """Return `{"rows", "sha256"}` of the first `rows` rows (all: None).
 
@@ -161,6 +186,12 @@ class Hashing:
         text = pa.array(raw, _type(self.table)).cast(pa.string())
         return hash_rows(pc.fill_null(text, ""), self.rows)
 
+    def bucket_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows: all of them are buckets; see `Vocabulary`."""
+        found = np.array(rows, np.int32)
+        _check_rows(self, found)
+        return found
+
     def fingerprint(self, rows: int | None = None) -> dict:
         """Return `{"rows", "sha256"}` of the number of buckets."""
         del rows
@@ -200,6 +231,16 @@ def load(
         else Hashing(table)
         for table in spec.tables
     }
+
+
+def _check_rows(space: IdSpace, rows: np.ndarray) -> None:
+    """Raise a ValueError unless all are rows of an id space."""
+    wrong = rows[(rows < 0) | (rows >= space.rows)]
+    if len(wrong):
+        raise ValueError(
+            f"Rows of table {space.table.name!r} should be from 0 to "
+            f"{space.rows - 1}. Received: {wrong[0]}"
+        )
 
 
 def _type(table: features.TableSpec) -> pa.DataType:

@@ -113,7 +113,8 @@ class RowFeatures:
         }
         for feature in self._spec.features:
             place = item if feature.side == "item" else context
-            out[feature.name] = events[feature.name][place]
+            for column in self._encoder.features[feature.name].tensors():
+                out[column] = events[column][place]
         for name in self._spec.evaluation:
             out[name] = events[name][context]
         for sequence in self._spec.sequences:

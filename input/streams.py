@@ -32,7 +32,8 @@ def batches(
       data: the data directory.
       domain: "natural" (source) or "ads" (target).
       window: the days; every one has to be there.
-      batch_size: B, rows a batch; the last one may be smaller.
+      batch_size: the most rows of a batch. Batches are even: as many as are
+        needed, whose sizes B differ by one row at most.
       seed: of the order of rows; None keeps the order of the files.
       passes: times that the window is gone through, each in its own order.
       skip: batches at the beginning to pass over, to take up a stream again.
@@ -104,8 +105,7 @@ def mixed(
         groups = row_groups.read(
             data, domain, parts[domain], seed, passes, names, True
         )
-        ends = [i * size // chunks for i in range(chunks + 1)]
-        streamed.append(row_groups.regrouped(groups, np.diff(ends)))
+        streamed.append(row_groups.regrouped(groups, even(size, chunks)))
     places = [features.DOMAINS.index(domain) for domain in sizes]
     # Beside the seeds of days, none of which is numbered 0.
     seeds = shuffling.chunk_seeds([seed, 0], chunks * passes)
@@ -144,11 +144,18 @@ def _finished(
 ) -> tf.data.Dataset:
     """Return groups of rows as batches, of known cardinality."""
     count = -(-rows // batch_size)
-    dataset = row_groups.regrouped(dataset, batch_size).skip(skip)
+    dataset = row_groups.regrouped(dataset, even(rows, count)).skip(skip)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
     return dataset.prefetch(_PREFETCHED)
+
+
+def even(rows: int, count: int) -> np.ndarray:
+    """Return the sizes of `count` even parts of some rows, int64 `[count]`."""
+    ends = np.arange(count + 1) * rows // max(count, 1)
+    # Without rows there is a size all the same: none would end the process.
+    return np.diff(ends) if count else np.ones([1], np.int64)
 
 
 def rows(

@@ -17,19 +17,21 @@ MAY_IMPORT = {
     "kernels": (),
     "optimizers": ("kernels",),
     "metrics": (),
-    "models": ("layers", "config", "features"),
+    "kinds": ("layers", "config", "features"),
+    "models": ("kinds", "layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.
     "transfer": ("config", "features", "store", "windows")
     + ("layers.historical_embedding",),
-    "input": ("features", "store", "windows"),
+    "input": ("features", "kinds", "store", "windows"),
     "export": ("config", "features", "store", "windows")
-    + ("input", "layers", "models", "transfer"),
+    + ("input", "kinds", "layers", "models", "transfer"),
     "training": ("config", "features", "presets", "store", "windows")
-    + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
+    + ("input", "kinds", "layers", "metrics", "models", "optimizers")
+    + ("transfer",),
     "evaluation": ("config", "features", "presets", "store", "windows")
     + ("input", "metrics", "models", "training", "transfer"),
     "diagnostics": ("config", "features", "store", "windows")
-    + ("evaluation", "input", "metrics", "transfer"),
+    + ("evaluation", "input", "kinds", "metrics", "transfer"),
     # Of the diagnostics the alarm, which a comparison raises too.
     "comparison": ("config", "presets", "store", "windows")
     + ("diagnostics.alarm", "evaluation", "input", "metrics", "training"),

@@ -4,21 +4,22 @@ import pathlib
 
 import numpy as np
 
+from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
-from ecdctr_tf import store
 from ecdctr_tf.comparison import shared
-from ecdctr_tf.training import levels
 
 
 def costs(
-    run: shared.SharedWorkdir, config: configs.Config, name: str
+    run: shared.SharedWorkdir,
+    config: configs.Config,
+    row: model_table.ModelRow,
 ) -> dict[str, dict]:
     """Return the costs of a run by level.
 
     Args:
       run: the run.
       config: its config.
-      name: the variant's base.
+      row: the model.
 
     Returns:
       "tpm", "cpm" and "ctr", what it has of them, each with `refreshes`
@@ -26,20 +27,22 @@ def costs(
       (mean of a refresh, scoring included) and `bytes` (weights and optimizer
       state of the newest). A level that several runs share is counted for each.
     """
-    joint = name in configs.JOINT_MODELS
-    found = {}
-    if configs.reads_tpm(config) and not joint:
-        found["tpm"] = _of_level(run.tpm, "snapshot")
-    if config.warm_start.from_cpm and not joint:
-        found["cpm"] = _of_level(run.cpm(name), "cpm")
-    return {**found, "ctr": _of_level(run.ctr(name), "ctr")}
+    kinds = {"tpm": artefacts.TPM, "cpm": artefacts.CPM, "ctr": artefacts.CTR}
+    if not configs.reads_tpm(config):
+        del kinds["tpm"]
+    if not row.has_cpm:
+        del kinds["cpm"]
+    return {
+        name: _of_level(run.level(kind, row.base), kind)
+        for name, kind in kinds.items()
+    }
 
 
 def _of_level(directory: pathlib.Path, kind: str) -> dict:
     paths = [directory / day for day in store.dated(directory)]
     manifests = [store.read_manifest(path, kind) for path in paths]
     rows = [m.metrics.get("trained_rows") for m in manifests]
-    if kind != "ctr":
+    if kind != artefacts.CTR:
         # `rows` of a manifest counts the whole lineage.
         rows = np.diff([0, *(m.rows for m in manifests)])
     return {
@@ -49,6 +52,6 @@ def _of_level(directory: pathlib.Path, kind: str) -> dict:
         "bytes": sum(
             file["bytes"]
             for name, file in manifests[-1].files.items()
-            if name.startswith((levels.WEIGHTS, levels.OPTIMIZER))
+            if name.startswith((artefacts.WEIGHTS, artefacts.OPTIMIZER))
         ),
     }

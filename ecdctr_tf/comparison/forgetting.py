@@ -117,7 +117,7 @@ def groups(
 
 def _matrices(data, run, r: Runs, whole, truths) -> tuple:
     """Return R with history as of the rows' days, and as of today."""
-    args = (data, run, r.config, r.variant.base, whole, truths)
+    args = (data, run, r.config, r.variant, whole, truths)
     served = rescoring.matrix(*args)
     if not r.config.model.history:
         return served, served

@@ -6,22 +6,20 @@ Shapes: J groups of scored days, and as many models.
 import numpy as np
 import tqdm
 
+from ecdctr_tf import artefacts, metrics, model_table, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.comparison import shared
 from ecdctr_tf.evaluation import runs as runs_lib
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import history, levels, scoring, workdir
-
-KIND = "ctr"
+from ecdctr_tf.training import level as levels
 
 
 def matrix(
     data: DataDirectory,
     run: shared.SharedWorkdir,
     config: configs.Config,
-    name: str,
+    row: model_table.ModelRow,
     groups: list[windows.Window],
     truths: list[np.ndarray] | None = None,
     today: bool = False,
@@ -43,7 +41,7 @@ def matrix(
       data: the data directory.
       run: a run of a variant without joint training.
       config: its config.
-      name: the variant's base, which its days are published under.
+      row: the model.
       groups: J windows of scored days, in order.
       truths: the true click probabilities of the rows of each group, in the
         order of their files; None where they are not known.
@@ -58,16 +56,12 @@ def matrix(
     found = np.full((len(groups), len(groups)), np.nan)
     for i, group in enumerate(groups):
         tomorrow = windows.day_name(windows.day_number(group.last) + 1)
-        level, known = None, None
+        level = levels.Level(data, run, config, row, artefacts.CTR)
         for j, scored in enumerate(groups):
-            day = tomorrow if today else scored.last
-            newest = workdir.newest_before(run.historical, day)
-            if level is None or (config.model.history and newest != known):
-                level = _level(data, run, config, name, group.last, day)
-                known = newest
-            scores = scoring.score(
-                level.model, data, scored, as_of=tomorrow if today else ""
-            )
+            first = tomorrow if today else scored.first
+            last = tomorrow if today else scored.last
+            _open(level, group.last, windows.Window(first, last))
+            scores = level.score(scored, as_of=tomorrow if today else "")
             truth = None if truths is None else truths[j]
             found[i, j] = auc(scores["click"], scores["ctr"], truth)
     return found
@@ -99,7 +93,7 @@ def truth(data: DataDirectory, span: windows.Window) -> np.ndarray | None:
     if runs_lib.TRUE_CTR not in data.spec.evaluation:
         return None
     names = [data.spec.user, data.spec.item]
-    columns = streams.read_columns(data, scoring.ADS, span, names=names)
+    columns = streams.read_columns(data, levels.ADS, span, names=names)
     return columns[runs_lib.TRUE_CTR]
 
 
@@ -107,7 +101,7 @@ def without_history(
     data: DataDirectory,
     run: shared.SharedWorkdir,
     config: configs.Config,
-    name: str,
+    row: model_table.ModelRow,
     days: list[windows.Window],
 ) -> list[dict[str, np.ndarray]]:
     """Score days as if every historical vector were missing that day.
@@ -116,35 +110,39 @@ def without_history(
       data: the data directory.
       run: a run with history.
       config: its config.
-      name: the variant's base.
+      row: the model.
       days: windows as they were scored.
 
     Returns:
-      What `scoring.score` returns, for each window.
+      What `Level.score` returns, for each window.
 
     Raises:
       FileNotFoundError: no day from before a window has been published.
     """
-    published = store.dated(run.ctr(name))
+    published = store.dated(run.ctr(row.base))
     found = []
     for day in tqdm.tqdm(days, "history down", unit="day"):
         earlier = [d for d in published if d < day.first]
         if not earlier:
             raise FileNotFoundError(
-                f"{run.ctr(name)} holds no model from before {day.first}."
+                f"{run.ctr(row.base)} holds no model from before {day.first}."
             )
-        level = _level(data, run, config, name, earlier[-1], day.first)
+        level = levels.Level(data, run, config, row, artefacts.CTR)
+        _open(level, earlier[-1], windows.Window(day.first, day.first))
         for table in level.model.history_tables.values():
             table.clear()
-        found.append(scoring.score(level.model, data, day))
+        found.append(level.score(day))
     return found
 
 
-def _level(data, run, config, name, published, day) -> levels.Level:
-    """Return a published model with the history that rows of a day may see."""
-    tables = {}
-    if config.model.history:
-        _, tables = history.newest_before(data, run, day)
-    path = run.ctr(name) / published
-    stage = configs.ctr_config(config)
-    return levels.load(data, config, stage, path, KIND, tables)
+def _open(level: levels.Level, published: str, window: windows.Window) -> None:
+    """Bring a level to a published day, with the history that rows may see."""
+    path = level.directory / published
+    manifest = store.read_manifest(path, artefacts.CTR)
+    cpm = None
+    if artefacts.CPM in manifest.parents:
+        cpm = artefacts.parent_path(path, manifest, artefacts.CPM)
+    if level.last != path:
+        level.look_up(window, cpm)
+        level.open(path)
+    level.look_up(window, cpm)

@@ -75,7 +75,7 @@ def write(
         "slices": by_slice,
         "alarm": _alarm(days, scored, by_slice),
         "costs": {
-            r.variant.name: costs.costs(r.workdirs[0], r.config, r.variant.base)
+            r.variant.name: costs.costs(r.workdirs[0], r.config, r.variant)
             for r in runs
         },
         **forgetting.measured(data, runs, list(spans.values())),
@@ -204,7 +204,7 @@ def _without_history(data, runs, spans) -> list[list[dict]]:
     not published, so it cannot be asked again.
     """
     return [
-        rescoring.without_history(data, run, r.config, r.variant.base, spans)
+        rescoring.without_history(data, run, r.config, r.variant, spans)
         for r in runs
         if r.variant.name == MAIN and r.config.model.history
         for run in r.workdirs

@@ -14,8 +14,8 @@ from ecdctr_tf.evaluation import runs as runs_lib
 from ecdctr_tf.evaluation import slices
 from ecdctr_tf.transfer import historical
 
-# Table -> (present bool [S, V], visible_from int [S], days since 1970-01-01).
-History = dict[str, tuple[np.ndarray, np.ndarray]]
+# Table name -> which rows a version knows, bool [V].
+History = dict[str, np.ndarray]
 
 
 def coverage(
@@ -76,61 +76,53 @@ def held(
       before the first history are left out.
     """
     directory = run.path / "historical"
-    learned = history.aggregation in historical.LEARNED
-    slots = history.snapshots if learned else 1
-    published, versions = store.dated(directory), {}
+    published = store.dated(directory)
+    known: dict[str, dict[str, np.ndarray]] = {}
     result = {}
     for day in days:
-        earlier = [last for last in published if last < day]
-        if not earlier:
+        today = windows.Window(day, day)
+        seen = historical.seen_in(published, today, history)
+        for version in seen:
+            if version not in known:
+                known[version] = read(directory / version)
+        if not seen:
             continue
-        newest = earlier[-1]
-        if newest not in versions:
-            versions[newest] = read(directory / newest)
         result[day] = {}
         for role in slices.ROLES:
             name = spec.feature(getattr(spec, role)).table
-            if name in versions[newest]:
-                table = versions[newest][name]
-                today = windows.day_number(day)
-                result[day][role] = visible(*table, today, slots)
+            masks = [known[v][name] for v in seen if name in known[v]]
+            if masks:
+                result[day][role] = _union(masks)
     return result
 
 
 def read_history(directory: pathlib.Path, id_spaces: dict) -> History:
-    """Return what the dated versions of a `historical/<day>` artefact know.
+    """Return which rows a version of `historical/<day>` knows.
 
     Args:
       directory: the artefact.
       id_spaces: table name -> id space of the data directory.
 
+    Returns:
+      Table name -> bool `[V]`.
+
     Raises:
       FileNotFoundError, ValueError: it is missing, damaged, or of other ids.
     """
-    return {
-        name: (
-            table.present.numpy().reshape(table.versions, table.rows),
-            table.visible_from.numpy(),
-        )
-        for name, table in historical.load(directory, id_spaces).items()
-    }
+    found = {}
+    for name, (rows, _) in historical.read(directory, id_spaces).items():
+        mask = np.zeros([int(rows.max(initial=0)) + 1], bool)
+        mask[rows] = True
+        found[name] = mask
+    return found
 
 
-def visible(present, visible_from, day: int, slots: int) -> np.ndarray:
-    """Return which table rows the newest visible versions know.
-
-    Args:
-      present: bool `[S, V]`, oldest version first.
-      visible_from: int `[S]`, rising.
-      day: days since 1970-01-01.
-      slots: versions that a row sees.
-
-    Returns:
-      bool `[V]`.
-    """
-    seen = int(np.searchsorted(visible_from, day, side="right"))
-    present = np.asarray(present, bool)
-    return present[max(seen - slots, 0) : seen].any(axis=0)
+def _union(masks: list[np.ndarray]) -> np.ndarray:
+    """Return which rows any of some masks has, bool of the longest length."""
+    union = np.zeros([max(len(mask) for mask in masks)], bool)
+    for mask in masks:
+        union[: len(mask)] |= mask
+    return union
 
 
 def _member(mask: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -7,8 +7,7 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from ecdctr_tf import config as config_lib
-from ecdctr_tf import store
+from ecdctr_tf import model_table, store
 from ecdctr_tf.evaluation import runs as runs_lib
 
 # Directory of a level -> (kind of its artefacts, what readers call it).
@@ -17,7 +16,7 @@ LEVELS = {
     "historical": ("historical", "Aggregate"),
     **{
         f"{model}/{level}": (level, name)
-        for model in config_lib.MODELS
+        for model in model_table.MODELS
         for level, name in (("cpm", "CPM"), ("ctr", "A-CTR"))
     },
 }
@@ -101,7 +100,7 @@ def restores(run: runs_lib.Run) -> list[dict]:
       the variables in `restore.json`.
     """
     found = []
-    for model in config_lib.MODELS:
+    for model in model_table.MODELS:
         directory = run.path / model / "ctr"
         for day in store.dated(directory):
             entries = _json(directory / day / "restore.json")

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecdctr_tf import config as config_lib
-from ecdctr_tf import metrics, store, windows
+from ecdctr_tf import metrics, model_table, store, windows
 from ecdctr_tf.input import data_directory, streams
 
 SCORES = "scores.npz"
@@ -74,14 +73,14 @@ def scored_models(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     """Return the models that every run has scored days of.
 
     Returns:
-      Their names, in the order of `config.MODELS`, and notes on the models
+      Their names, in the order of `model_table.MODELS`, and notes on the models
       left out because only some runs have them.
 
     Raises:
       ValueError: there is no such model.
     """
     models, notes = [], []
-    for model in config_lib.MODELS:
+    for model in model_table.MODELS:
         without = [run.name for run in runs if not run.scored_days(model)]
         if not without:
             models.append(model)

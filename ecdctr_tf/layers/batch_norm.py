@@ -3,6 +3,9 @@
 Shapes: B batch, N columns.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -13,7 +16,14 @@ class BatchNorm(keras.layers.BatchNormalization):
     Keras has a fused kernel for images only; on a matrix it is several ops
     that each go through memory. Batch statistics are float32 whatever the
     inputs are. The moving variance is the unbiased one.
+
+    With `full_batch`, a batch of fewer rows counts for less in the moving
+    statistics: n rows keep `momentum ** (n / full_batch)` of the old value. A
+    batch of one row, whose variance is 0, then leaves hardly a trace.
     """
+
+    # Rows of a batch that the momentum is meant for; 0: batches count alike.
+    full_batch: int = 0
 
     def build(self, input_shape):
         """Make the weights, as for images of one pixel."""
@@ -26,5 +36,43 @@ class BatchNorm(keras.layers.BatchNormalization):
         """Return the normalised inputs, `[B, N]`."""
         columns = inputs.shape[-1]
         images = tf.reshape(inputs, [-1, 1, 1, columns])
+        self._rows = tf.shape(inputs)[0]
         outputs = super().call(images, training=training)
         return tf.reshape(outputs, [-1, columns])
+
+    def _assign_new_value(self, variable, value):
+        """Update a moving statistic; Keras calls it with the updated value."""
+        if self.full_batch:
+            share = tf.cast(self._rows, tf.float32) / self.full_batch
+            kept = tf.cast(self.momentum, tf.float32)
+            value = variable + (value - variable) * (
+                (1 - kept**share) / (1 - kept)
+            )
+        return super()._assign_new_value(variable, value)
+
+
+@contextlib.contextmanager
+def averaging(norms: list[BatchNorm]) -> Iterator[Callable[[], None]]:
+    """Let moving statistics become the plain means over batches.
+
+    Args:
+      norms: the layers.
+
+    Yields:
+      A function to call before each batch that is run in training mode,
+      eagerly: after n batches the statistics are the means of the n.
+    """
+    before = [(norm.momentum, norm.full_batch) for norm in norms]
+    seen = 0
+
+    def next_batch() -> None:
+        nonlocal seen
+        for norm in norms:
+            norm.momentum, norm.full_batch = seen / (seen + 1), 0
+        seen += 1
+
+    try:
+        yield next_batch
+    finally:
+        for norm, (momentum, full_batch) in zip(norms, before, strict=True):
+            norm.momentum, norm.full_batch = momentum, full_batch

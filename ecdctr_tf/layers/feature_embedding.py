@@ -18,6 +18,7 @@ class FeatureEmbedding(keras.layers.Layer):
       table_rows: table name -> rows known.
       dim: D.
       capacities: table name -> rows there is room for; others get `capacity`.
+      seed: of the values that rows start with.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class FeatureEmbedding(keras.layers.Layer):
         table_rows: dict[str, int],
         dim: int,
         capacities: dict[str, int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         """Make a table with some room to grow for each name."""
@@ -37,7 +39,9 @@ class FeatureEmbedding(keras.layers.Layer):
         room = {n: capacity(table_rows[n]) for n in self._of_table}
         room.update(capacities or {})
         self.tables = {
-            name: TableEmbedding(room[name], dim, table_rows[name], name=name)
+            name: TableEmbedding(
+                room[name], dim, table_rows[name], seed, name=name
+            )
             for name in self._of_table
         }
 
@@ -47,11 +51,17 @@ class FeatureEmbedding(keras.layers.Layer):
         return {name: table.capacity for name, table in self.tables.items()}
 
     def grow(self, table_rows: dict[str, int]) -> bool:
-        """Let the tables know more rows; return whether all had room."""
+        """Let the tables know more rows; return whether all had room.
+
+        Args:
+          table_rows: table name -> rows. Fewer than a table knows change
+            nothing: ids that are known stay known.
+        """
         if any(table_rows[n] > t.capacity for n, t in self.tables.items()):
             return False
         for name, table in self.tables.items():
-            table.set_vocab_size(table_rows[name])
+            known = int(table.vocab_size.numpy())
+            table.set_vocab_size(max(table_rows[name], known))
         return True
 
     def call(

@@ -35,23 +35,37 @@ class HistoricalTable(tf.Module):
                 f"[S, V] and [S]. Received: {vectors.shape}, {present.shape} "
                 f"and {np.shape(visible_from)}"
             )
-        self.versions, self.rows, self.dim = vectors.shape
+        self.dim = vectors.shape[2]
         if np.any(np.diff(visible_from) <= 0):
             raise ValueError(
                 "`visible_from` should rise from version to version. "
                 f"Received: {list(visible_from)}"
             )
         # Ids without a vector read zeros, whatever the version holds for them.
-        vectors = vectors * present[:, :, np.newaxis]
-        self.vectors = tf.Variable(
-            vectors.reshape(-1, self.dim), trainable=False
-        )
-        self.present = tf.Variable(
-            present.astype(np.bool_).reshape(-1), trainable=False
-        )
-        self.visible_from = tf.Variable(
-            np.asarray(visible_from, np.int32), trainable=False
-        )
+        vectors = np.where(present[:, :, np.newaxis], vectors, 0)
+        # Of any length, so that newer versions can be taken over in place.
+        self.vectors = _frozen(vectors.reshape(-1, self.dim), [None, self.dim])
+        self.present = _frozen(present.astype(np.bool_).reshape(-1), [None])
+        self.visible_from = _frozen(np.asarray(visible_from, np.int32), [None])
+
+    @property
+    def versions(self) -> int:
+        """S, the number of versions."""
+        return len(self.visible_from.numpy())
+
+    @property
+    def rows(self) -> int:
+        """V, the rows of a version."""
+        return len(self.present.numpy()) // max(self.versions, 1)
+
+    def assign(self, other: "HistoricalTable") -> None:
+        """Take over the versions of another table of the same width."""
+        for mine, theirs in (
+            (self.vectors, other.vectors),
+            (self.present, other.present),
+            (self.visible_from, other.visible_from),
+        ):
+            mine.assign(theirs)
 
     def clear(self) -> None:
         """Forget all vectors, as when the service that holds them fails."""
@@ -71,11 +85,12 @@ class HistoricalTable(tf.Module):
           float32 `[B, K, D]` vectors, zero where there is none, and bool
           `[B, K]` whether there is one.
         """
+        size = tf.size(self.present) // tf.size(self.visible_from)  # V
         seen = tf.searchsorted(self.visible_from, days, side="right")  # [B]
         version = seen[:, tf.newaxis] - 1 - tf.range(slots)  # [B, K]
-        known = tf.logical_and(rows >= 0, rows < self.rows)[:, tf.newaxis]
+        known = tf.logical_and(rows >= 0, rows < size)[:, tf.newaxis]
         valid = tf.logical_and(version >= 0, known)  # [B, K]
-        place = version * self.rows + rows[:, tf.newaxis]  # [B, K]
+        place = version * size + rows[:, tf.newaxis]  # [B, K]
         place = tf.where(valid, place, 0)
         found = tf.logical_and(valid, tf.gather(self.present, place))
         vectors = tf.gather(self.vectors, place)  # [B, K, D]
@@ -83,22 +98,32 @@ class HistoricalTable(tf.Module):
         return vectors * mask, found
 
 
+def _frozen(values: np.ndarray, shape: list) -> tf.Variable:
+    return tf.Variable(values, trainable=False, shape=shape)
+
+
 class HistoricalEmbedding(keras.layers.Layer):
     """Turn the dated vectors of an id into one input of the network.
 
     Args:
       mode: "single" (the newest version only: the versions were aggregated
-        offline), "concat" (K newest side by side) or "attention" (their
-        average, weighted by a learned score of vector and age).
+        offline), "concat" (K newest side by side), "attention" (their
+        average, weighted by a learned score of vector and age) or
+        "self_attention" (the mean of what self-attention makes of them).
       slots: K.
+
+    Reference: self-attention over the newest snapshots: E-CDCTR
+    (arXiv 2408.16238).
     """
+
+    MODES = ("single", "concat", "attention", "self_attention")
 
     def __init__(self, mode: str, slots: int, **kwargs):
         """Check the mode and keep it."""
         super().__init__(**kwargs)
-        if mode not in ("single", "concat", "attention"):
+        if mode not in self.MODES:
             raise ValueError(
-                "`mode` should be single, concat or attention. "
+                f"`mode` should be one of {', '.join(self.MODES)}. "
                 f"Received: {mode!r}"
             )
         self.mode = mode
@@ -108,6 +133,8 @@ class HistoricalEmbedding(keras.layers.Layer):
             self.age_bias = self.add_weight(
                 "age_bias", [self.slots], initializer="zeros"
             )
+        elif mode == "self_attention":
+            self.self_attention = SnapshotSelfAttention()
 
     def call(
         self,
@@ -139,5 +166,47 @@ class HistoricalEmbedding(keras.layers.Layer):
             scores = tf.where(found, scores, scores.dtype.min)  # [B, K]
             weights = tf.nn.softmax(scores)[:, :, tf.newaxis]
             return tf.reduce_sum(weights * vectors, axis=1), flag
+        if self.mode == "self_attention":
+            return self.self_attention(vectors, found), flag
         shape = [-1, self.slots * table.dim]
         return tf.reshape(vectors, shape), flag
+
+
+class SnapshotSelfAttention(keras.layers.Layer):
+    """Combine an id's snapshots by self-attention, then their mean.
+
+    `mean_k softmax_j(q_k . k_j / sqrt(D)) v_j` over the snapshots that know the
+    id. Values start as the vectors themselves and queries and keys small, so
+    that training starts from the mean of the snapshots.
+
+    Reference: E-CDCTR (arXiv 2408.16238).
+    """
+
+    def build(self, input_shape):
+        """Make the projections, `[D, D]` each."""
+        dim = input_shape[-1]
+        for name, initializer in (
+            ("query", "glorot_uniform"),
+            ("key", "glorot_uniform"),
+            ("value", "identity"),
+        ):
+            weight = self.add_weight(name, [dim, dim], initializer=initializer)
+            setattr(self, name, weight)
+
+    def call(self, vectors: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+        """Return float32 `[B, D]`, zeros where no snapshot knows the id.
+
+        Args:
+          vectors: float32 `[B, K, D]`.
+          found: bool `[B, K]`, whether the snapshot knows the id.
+        """
+        query = tf.matmul(vectors, self.query)  # [B, K, D]
+        key = tf.matmul(vectors, self.key)  # [B, K, D]
+        value = tf.matmul(vectors, self.value)  # [B, K, D]
+        scale = tf.math.rsqrt(tf.cast(tf.shape(vectors)[-1], vectors.dtype))
+        scores = tf.matmul(query, key, transpose_b=True) * scale  # [B, K, K]
+        scores = tf.where(found[:, tf.newaxis, :], scores, scores.dtype.min)
+        read = tf.matmul(tf.nn.softmax(scores), value)  # [B, K, D]
+        known = tf.cast(found, vectors.dtype)[:, :, tf.newaxis]  # [B, K, 1]
+        total = tf.reduce_sum(read * known, axis=1)  # [B, D]
+        return tf.math.divide_no_nan(total, tf.reduce_sum(known, axis=1))

@@ -35,11 +35,6 @@ class CTNet(PluggedModel):
         ]
         self.head_adapter = Adapter(1)
 
-    def plugs(self) -> dict[str, keras.layers.Layer]:
-        """Return the adapters, from the bottom to the top."""
-        adapters = {f"adapter_{i}": a for i, a in enumerate(self.adapters)}
-        return {**adapters, "adapter_head": self.head_adapter}
-
     def _plugged(
         self, x: tf.Tensor, knowledge: Knowledge, training
     ) -> tf.Tensor:

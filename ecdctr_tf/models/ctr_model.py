@@ -5,21 +5,30 @@ Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
 
 import functools
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import features
-from ecdctr_tf.layers.batch_norm import BatchNorm
+from ecdctr_tf import features, kinds
+from ecdctr_tf.layers.batch_norm import BatchNorm, averaging
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
 from ecdctr_tf.layers.historical_embedding import (
     HistoricalEmbedding,
     HistoricalTable,
 )
 from ecdctr_tf.layers.mlp import MLP
-from ecdctr_tf.layers.target_attention import TargetAttention
+
+# Attributes of a model that no checkpoint of it holds.
+_KEPT_ELSEWHERE = (
+    "sources",
+    "history_tables",
+    "loss_metric",
+    "optimizer",
+    "table_optimizer",
+)
 
 
 class CTRModel(keras.Model):
@@ -43,13 +52,12 @@ class CTRModel(keras.Model):
       table_l2: penalty on the squared embeddings that a batch reads, a row.
       precision: "float32", or "bfloat16" for what cross network and MLP
         compute. Weights and logits are float32 in both.
+      seed: of the values that rows of tables start with.
+      sources: frozen models that the network reads, see `models.plugged`.
 
     Reference: E-CDCTR (arXiv 2408.16238); cross network: DCN V2
     (arXiv 2008.13535).
     """
-
-    # The frozen model that a plugged one reads, see `models.plugged`.
-    source: "CTRModel | None" = None
 
     def __init__(
         self,
@@ -64,27 +72,37 @@ class CTRModel(keras.Model):
         l2: float = 0.0,
         table_l2: float = 0.0,
         precision: str = "float32",
+        seed: int = 0,
+        sources: "Sequence[CTRModel]" = (),
         **kwargs,
     ):
         """Make the layers."""
         super().__init__(**kwargs)
         policy = configs.PRECISIONS[precision]
         self.spec = spec
+        self.sources = list(sources)
         self.table_l2 = table_l2
-        sequences = spec.of_kind("sequence") if config.attention else ()
-        on_table = {f.name: f.table for f in (*spec.of_kind("id"), *sequences)}
+        on_table, own_layers = {}, {}
+        for feature in kinds.by_kind(spec):
+            on_table |= feature.tables(config)
+            own_layers |= feature.layers(config)
         self.embedding = FeatureEmbedding(
-            on_table, table_rows, config.embedding_dim, capacities
+            on_table, table_rows, config.embedding_dim, capacities, seed
         )
-        self._queries = {f.name: _query(spec, f) for f in sequences}
-        self.attention = {n: TargetAttention(name=n) for n in self._queries}
+        # Of single features, such as the attention that pools a sequence.
+        self.feature_layers = own_layers
         self._products = _products(spec) if config.products else []
         self.history_tables = history or {}
         self.history_dropout = history_dropout
+        # One layer a table: what it learns is about the table's vectors.
+        of_table = {
+            name: HistoricalEmbedding(history_mode, history_slots)
+            for name in self.history_tables
+        }
         self.historical = {
-            f.name: HistoricalEmbedding(history_mode, history_slots)
-            for f in spec.of_kind("id")
-            if f.basic and f.table in self.history_tables
+            f.name: of_table[f.table]
+            for f in kinds.ids(spec)
+            if f.basic and f.table in of_table
         }
         self.input_norm = self._make_norm(config, policy)
         self.cross = [
@@ -111,10 +129,6 @@ class CTRModel(keras.Model):
             config.hidden_units, config.batch_norm_momentum, l2, dtype=policy
         )
         self.head = keras.layers.Dense(1, name="head")
-
-    def _top_parts(self) -> dict[str, keras.layers.Layer]:
-        """Return the layers of `_make_top` by name."""
-        return {"mlp": self.mlp, "head": self.head}
 
     def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
         """Return logits, float32 `[B]`.
@@ -168,17 +182,11 @@ class CTRModel(keras.Model):
 
     def _inputs(self, inputs: dict, embedded: dict, training) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
-        columns = [embedded[f.name] for f in self.spec.of_kind("id")]
-        columns += self._product_columns(embedded)
-        for name, query in self._queries.items():
-            mask = inputs[name] >= 0  # [B, T]
-            columns.append(
-                self.attention[name](embedded[query], embedded[name], mask)
-            )
-        columns += [
-            tf.reshape(inputs[f.name], [-1, 1])
-            for f in self.spec.of_kind("dense")
-        ]
+        ids, others = [], []
+        for feature in kinds.by_kind(self.spec):
+            read = feature.inputs(inputs, embedded, self.feature_layers)
+            (ids if feature.one_row else others).extend(read)
+        columns = [*ids, *self._product_columns(embedded), *others]
         dropped = self._dropped(inputs) if training else None
         recalled = {}
         for name, layer in self.historical.items():
@@ -279,31 +287,47 @@ class CTRModel(keras.Model):
         """Return click probabilities, float32 `[B]`; inputs as for `call`."""
         return tf.sigmoid(self(inputs, training=False))
 
-    def parts(self) -> dict[str, keras.layers.Layer]:
-        """Return what a checkpoint of the model holds: all but the history."""
-        parts = {
-            "embedding": self.embedding,
-            "input_norm": self.input_norm,
-            **self._top_parts(),
+    def parts(self) -> dict[str, tf.Module]:
+        """Return by name what a checkpoint of the model holds.
+
+        That is every layer, and list or dict of layers, that is a public
+        attribute of the model. Historical vectors and the models in `sources`
+        are left out: they are kept where they were published.
+        """
+        return {
+            name: child
+            for name, child in tf.train.TrackableView.children(self).items()
+            if not name.startswith("_") and name not in _KEPT_ELSEWHERE
         }
-        for i, layer in enumerate(self.cross):
-            parts[f"cross_{i}"] = layer
-        for name, layer in self.attention.items():
-            parts[f"attention_{name}"] = layer
-        for name, layer in self.historical.items():
-            parts[f"historical_{name}"] = layer
-        return parts
+
+    def own_layers(self, kind: type) -> list:
+        """Return the layers of a class, less those of `sources`."""
+        of_sources = {
+            id(layer) for model in self.sources for layer in model.submodules
+        }
+        return [
+            layer
+            for layer in self.submodules
+            if isinstance(layer, kind) and id(layer) not in of_sources
+        ]
+
+    def estimate_statistics(self, batches: tf.data.Dataset) -> None:
+        """Estimate batch norm's moving statistics anew; train no weight.
+
+        Args:
+          batches: what `input.streams.batches` gives; clicks are not read.
+        """
+        with averaging(self.own_layers(BatchNorm)) as next_batch:
+            for inputs, _ in batches:
+                next_batch()
+                self(inputs, training=True)
 
     def build_from_spec(self) -> "CTRModel":
         """Make all variables by one call on a made-up row; return the model."""
         row = {name: tf.zeros([2], tf.int32) for name in ("day", "domain")}
-        for feature in self.spec.features:
-            if feature.kind == "dense":
-                row[feature.name] = tf.zeros([2])
-            elif feature.kind == "id":
-                row[feature.name] = tf.zeros([2], tf.int32)
-            else:
-                row[feature.name] = tf.zeros([2, feature.max_length], tf.int32)
+        for feature in kinds.of(self.spec):
+            for name, column in feature.tensors().items():
+                row[name] = tf.zeros([2, *column.shape[1:]], column.dtype)
         self(row, training=False)
         return self
 
@@ -340,21 +364,6 @@ def _products(spec: features.DataSpec) -> list[tuple[str, str]]:
     """Return the pairs of the user with each basic id of the item."""
     return [
         (spec.user, f.name)
-        for f in spec.of_kind("id")
+        for f in kinds.ids(spec)
         if f.side == "item" and f.basic
     ]
-
-
-def _query(spec: features.DataSpec, sequence: features.FeatureSpec) -> str:
-    """Return the item-side id that a sequence is compared with.
-
-    Raises:
-      ValueError: no id of the item is on the sequence's table.
-    """
-    for feature in spec.of_kind("id"):
-        if feature.table == sequence.table and feature.side == "item":
-            return feature.name
-    raise ValueError(
-        f"Sequence {sequence.name!r} needs an id of side 'item' on its table "
-        f"{sequence.table!r} to be compared with."
-    )

@@ -51,10 +51,6 @@ class KEEP(PluggedModel):
             dtype=policy,
         )
 
-    def plugs(self) -> dict[str, keras.layers.Layer]:
-        """Return norm and projection of the knowledge."""
-        return {"plug_norm": self.plug_norm, "plug": self.plug}
-
     def _plugged(
         self, x: tf.Tensor, knowledge: Knowledge, training
     ) -> tf.Tensor:

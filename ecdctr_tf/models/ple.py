@@ -51,12 +51,6 @@ class PLE(CTRModel):
         ]
         self.heads = {d: keras.layers.Dense(1) for d in features.DOMAINS}
 
-    def _top_parts(self) -> dict[str, keras.layers.Layer]:
-        parts = {f"level_{i}": level for i, level in enumerate(self.levels)}
-        for domain in features.DOMAINS:
-            parts[f"head_{domain}"] = self.heads[domain]
-        return parts
-
     def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
         mixed = dict.fromkeys((*features.DOMAINS, SHARED), x)
         for level in self.levels:

@@ -53,14 +53,6 @@ class STAR(CTRModel):
         )
         self.auxiliary_head = keras.layers.Dense(1)
 
-    def _top_parts(self) -> dict[str, keras.layers.Layer]:
-        return {
-            **{f"star_{i}": layer for i, layer in enumerate(self.star)},
-            "head": self.head,
-            "auxiliary": self.auxiliary,
-            "auxiliary_head": self.auxiliary_head,
-        }
-
     def _normalise(self, x: tf.Tensor, domain, training) -> tf.Tensor:
         return self.input_norm(x, domain, training=training)
 

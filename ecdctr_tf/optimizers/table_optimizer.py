@@ -62,6 +62,17 @@ class TableOptimizer(keras.optimizers.Optimizer):
             [self.make_state(variable) for variable in var_list]
         )
 
+    def aggregate_gradients(self, grads_and_vars):
+        """Sum the gradients of all replicas; there is one without a strategy.
+
+        Keras' sum registers a gradient of its own, and TensorFlow keeps those
+        for the life of the process: each traced step would keep its graph, and
+        with it all variables of its model.
+        """
+        if not tf.distribute.has_strategy():
+            return grads_and_vars
+        return super().aggregate_gradients(grads_and_vars)
+
     def _internal_apply_gradients(self, grads_and_vars):
         """Update all tables that can be by one compiled op, others by Keras."""
         compiled, others = [], []
