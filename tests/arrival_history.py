@@ -61,7 +61,7 @@ STEPS = (
         "kill",
         {"level": LEVELS, "how": ORDERLY, "days": (1, 2), "moment": MOMENTS},
     ),
-    (1, "mistype", {"level": ("cpm", "ctr"), "days": (1, 2)}),
+    (1, "mistype", {"level": ("tpm", "cpm", "ctr"), "days": (1, 2)}),
     (1, "diverge", {"level": ("tpm", "cpm", "ctr"), "days": (1, 2)}),
     (1, "lose_manifest", {"level": ("tpm", "cpm", "ctr")}),
     (1, "exchange_cpm", {}),
@@ -104,6 +104,12 @@ def shortest(world, steps: list[Step]) -> list[Step]:
         except AssertionError:
             steps = fewer
     return steps
+
+
+def moved(place: str, source: Tree, target: Tree) -> tuple[Tree, Tree]:
+    """Return two trees after an artefact went from the first to the second."""
+    files = {f"{place}/{f}": h for f, h in source.of(place).items()}
+    return source.without(place), target.joined(Tree(files))
 
 
 class History:
@@ -348,14 +354,10 @@ class History:
         self.tree, self.disturbed = outcome.tree, True
 
     def _move(self, place: str, away: bool) -> None:
-        source, target = self.tree, self.withheld
-        if not away:
-            source, target = target, source
-        files = {f"{place}/{f}": h for f, h in source.of(place).items()}
-        source, target = source.without(place), target.joined(Tree(files))
-        self.tree, self.withheld = (
-            (source, target) if away else (target, source)
-        )
+        if away:
+            self.tree, self.withheld = moved(place, self.tree, self.withheld)
+        else:
+            self.withheld, self.tree = moved(place, self.withheld, self.tree)
         self.story.append(("away" if away else "back", place))
         self.last = None
 
@@ -386,10 +388,8 @@ class History:
                 gone = tree.names() - place
                 tree = tree.without(*gone)
                 continue
-            here, there = (
-                (tree, withheld) if what == "away" else (withheld, tree)
-            )
-            files = {f"{place}/{f}": h for f, h in here.of(place).items()}
-            here, there = here.without(place), there.joined(Tree(files))
-            tree, withheld = (here, there) if what == "away" else (there, here)
+            if what == "away":
+                tree, withheld = moved(place, tree, withheld)
+            else:
+                withheld, tree = moved(place, withheld, tree)
         return tree.joined(withheld)

@@ -111,30 +111,18 @@ def _check_parents(tree, artefact) -> None:
 
 
 def _check_means(world, tree, artefact) -> None:
-    """Compare every version with the mean of the newest snapshots it saw."""
+    """Compare every vector with the mean over the snapshots it is made of."""
     arrays = artefact.arrays["historical"]
-    snapshots = [world.read(tree, p) for p in sorted(parents(artefact))]
-    first_day = world_lib.windows.day_number(world_lib.day(1))
-    for version, visible in enumerate(arrays["visible_from"]):
-        before = [s for s in snapshots if s.last < visible - first_day + 1]
-        newest = before[-world_lib.CONFIG.history.snapshots :]
-        for table in world_lib.BUCKETS:
-            for i, raw in enumerate(arrays[f"{table}/ids"]):
-                seen = [
-                    s.arrays["snapshot"][f"{table}/vectors"][place[0]]
-                    for s in newest
-                    if (place := _places(s, table, raw)).size
-                ]
-                found = arrays[f"{table}/vectors"][version, i]
-                assert arrays[f"{table}/present"][version, i] == bool(seen)
-                if seen:
-                    np.testing.assert_allclose(
-                        found, np.mean(seen, axis=0), atol=1e-6
-                    )
-
-
-def _places(snapshot, table: str, raw) -> np.ndarray:
-    return np.flatnonzero(snapshot.arrays["snapshot"][f"{table}/ids"] == raw)
+    snapshots = [world.read(tree, place) for place in sorted(parents(artefact))]
+    for table in world_lib.BUCKETS:
+        ids = [s.arrays["snapshot"][f"{table}/ids"] for s in snapshots]
+        vectors = [s.arrays["snapshot"][f"{table}/vectors"] for s in snapshots]
+        found = arrays[f"{table}/ids"]
+        assert set(found) == set(np.concatenate(ids)), artefact.place
+        for raw, vector in zip(found, arrays[f"{table}/vectors"], strict=True):
+            seen = [v[i == raw] for i, v in zip(ids, vectors, strict=True)]
+            mean = np.concatenate(seen).mean(axis=0)
+            np.testing.assert_allclose(vector, mean, atol=1e-6)
 
 
 def _check_counts(world, tree, artefact, cut: int) -> None:
@@ -209,7 +197,12 @@ def check_step(world, before, withheld, after, command) -> None:
             _check_choice(world, before, artefact, last, lag)
             _check_known_when_scored(artefact, last, command.cut)
             _check_ctr_rows(world, everything, artefact, last, command.cut)
-        elif level in ("tpm", "cpm"):
+        elif level == "historical":
+            days = [tpm.last for tpm in published(world, before, "tpm")]
+            seen = [n for n in days if n <= artefact.last]
+            made_of = sorted(world_lib.number(p) for p in parents(artefact))
+            assert made_of == seen[-world_lib.CONFIG.history.snapshots :]
+        else:
             _check_natural_rows(world, everything, artefact, command.cut)
 
 
