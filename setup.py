@@ -27,6 +27,7 @@ setup(
         "ecdctr_tf.metrics",
         "ecdctr_tf.models",
         "ecdctr_tf.optimizers",
+        "ecdctr_tf.store",
         "ecdctr_tf.training",
         "ecdctr_tf.transfer",
     ],

@@ -5,13 +5,12 @@ E-CDCTR; `of_model` derives that of any model of the table of models.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 import types
 import typing
 
-from ecdctr_tf import model_table
+from ecdctr_tf import model_table, typed_values
 
 AGGREGATIONS = (
     "last",
@@ -23,6 +22,7 @@ AGGREGATIONS = (
 )
 BATCH_NORMS = ("keep", "statistics", "full")
 REFRESHES = ("change", "restart")
+START_TABLES = ("auto", "true", "false")
 # Of computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -123,8 +123,10 @@ class HistoryConfig:
     # Share of the rows trained on that read no historical embeddings, [0, 1):
     # the models learn to do without, as when the store of history fails.
     dropout: float = 0.1
-    # Whether the CPM's own tables start from the TPM's newest rows.
-    start_tables: bool = True
+    # Whether the CPM's own tables start from the newest TPM snapshot that ended
+    # before its window: "auto" where there is one, "true" (it is an error if
+    # there is none), or "false".
+    start_tables: str = "auto"
 
     def __post_init__(self):
         """Check the fields."""
@@ -135,6 +137,14 @@ class HistoryConfig:
         _check(self, "decay", 0 < self.decay <= 1, "in (0, 1]")
         _check(self, "lag", self.lag >= 0, "at least 0")
         _check(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
+        valid = self.start_tables in START_TABLES
+        choices = f"one of {', '.join(START_TABLES)}"
+        _check(self, "start_tables", valid, choices)
+
+    @property
+    def starts_tables(self) -> bool:
+        """Whether tables may start from the TPM."""
+        return self.start_tables != "false"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +267,7 @@ class Config:
 
     def to_json(self) -> str:
         """Return the config as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return typed_values.to_json(dataclasses.asdict(self), "the config")
 
     @classmethod
     def from_json(cls, path: str | pathlib.Path) -> "Config":
@@ -271,8 +281,8 @@ class Config:
         if not path.exists():
             raise FileNotFoundError(f"The config {path} does not exist.")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            values = typed_values.from_json(path.read_bytes())
+        except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise ValueError(
@@ -306,7 +316,7 @@ def of_model(config: Config, row: model_table.ModelRow) -> Config:
 
 def reads_tpm(config: Config) -> bool:
     """Return whether a CPM or an A-CTR takes anything from the TPM."""
-    return config.model.history or config.history.start_tables
+    return config.model.history or config.history.starts_tables
 
 
 def override(config: Config, assignments: list[str]) -> Config:

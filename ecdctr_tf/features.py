@@ -11,12 +11,18 @@ since 1970-01-01 UTC) and the `day` of the partition it lies in.
 import dataclasses
 import hashlib
 import json
+import keyword
 import pathlib
+import re
+
+from ecdctr_tf import typed_values
 
 ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
 SIDES = ("user", "item", "context")
-RESERVED = ("click", "timestamp", "day")
+# Columns of every row, and arguments of Keras models and exported functions.
+RESERVED = ("click", "timestamp", "day", "domain", "self", "training")
+_LONGEST_NAME = 64
 DOMAINS = ("natural", "ads")
 # Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
 # What a kind does is said in `ecdctr_tf.kinds`.
@@ -43,6 +49,44 @@ def _having(field: str) -> str:
     return ", ".join(kind for kind, fields in KINDS.items() if field in fields)
 
 
+def check_name(what: str, name: str) -> None:
+    """Raise a ValueError unless a name can be used everywhere.
+
+    Names become names of files, of layers and of arguments of the exported
+    functions.
+    """
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)
+        or len(name) > _LONGEST_NAME
+        or keyword.iskeyword(name)
+        or name in RESERVED
+    ):
+        raise ValueError(
+            f"The name of a {what} should start with a letter from A to Z and "
+            f"go on with such letters, digits and underscores, "
+            f"{_LONGEST_NAME} characters at most; {', '.join(RESERVED)} and "
+            f"the keywords of Python are taken. Received: {name!r}"
+        )
+
+
+def check_names(what: str, names: list[str]) -> None:
+    """Raise a ValueError unless each name is valid and there once.
+
+    Names that differ in upper and lower case only count as the same: so they
+    do to some file systems and to the arguments of exported functions.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        check_name(what, name)
+        if name.lower() in seen:
+            raise ValueError(
+                f"Each {what} needs its own name, whatever the case of its "
+                f"letters. Received: {seen[name.lower()]!r} and {name!r}"
+            )
+        seen[name.lower()] = name
+
+
 @dataclasses.dataclass(frozen=True)
 class TableSpec:
     """An embedding table and the id space that numbers its rows."""
@@ -57,6 +101,7 @@ class TableSpec:
 
     def __post_init__(self):
         """Check the fields."""
+        check_name("table", self.name)
         owner = f"table {self.name!r}"
         check_choice(owner, "ids", self.ids, ID_SPACES)
         check_choice(owner, "dtype", self.dtype, DTYPES)
@@ -94,14 +139,10 @@ class FeatureSpec:
 
     def __post_init__(self):
         """Check the fields."""
+        check_name("feature", self.name)
         owner = f"feature {self.name!r}"
         check_choice(owner, "kind", self.kind, KINDS)
         check_choice(owner, "side", self.side, SIDES)
-        if self.name in RESERVED or not self.name.isidentifier():
-            raise ValueError(
-                f"The name of {owner} should be an identifier other than "
-                f"{', '.join(RESERVED)}."
-            )
         if ("table" in KINDS[self.kind]) != (self.table != ""):
             raise ValueError(
                 f"`table` of {owner} should be set for the kinds "
@@ -132,23 +173,15 @@ class DataSpec:
 
     def __post_init__(self):
         """Check that names are unique and that every reference resolves."""
-        for what, specs in (("table", self.tables), ("feature", self.features)):
-            names = [spec.name for spec in specs]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"Each {what} needs its own name: {twice}")
+        check_names("table", [table.name for table in self.tables])
+        names = [feature.name for feature in self.features]
+        check_names("feature or evaluation column", [*names, *self.evaluation])
         tables = {table.name for table in self.tables}
         for feature in self.features:
             if feature.table and feature.table not in tables:
                 raise ValueError(
                     f"Feature {feature.name!r} names the table "
                     f"{feature.table!r}; there are {sorted(tables)}."
-                )
-        taken = {*RESERVED, *(feature.name for feature in self.features)}
-        for name in self.evaluation:
-            if name in taken:
-                raise ValueError(
-                    f"An evaluation column needs a name of its own: {name!r}"
                 )
         for role in (self.user, self.item):
             if self.feature(role).kind != "id":
@@ -223,8 +256,9 @@ class DataSpec:
 
     def save(self, path: str | pathlib.Path) -> None:
         """Write the spec as JSON."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)
-        pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
+        fields = dataclasses.asdict(self)
+        text = typed_values.to_json(fields, "the spec", indent=2)
+        pathlib.Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "DataSpec":
@@ -241,17 +275,23 @@ class DataSpec:
                 "`python -m ecdctr_tf.input.convert`."
             )
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            text = path.read_text(encoding="utf-8")
+            return cls.from_dict(typed_values.from_json(text))
+        except ValueError as error:
             raise ValueError(f"{path} is not a data spec: {error}") from error
 
     @classmethod
     def from_dict(cls, values: dict) -> "DataSpec":
-        """Return the spec that `dataclasses.asdict` turned into `values`."""
-        return cls(
-            tables=tuple(TableSpec(**v) for v in values["tables"]),
-            features=tuple(FeatureSpec(**v) for v in values["features"]),
-            user=values["user"],
-            item=values["item"],
-            evaluation=tuple(values["evaluation"]),
-        )
+        """Return the spec that `dataclasses.asdict` turned into `values`.
+
+        Raises:
+          ValueError: a key is unknown or missing, or a value is not valid.
+        """
+        typed_values.check("The spec", dict, values)
+        parts = {}
+        for key, kind in (("tables", TableSpec), ("features", FeatureSpec)):
+            entries = values.get(key)
+            typed_values.check(f"`{key}` of the spec", list, entries)
+            owner = f"an entry of {key}"
+            parts[key] = [typed_values.make(kind, owner, e) for e in entries]
+        return typed_values.make(cls, "the spec", {**values, **parts})

@@ -28,9 +28,28 @@ def day_number(day: str) -> int:
     return (date - _EPOCH).days
 
 
+def is_day(text: str) -> bool:
+    """Return whether a text is a day as `day_number` takes it."""
+    try:
+        day_number(text)
+    except ValueError:
+        return False
+    return True
+
+
 def day_name(number: int) -> str:
-    """Return the `YYYY-MM-DD` form of a number of days since 1970-01-01."""
-    return (_EPOCH + datetime.timedelta(days=int(number))).isoformat()
+    """Return the `YYYY-MM-DD` form of a number of days since 1970-01-01.
+
+    Raises:
+      ValueError: the day is not one of the years 1 to 9999.
+    """
+    try:
+        return (_EPOCH + datetime.timedelta(days=int(number))).isoformat()
+    except OverflowError as error:
+        raise ValueError(
+            "A day should lie in the years 1 to 9999. Received: "
+            f"{number} days since {_EPOCH}"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True, order=True)

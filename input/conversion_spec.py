@@ -11,7 +11,7 @@ import dataclasses
 import pathlib
 import tomllib
 
-from ecdctr_tf import features, kinds, windows
+from ecdctr_tf import features, kinds, typed_values, windows
 from ecdctr_tf.input import log_spec
 
 HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
@@ -164,8 +164,7 @@ class ConversionSpec:
         """Check that references resolve; the data spec checks the rest."""
         self.data_spec()
         windows.day_number(self.first_day)
-        columns = {feature.name for feature in self.features}
-        ids = columns & {f.name for f in kinds.ids(self.data_spec())}
+        ids = {feature.name for feature in kinds.ids(self.data_spec())}
         for count in self.counts:
             if not set(count.of) <= ids:
                 raise ValueError(
@@ -222,56 +221,55 @@ class ConversionSpec:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
             return from_dict(values)
-        except (TypeError, ValueError) as error:
+        except RecursionError as error:
+            raise ValueError(
+                f"{path}: its values are nested too deeply."
+            ) from error
+        except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
 
 def from_dict(values: dict) -> ConversionSpec:
     """Return the spec that the tables of a TOML file describe."""
     values = dict(values)
-    lists = {
-        "tables": features.TableSpec,
-        "features": Column,
-        "sequences": Sequence,
-        "counts": Count,
-        "ages": Age,
-        "logs": log_spec.Log,
-    }
-    for key, kind in lists.items():
-        entries = values.get(key, [])
-        values[key] = [_make(kind, f"[[{key}]]", entry) for entry in entries]
+    for key, kind in _LISTS.items():
+        values[key] = _made_list(kind, f"[[{key}]]", values.get(key, []))
+    negatives = values.get("negatives", {})
+    typed_values.check("[negatives]", dict, negatives)
     values["negatives"] = {
-        domain: _make(Negatives, f"[negatives.{domain}]", entry)
-        for domain, entry in values.get("negatives", {}).items()
+        domain: typed_values.make(Negatives, f"[negatives.{domain}]", entry)
+        for domain, entry in negatives.items()
     }
-    return _make(ConversionSpec, "the conversion spec", values)
+    return typed_values.make(ConversionSpec, "the conversion spec", values)
 
 
-def _make(kind: type, owner: str, values: dict):
-    """Return a dataclass from a TOML table, refusing unknown keys."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{owner} should be a table. Received: {values!r}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise ValueError(
-            f"{owner} has unknown keys: {', '.join(unknown)}. Known are: "
-            f"{', '.join(fields)}."
-        )
-    needed = {
-        name
-        for name, field in fields.items()
-        if field.default is field.default_factory is dataclasses.MISSING
+def _made_list(kind: type, owner: str, entries) -> list:
+    """Return dataclasses from a list of TOML tables."""
+    typed_values.check(owner, list, entries)
+    if kind is log_spec.Log:
+        entries = [_with_parts(entry) for entry in entries]
+    return [typed_values.make(kind, owner, entry) for entry in entries]
+
+
+def _with_parts(entry):
+    """Return the TOML table of a log, its rules and joins made."""
+    if not isinstance(entry, dict):
+        return entry
+    parts = {
+        key: _made_list(kind, f"[[logs.{key}]]", entry[key])
+        for key, kind in _LISTS_OF_LOG.items()
+        if key in entry
     }
-    if needed - set(values):
-        raise ValueError(
-            f"{owner} lacks {', '.join(sorted(needed - set(values)))}."
-        )
-    values = dict(values)
-    for key, part in (("where", log_spec.Congruence), ("joins", log_spec.Join)):
-        if kind is log_spec.Log and key in values:
-            entries = values[key]
-            values[key] = [_make(part, f"[[logs.{key}]]", e) for e in entries]
-    return kind(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    )
+    return {**entry, **parts}
+
+
+# Key of a TOML file -> what its list of tables describes.
+_LISTS = {
+    "tables": features.TableSpec,
+    "features": Column,
+    "sequences": Sequence,
+    "counts": Count,
+    "ages": Age,
+    "logs": log_spec.Log,
+}
+_LISTS_OF_LOG = {"where": log_spec.Congruence, "joins": log_spec.Join}

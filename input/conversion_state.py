@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ecdctr_tf import features, store, windows
+from ecdctr_tf import features, store, typed_values, windows
 from ecdctr_tf.input import conversion_spec, data_directory, id_space
 
 STATE = "state"
@@ -167,6 +167,7 @@ def load(
         )
     path = directory / STATE / states[-1]
     past = Past(data, path, store.verify(path, KIND))
+    _check_manifest(past)
     _check_spec(past, spec)
     if past.manifest.config["format"] != file_format:
         raise ValueError(
@@ -180,6 +181,24 @@ def load(
                 "Put the day back, or convert all logs anew."
             )
     return past
+
+
+def _check_manifest(past: Past) -> None:
+    """Raise a ValueError unless a manifest is as `described` makes it."""
+    config = past.manifest.config
+    for key, expected in (
+        ("conversion", dict[str, str]),
+        ("format", str),
+        ("last_days", dict[str, str]),
+        ("clicks_only", dict[str, bool]),
+    ):
+        what = f"`config.{key}` of {past.path / store.MANIFEST}"
+        typed_values.check(what, expected, config.get(key))
+    if past.window is None or past.window.last != past.path.name:
+        raise ValueError(
+            f"{past.path} should be the state of its day. Its manifest says: "
+            f"{past.window}. Put the file back, or convert all logs anew."
+        )
 
 
 def _check_spec(past: Past, spec: conversion_spec.ConversionSpec) -> None:

@@ -28,16 +28,11 @@ importing it defines no flags.
 """
 
 import pathlib
-import sys
 
 from absl import app, flags
 
-from ecdctr_tf.input import (
-    conversion,
-    conversion_spec,
-    conversion_summary,
-    logs,
-)
+from ecdctr_tf import command_line
+from ecdctr_tf.input import conversion_spec
 
 _SPEC = flags.DEFINE_string(
     "spec", None, "TOML file that says what is in the logs."
@@ -61,7 +56,7 @@ _FORMAT = flags.DEFINE_enum(
     "Columnar blocks, or one tf.train.Example a row.",
 )
 _ROWS_PER_FILE = flags.DEFINE_integer(
-    "rows_per_file", conversion.ROWS_PER_FILE, "Rows of a TFRecord file.", 1
+    "rows_per_file", 131_072, "Rows of a TFRecord file.", 1
 )
 
 
@@ -90,6 +85,9 @@ def convert_logs(
       OSError, ValueError: as `logs.tables`, and `convert_tables` or
         `append_tables`.
     """
+    # Slow to import: by now Ctrl-C is handled.
+    from ecdctr_tf.input import conversion, logs
+
     tables = logs.tables(spec, source, paths)
     convert = conversion.append_tables if append else conversion.convert_tables
     return convert(spec, tables, out, **options)
@@ -106,11 +104,8 @@ def find_spec(name: str) -> pathlib.Path:
 
 def main(argv) -> None:
     """Convert as the flags say."""
-    try:
+    with command_line.reported():
         _convert(argv)
-    except (ValueError, OSError) as error:
-        print("convert:", *str(error).split(), file=sys.stderr)
-        sys.exit(1)
 
 
 def _convert(argv) -> None:
@@ -133,6 +128,8 @@ def _convert(argv) -> None:
         file_format=_FORMAT.value,
         rows_per_file=_ROWS_PER_FILE.value,
     )
+    from ecdctr_tf.input import conversion_summary
+
     conversion_summary.show(summary)
 
 

@@ -27,14 +27,14 @@ def write(
     Arguments and errors as `blocks.write`.
     """
     blocks.check(rows, spec)
-    types = dict.fromkeys(("click", "timestamp"), tf.int64)
-    types |= dict.fromkeys(spec.evaluation, tf.float32)
-    values = {}
-    for name, dtype in types.items():
+    values, types = _values(rows, spec, raw=False)
+    others = dict.fromkeys(("click", "timestamp"), tf.int64)
+    others |= dict.fromkeys(spec.evaluation, tf.float32)
+    for name, dtype in others.items():
         column = np.asarray(rows[name], dtype.as_numpy_dtype)
         values[name] = column[:, np.newaxis].tolist()
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for row in _serialized(values, types, rows, spec, raw=False):
+        for row in _serialized(values, types | others):
             writer.write(row)
 
 
@@ -47,7 +47,7 @@ def requests(
       columns: what `kinds.Feature.request` says of each feature.
       spec: the features in them.
     """
-    return list(_serialized({}, {}, columns, spec, raw=True))
+    return list(_serialized(*_values(columns, spec, raw=True)))
 
 
 def places(path: str | pathlib.Path) -> list[int]:
@@ -106,40 +106,50 @@ def parse(
     return columns
 
 
-def _serialized(
-    values: dict[str, list],
-    types: dict[str, tf.DType],
-    columns: dict[str, np.ndarray],
-    spec: features.DataSpec,
-    raw: bool,
-) -> Iterator[bytes]:
-    """Yield rows as Examples.
+def _values(
+    columns: dict[str, np.ndarray], spec: features.DataSpec, raw: bool
+) -> tuple[dict[str, Sequence], dict[str, tf.DType]]:
+    """Return the values of features, a list a row, and their types, by name.
 
     Args:
-      values: the values of columns that are no features, a list a row.
-      types: their types.
       columns: those of the features.
       spec: the features.
       raw: whether ids are raw, see `kinds.Feature.example_features`.
     """
+    values, types = {}, {}
     for feature in kinds.of(spec):
         values |= feature.example_values(columns, raw)
         for name, parsed in feature.example_features(raw).items():
             types[name] = parsed.dtype
+    return values, types
+
+
+def _serialized(
+    values: dict[str, Sequence], types: dict[str, tf.DType]
+) -> Iterator[bytes]:
+    """Yield rows as Examples."""
+    makers = [_LISTS[types[name]] for name in values]
     for row in zip(*values.values(), strict=True):
         lists = {
-            name: _list(value, types[name])
-            for name, value in zip(values, row, strict=True)
+            name: make(value)
+            for name, make, value in zip(values, makers, row, strict=True)
         }
         yield tf.train.Example(
             features=tf.train.Features(feature=lists)
         ).SerializeToString(deterministic=True)
 
 
-def _list(values: Sequence, dtype: tf.DType) -> tf.train.Feature:
-    if dtype == tf.float32:
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    if dtype == tf.int64:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-    text = [value.encode() for value in values]
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=text))
+def _floats(values: Sequence) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
+def _ints(values: Sequence) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def _texts(values: Sequence) -> tf.train.Feature:
+    values = [value.encode() for value in values]
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+_LISTS = {tf.float32: _floats, tf.int64: _ints, tf.string: _texts}

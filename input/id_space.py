@@ -156,6 +156,7 @@ class Vocabulary:
 
         Raises:
           FileNotFoundError: the file is missing.
+          ValueError: it is damaged.
         """
         path = pathlib.Path(directory) / f"{table.name}.txt"
         if not path.exists():
@@ -164,7 +165,13 @@ class Vocabulary:
                 "Convert the logs anew."
             )
         # Not read_text: it would take a "\r" inside an id for the end of it.
-        return cls(table, _ids(table, path.read_bytes()))
+        try:
+            return cls(table, _ids(table, path.read_bytes()))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, the vocabulary of table {table.name!r}, is damaged: "
+                f"{error} Put the file back, or convert the logs again."
+            ) from error
 
 
 class Hashing:
@@ -252,8 +259,20 @@ def _lines(ids: pa.Array) -> str:
 
 
 def _ids(table: features.TableSpec, text: bytes) -> pa.Array:
-    """Return the ids that `_lines` made text of."""
-    lines = text.decode("utf-8").split("\n")[:-1]
-    if table.dtype == "int64":
-        return pa.array(np.array(lines, dtype=np.int64))
-    return pa.array(lines, pa.string())
+    """Return the ids that `_lines` made text of.
+
+    Raises:
+      ValueError: the text is not one that `_lines` makes.
+    """
+    lines = text.decode("utf-8").split("\n")
+    if lines.pop():
+        raise ValueError("Its last line is cut off.")
+    try:
+        ids = pa.array(lines, pa.string()).cast(_type(table))
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"It should hold one whole number of 64 bits a line. {error}."
+        ) from error
+    if pc.count_distinct(ids).as_py() != len(ids):
+        raise ValueError("An id stands in it twice.")
+    return ids

@@ -177,8 +177,8 @@ def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
 
 
 def _files(data, domain, day, seed, turn) -> list[str]:
-    names = sorted(data.manifest(domain, day).files)
+    files = [str(file) for file in data.files(domain, day)]
     if seed is not None:
         order = [seed, windows.day_number(day), turn]
-        np.random.default_rng(order).shuffle(names)
-    return [str(data.path / domain / day / name) for name in names]
+        np.random.default_rng(order).shuffle(files)
+    return files

@@ -9,10 +9,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Room -> the rooms, or modules of rooms, that it may import beside itself.
 MAY_IMPORT = {
     "windows": (),
-    "features": (),
+    "typed_values": (),
+    "command_line": (),
+    "features": ("typed_values",),
     "config": ("features",),
     "presets": ("config",),
-    "store": ("windows",),
+    "store": ("typed_values", "windows"),
     "layers": ("kernels",),
     "kernels": (),
     "optimizers": ("kernels",),
@@ -22,7 +24,8 @@ MAY_IMPORT = {
     # Of the layers only the table that historical embeddings are held in.
     "transfer": ("config", "features", "store", "windows")
     + ("layers.historical_embedding",),
-    "input": ("features", "kinds", "store", "windows"),
+    "input": ("command_line", "features", "kinds", "store", "typed_values")
+    + ("windows",),
     "export": ("config", "features", "store", "windows")
     + ("input", "kinds", "layers", "models", "transfer"),
     "training": ("config", "features", "presets", "store", "windows")

@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, kinds, windows
-from ecdctr_tf.diagnostics import logistic
+from ecdctr_tf.diagnostics import domain_shift, logistic
 from ecdctr_tf.export import probe, saved_model, verify
 from ecdctr_tf.input import (
     blocks,
@@ -135,6 +135,10 @@ class Rated(kinds.Feature):
 
     @property
     def number(self):
+        return f"{self.name}/number"
+
+    @property
+    def sent(self):
         return f"{self.name}_number"
 
     def log_type(self):
@@ -158,8 +162,15 @@ class Rated(kinds.Feature):
     def example_features(self, raw):
         return {
             self.name: tf.io.FixedLenFeature([], tf.int64),
-            self.number: tf.io.FixedLenFeature([], tf.float32),
+            (self.sent if raw else self.number): tf.io.FixedLenFeature(
+                [], tf.float32
+            ),
         }
+
+    def example_values(self, columns, raw):
+        number = self.sent if raw else self.number
+        names = (self.name, number)
+        return {n: columns[n][:, np.newaxis].tolist() for n in names}
 
     def tables(self, config):
         return {self.name: self.table.name}
@@ -174,22 +185,22 @@ class Rated(kinds.Feature):
     def request(self):
         return {
             self.name: tf.TensorSpec([None], tf.int64, self.name),
-            self.number: tf.TensorSpec([None], tf.float32, self.number),
+            self.sent: tf.TensorSpec([None], tf.float32, self.sent),
         }
 
     def from_request(self, raw, mappings):
         rows = mappings[self.table.name].rows(raw[self.name])
-        return {self.name: rows, self.number: raw[self.number]}
+        return {self.name: rows, self.number: raw[self.sent]}
 
     def made_up(self, random, ids, count):
         return {
             self.name: np.resize(ids[self.table.name], count),
-            self.number: random.normal(size=count).astype(np.float32),
+            self.sent: random.normal(size=count).astype(np.float32),
         }
 
     def looked_up(self, raw, spaces):
         rows = spaces[self.table.name].lookup(raw[self.name])
-        return {self.name: rows, self.number: raw[self.number]}
+        return {self.name: rows, self.number: raw[self.sent]}
 
     def codes(self, columns, train):
         return columns[self.name] * 2 + (columns[self.number] > 0)
@@ -241,15 +252,17 @@ def test_a_new_kind_goes_from_logs_to_batches(rated, tmp_path, file_format):
     columns = streams.read_columns(data, "ads", DAYS)
     np.testing.assert_array_equal(columns["tag"], np.arange(30) % 3 + 1)
     np.testing.assert_array_equal(
-        columns["tag_number"], np.resize(NUMBERS, 30).astype(np.float32)
+        columns["tag/number"], np.resize(NUMBERS, 30).astype(np.float32)
     )
     shuffled = list(streams.batches(data, "ads", DAYS, 8, seed=1))
     pairs = {
         (int(tag), float(number))
         for inputs, _ in shuffled
-        for tag, number in zip(inputs["tag"], inputs["tag_number"], strict=True)
+        for tag, number in zip(inputs["tag"], inputs["tag/number"], strict=True)
     }
     assert pairs == {(1, 0.5), (2, -1.0), (3, 2.0)}
+    sample = domain_shift.sample(data, "ads", DAYS.first, 5, 0, data.spec)
+    assert set(sample) == {"user_id", "item_id", "tag", "tag/number"}
     codes = logistic.encode(data.spec, columns, np.ones(30, bool))
     assert codes[:3, 2].tolist() == [3, 4, 7]
 

@@ -28,9 +28,11 @@ class Feature:
     """A feature of a data set; a subclass is a kind of features.
 
     The methods follow a value from the log over files and batches to the logit,
-    then from a client's request to the logit. Several columns may belong to one
-    feature: every mapping is from the name of a column. What is implemented
-    here fits kinds with one value a row in each column.
+    then from a client's request to the logit. Every mapping is from the name of
+    a column, of which a feature may have several: the first is called as the
+    feature, others `<name>/<part>`, which no feature can be called, or
+    `<name>_<part>` in requests. What is implemented here fits columns with one
+    value a row.
 
     Args:
       feature: the feature.

@@ -253,10 +253,13 @@ class Level:
         return progress
 
     def _fingerprints(self, parts: dict[str, windows.Window]) -> dict:
-        """Return the rows of each domain, which tell data that has changed."""
+        """Return the hash of each day's manifest: data may have changed."""
         return {
-            domain: self.data.rows(domain, days)
+            f"{domain}/{day}": store.file_hash(
+                self.data.path / domain / day / store.MANIFEST
+            )
             for domain, days in parts.items()
+            for day in days.days
         }
 
     def _stream(
@@ -283,15 +286,23 @@ class Level:
     def start_tables(self, day: str) -> None:
         """Start the tables of a fresh level from the TPM before a day.
 
-        Where no snapshot ended before the day the tables start fresh, which the
-        parents of the artefact say: it has none called "tpm".
+        Where no snapshot ended before the day, the tables start fresh with
+        `start_tables=auto`; the artefact then has no parent called "tpm".
 
         Raises:
           FileNotFoundError, ValueError: the snapshot is damaged, of another id
-            space, or of another width.
+            space, or of another width; or there is none, and
+            `start_tables=true`.
         """
         snapshot = history.newest_snapshot(self.run, self.config, day)
         if snapshot is None:
+            if self.config.history.start_tables == "true":
+                raise FileNotFoundError(
+                    f"{self.run.tpm} holds no snapshot that ended before "
+                    f"{day}, from which the tables could start "
+                    "(history.start_tables=true). Train the TPM on an earlier "
+                    "window, or set history.start_tables=auto."
+                )
             return
         tables = self.model.embedding.tables
         history.start_tables(self.data, snapshot, day, tables)

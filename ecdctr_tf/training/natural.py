@@ -100,7 +100,7 @@ def _train(
     level.look_up(windows.Window(window.first, tomorrow))
     if last is None:
         level.fresh(window.last)
-        if level.kind == artefacts.CPM and level.config.history.start_tables:
+        if level.kind == artefacts.CPM and level.config.history.starts_tables:
             level.start_tables(window.first)
     else:
         level.open(last)

@@ -76,7 +76,7 @@ class Scratch:
 
     def start(self, day: str) -> None:
         """Give a fresh level its first weights."""
-        if self.level.config.history.start_tables:
+        if self.level.config.history.starts_tables:
             self.level.start_tables(day)
 
     def restarts(self, day: str) -> bool:
