@@ -236,7 +236,13 @@ class History:
             for name in self.tree.names()
             if rules.level_of(name) in ("cpm", "ctr")
         ]
-        other = Command("cpm", (first, cpm.last), self.until, self.pace)
+        other = Command(
+            "cpm",
+            (first, cpm.last),
+            self.until,
+            self.pace,
+            ("history.start_tables=false",),
+        )
         made = self.world.run(self.tree.artefacts().without(*levels), other)
         if made.error:
             return
@@ -300,13 +306,19 @@ class History:
         if command.stage == "aggregate":
             return bool(there["tpm"])
         if command.stage == "cpm":
-            begun = there["cpm"] or (
-                there["tpm"]
-                and command.days
-                and there["tpm"][0].last < command.days[0]
-            )
-            return bool(there["historical"] and begun)
-        return command.stage == "tpm" or bool(there["ctr"])
+            seen = there["historical"]
+            if command.days is None or there["cpm"]:
+                last = there["cpm"][-1].last if there["cpm"] else 0
+            else:
+                tpm = there["tpm"]
+                starts = tpm and tpm[0].last < command.days[0]
+                last = command.days[1] if starts else 0
+            return bool(seen) and seen[0].last <= last
+        if command.stage == "ctr":
+            days = [n for each in there["ctr"] for n in rules.days_of(each)]
+            whole = days == [*range(BEGINNING["ctr"] + 1, len(days) + 4)]
+            return bool(days) and (whole or how != "planned")
+        return True
 
     def _collides(self, command) -> bool:
         """Return whether a command makes anew what is withheld."""

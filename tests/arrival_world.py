@@ -9,6 +9,7 @@ directory is kept in memory, a command from a known state costs nothing.
 import contextlib
 import dataclasses
 import functools
+import gc
 import hashlib
 import io
 import json
@@ -61,7 +62,6 @@ CONFIG = configs.Config(
     tpm=_STEPS,
     cpm=_STEPS,
     ctr=_STEPS,
-    ads_only=_STEPS,
     history=configs.HistoryConfig(snapshots=2),
     schedule=configs.ScheduleConfig(ctr_first="2024-01-04"),
 )
@@ -293,6 +293,8 @@ class World:
         self._contents: dict[str, bytes] = {}
         self._outcomes: dict[tuple[str, Command], Outcome] = {}
         self._artefacts: dict[str, Artefact] = {}
+        # What was found to be right.
+        self.checked: set[tuple] = set()
         # How many commands were carried out, and how many remembered.
         self.carried_out, self.remembered = 0, 0
 
@@ -472,6 +474,8 @@ def _quiet():
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
         mock.patch.object(os, "fsync", lambda file: None),
+        # Frees traced models: here are none.
+        mock.patch.object(gc, "collect", lambda: 0),
         mock.patch.object(time, "monotonic", lambda: 0.0),
         mock.patch.object(
             keras.src.backend, "unique_object_name", lambda name, **_: name
