@@ -182,7 +182,7 @@ def _check_models() -> None:
     model_table.chosen(_MODELS.value)
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Run the stage that the flags ask for."""
     # What TensorFlow logs through absl is of no use to who trains a model.
     absl_logging.set_verbosity(

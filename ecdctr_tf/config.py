@@ -27,7 +27,7 @@ START_TABLES = ("auto", "true", "false")
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-def _check(owner, field: str, valid: bool, expected: str) -> None:
+def _check(owner: typing.Any, field: str, valid: bool, expected: str) -> None:
     if not valid:
         value = getattr(owner, field)
         raise ValueError(f"`{field}` should be {expected}. Received: {value!r}")
@@ -35,7 +35,15 @@ def _check(owner, field: str, valid: bool, expected: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network of a level."""
+    """The network of a level.
+
+    Example:
+      >>> ecdctr_tf.ModelConfig(hidden_units=(128, 64)).hidden_units
+      (128, 64)
+      >>> ecdctr_tf.ModelConfig(embedding_dim=0)
+      Traceback (most recent call last):
+      ValueError: `embedding_dim` should be at least 1. Received: 0
+    """
 
     # Width D of every feature embedding.
     embedding_dim: int = 16
@@ -54,7 +62,7 @@ class ModelConfig:
     # Features of the data that the model does not read.
     exclude: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "embedding_dim", self.embedding_dim >= 1, "at least 1")
         units = all(u >= 1 for u in self.hidden_units)
@@ -90,7 +98,7 @@ class TrainingConfig:
     # Steps between two resumable states of a window.
     checkpoint_steps: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("batch_size", "passes", "checkpoint_steps"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -128,7 +136,7 @@ class HistoryConfig:
     # there is none), or "false".
     start_tables: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.aggregation in AGGREGATIONS
         choices = f"one of {', '.join(AGGREGATIONS)}"
@@ -162,7 +170,7 @@ class WarmStartConfig:
     # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
     min_restored: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.batch_norm in BATCH_NORMS
         _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
@@ -203,7 +211,7 @@ class ScheduleConfig:
     # means over days: for days of few rows.
     report_pooled: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("cpm_days", "ctr_days"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -227,7 +235,7 @@ class ForgettingConfig:
     # Days at the beginning of a group that a return is judged on.
     return_days: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("group_days", "returns_after"):
             _check(self, field, getattr(self, field) >= 0, "at least 0")
@@ -236,7 +244,15 @@ class ForgettingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything but where the files are and which stage is run."""
+    """Everything but where the files are and which stage is run.
+
+    Example:
+      >>> config = ecdctr_tf.Config(
+      ...     seed=1, model=ecdctr_tf.ModelConfig(embedding_dim=8)
+      ... )
+      >>> config.model.embedding_dim
+      8
+    """
 
     # Of weights, the order of rows and everything else that is drawn.
     seed: int = 0
@@ -257,7 +273,7 @@ class Config:
     # of a model and a field of `TrainingConfig`.
     of_models: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "seed", self.seed >= 0, "at least 0")
         for assignment in self.of_models:
@@ -347,7 +363,9 @@ def override(config: Config, assignments: list[str]) -> Config:
     return config
 
 
-def _replace(instance, values: dict, prefix: str):
+def _replace(
+    instance: typing.Any, values: dict[str, typing.Any], prefix: str
+) -> typing.Any:
     """Return a dataclass with fields replaced, checked by name and type."""
     hints = typing.get_type_hints(type(instance))
     changes = {}
@@ -373,7 +391,7 @@ def _replace(instance, values: dict, prefix: str):
         raise ValueError(f"In {prefix or 'the config'}: {error}") from error
 
 
-def _typed(hint, value, name: str):
+def _typed(hint: typing.Any, value: typing.Any, name: str) -> typing.Any:
     """Return a value of the field's type, from text or JSON."""
     error = ValueError(
         f"{name} should be {getattr(hint, '__name__', hint)}. "

@@ -14,6 +14,8 @@ import json
 import keyword
 import pathlib
 import re
+import typing
+from collections.abc import Collection, Iterable
 
 from ecdctr_tf import typed_values
 
@@ -35,7 +37,9 @@ KINDS: dict[str, tuple[str, ...]] = {
 PADDING = -1
 
 
-def check_choice(owner: str, field: str, value, choices) -> None:
+def check_choice(
+    owner: str, field: str, value: object, choices: Collection[str]
+) -> None:
     """Raise a ValueError unless a value is one of the choices."""
     if value not in choices:
         raise ValueError(
@@ -89,7 +93,12 @@ def check_names(what: str, names: list[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class TableSpec:
-    """An embedding table and the id space that numbers its rows."""
+    """An embedding table and the id space that numbers its rows.
+
+    Example:
+      >>> ecdctr_tf.TableSpec("item", dtype="string").ids
+      'vocabulary'
+    """
 
     name: str
     # "vocabulary": exact, append-only; "hashing": no files, ids may collide.
@@ -99,7 +108,7 @@ class TableSpec:
     # Rows shared by unknown ids (vocabulary) or by all ids (hashing).
     buckets: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         check_name("table", self.name)
         owner = f"table {self.name!r}"
@@ -124,6 +133,13 @@ class FeatureSpec:
     In a batch an "id" is int32 `[B]` (rows of its table), a "sequence" int32
     `[B, T]` with the newest entry last and `PADDING` in unused places, and a
     "dense" number float32 `[B]`.
+
+    Example:
+      >>> clicked = ecdctr_tf.FeatureSpec(
+      ...     "clicked_items", "sequence", "item", "user", max_length=20
+      ... )
+      >>> clicked.table, clicked.side
+      ('item', 'user')
     """
 
     name: str
@@ -137,7 +153,7 @@ class FeatureSpec:
     # Longest sequence kept (T), in entries; 0 for other kinds.
     max_length: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         check_name("feature", self.name)
         owner = f"feature {self.name!r}"
@@ -160,7 +176,25 @@ class FeatureSpec:
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """Tables and features of a data set, shared by both domains."""
+    """Tables and features of a data set, shared by both domains.
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...         ecdctr_tf.FeatureSpec("price", "dense"),
+      ...     ),
+      ... )
+      >>> [feature.name for feature in spec.of_kind("id")]
+      ['user_id', 'item_id']
+      >>> [feature.name for feature in spec.without(["price"]).features]
+      ['user_id', 'item_id']
+    """
 
     tables: tuple[TableSpec, ...]
     features: tuple[FeatureSpec, ...]
@@ -171,7 +205,7 @@ class DataSpec:
     # probability of a synthetic world.
     evaluation: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that names are unique and that every reference resolves."""
         check_names("table", [table.name for table in self.tables])
         names = [feature.name for feature in self.features]
@@ -223,7 +257,7 @@ class DataSpec:
         """Return the part that the tiny pre-training model reads."""
         return self.select([f.name for f in self.features if f.basic])
 
-    def without(self, names) -> "DataSpec":
+    def without(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec less the named features.
 
         Raises:
@@ -234,7 +268,7 @@ class DataSpec:
             [f.name for f in self.features if f.name not in unwanted]
         )
 
-    def select(self, names) -> "DataSpec":
+    def select(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec of the named features and the tables they use.
 
         Raises:
@@ -281,7 +315,7 @@ class DataSpec:
             raise ValueError(f"{path} is not a data spec: {error}") from error
 
     @classmethod
-    def from_dict(cls, values: dict) -> "DataSpec":
+    def from_dict(cls, values: dict[str, typing.Any]) -> "DataSpec":
         """Return the spec that `dataclasses.asdict` turned into `values`.
 
         Raises:

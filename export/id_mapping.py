@@ -27,7 +27,7 @@ class IdMapping(tf.Module):
         self.dtype = tf.as_dtype(space.table.dtype)
         self._known = None
         # TensorFlow has no empty lookup tables.
-        if space.table.ids == "vocabulary" and len(space.ids):
+        if isinstance(space, id_space.Vocabulary) and len(space.ids):
             space.save(directory)
             path = pathlib.Path(directory) / f"{space.table.name}.txt"
             self._known = tf.lookup.StaticHashTable(
@@ -81,7 +81,9 @@ class _Lines(tf.lookup.TextFileInitializer):
         # The stock name holds the path: no business of whoever serves.
         return self._unique_name
 
-    def initialize(self, table) -> tf.Operation | None:
+    def initialize(
+        self, table: tf.lookup.StaticHashTable
+    ) -> tf.Operation | None:
         """Fill the table; called when it is made and when it is loaded."""
         path = tf.convert_to_tensor(self._filename, tf.string)
         lines = tf.strings.split(tf.io.read_file(path), "\n")[:-1]  # [N]

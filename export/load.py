@@ -21,7 +21,7 @@ def known_spaces(
     spaces = {}
     for name, entry in manifest.ids.items():
         space = data.id_spaces[name]
-        if space.table.ids == "vocabulary":
+        if isinstance(space, id_space.Vocabulary):
             count = entry["rows"] - space.table.buckets
             space = id_space.Vocabulary(space.table, space.ids[:count])
         spaces[name] = space

@@ -40,12 +40,12 @@ def requests(
 def _some_ids(space: id_space.IdSpace) -> np.ndarray:
     """Return an unknown id and, of a vocabulary, the first and last ones."""
     text = space.table.dtype == "string"
-    known = [f"id-{i}" if text else i for i in range(6)]
-    if space.table.ids == "vocabulary":
+    known: list[int | str] = [f"id-{i}" if text else i for i in range(6)]
+    if isinstance(space, id_space.Vocabulary):
         known = [*space.ids[:3], *space.ids[-3:]]
-    unknown = "no-such-id" if text else -2
-    while space.table.ids == "vocabulary" and load.knows(space, unknown):
-        unknown = f"{unknown}-" if text else unknown - 1
+    unknown: int | str = "no-such-id" if text else -2
+    while isinstance(space, id_space.Vocabulary) and load.knows(space, unknown):
+        unknown = unknown - 1 if isinstance(unknown, int) else f"{unknown}-"
     return np.array([*known, unknown], object if text else np.int64)
 
 

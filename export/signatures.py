@@ -26,11 +26,11 @@ def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
     spec = model.spec
 
     @tf.function
-    def serve(**raw):
+    def serve(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
         return _predict(model, raw, mappings)
 
     @tf.function
-    def serve_examples(examples):
+    def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         wanted, raw = {}, {}
         for feature in kinds.of(spec):
             wanted |= feature.example_features(raw=True)

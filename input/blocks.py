@@ -11,6 +11,7 @@ Shapes: N rows of a block.
 import pathlib
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from ecdctr_tf import features, kinds
@@ -90,7 +91,9 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     """
 
     @tf.autograph.experimental.do_not_convert
-    def records(files, places, day, seeds):
+    def records(
+        files: tf.Tensor, places: tf.Tensor, day: tf.Tensor, seeds: tf.Tensor
+    ) -> tf.data.Dataset:
         if shuffled:
             order = shuffling.order(places, seeds)
             files, places = tf.gather(files, order), tf.gather(places, order)
@@ -101,7 +104,9 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
 
 
 @tf.autograph.experimental.do_not_convert
-def _record(day: tf.Tensor, file: tf.Tensor, place: tf.Tensor):
+def _record(
+    day: tf.Tensor, file: tf.Tensor, place: tf.Tensor
+) -> tf.data.Dataset:
     """Return the one record at a place; `tf.data` has no name for that."""
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[file],
@@ -169,6 +174,6 @@ def _serialize(block: dict, spec: features.DataSpec) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
-def _bytes(column, dtype) -> bytes:
+def _bytes(column: np.ndarray, dtype: npt.DTypeLike) -> bytes:
     little_endian = np.dtype(dtype).newbyteorder("<")
     return np.ascontiguousarray(column, little_endian).tobytes()

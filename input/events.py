@@ -61,7 +61,9 @@ def normalised(
     return pa.table(columns)
 
 
-def local_seconds(timestamp, spec: conversion_spec.ConversionSpec):
+def local_seconds(
+    timestamp: np.ndarray, spec: conversion_spec.ConversionSpec
+) -> np.ndarray:
     """Return event times as seconds of local time since 1970-01-01."""
     return timestamp + int(spec.utc_offset_hours * 3600)
 
@@ -93,14 +95,19 @@ def ordered(table: pa.Table, user: str, item: str) -> pa.Table:
     return table.take(order)
 
 
-def _rank(column) -> np.ndarray:
+def _rank(column: pa.ChunkedArray) -> np.ndarray:
     """Return numbers that sort as the column does."""
     if pa.types.is_integer(column.type) and not column.null_count:
         return column.to_numpy()
     return pc.rank(column, tiebreaker="dense").to_numpy()
 
 
-def _feature(table, feature, dtype: pa.DataType, where):
+def _feature(
+    table: pa.Table,
+    feature: conversion_spec.Column,
+    dtype: pa.DataType,
+    where: str,
+) -> pa.Array:
     """Return the values of a feature, of the type that its kind asks for."""
     name, reader = feature.source, f"the feature {feature.name!r} reads"
     if pa.types.is_floating(dtype):
@@ -118,7 +125,13 @@ def _feature(table, feature, dtype: pa.DataType, where):
     return _cast(table, column, name, dtype, where)
 
 
-def _numbers(table, name, reader, missing, where):
+def _numbers(
+    table: pa.Table,
+    name: str,
+    reader: str,
+    missing: float | None,
+    where: str,
+) -> pa.Array:
     """Return a column of finite numbers; `missing` stands in for nulls."""
     if name not in table.column_names:
         raise _missing(table, name, reader, where)
@@ -136,14 +149,14 @@ def _numbers(table, name, reader, missing, where):
     return column
 
 
-def floor_divide(column, divisor: int):
+def floor_divide(column: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
     """Return whole numbers divided, rounded down also below zero."""
     rest = pc.subtract(column, pc.multiply(pc.divide(column, divisor), divisor))
     below = pc.cast(pc.less(rest, 0), pa.int64())
     return pc.subtract(pc.divide(column, divisor), below)
 
 
-def _clicks(table, where):
+def _clicks(table: pa.Table, where: str) -> pa.Array:
     if "click" not in table.column_names:
         return pa.array(np.ones(len(table), np.uint8))
     column = _cast(table, table["click"], "click", pa.float64(), where)
@@ -158,7 +171,12 @@ def _clicks(table, where):
     return column.cast(pa.uint8())
 
 
-def _days(table, stamp, spec, where):
+def _days(
+    table: pa.Table,
+    stamp: pa.Array,
+    spec: conversion_spec.ConversionSpec,
+    where: str,
+) -> pa.Array:
     seconds = local_seconds(stamp.to_numpy(), spec)
     days = (seconds // _DAY_SECONDS).astype(np.int32)
     if "day" in table.column_names:
@@ -175,7 +193,9 @@ def _days(table, stamp, spec, where):
     return pa.array(days)
 
 
-def _given_days(table, spec, where) -> np.ndarray:
+def _given_days(
+    table: pa.Table, spec: conversion_spec.ConversionSpec, where: str
+) -> np.ndarray:
     """Return the day column as days since 1970-01-01."""
     column = table["day"]
     _refuse_nulls(table, column, "day", where)
@@ -188,7 +208,13 @@ def _given_days(table, spec, where) -> np.ndarray:
     return column.to_numpy() + windows.day_number(spec.first_day)
 
 
-def _cast(table, column, name, dtype, where):
+def _cast(
+    table: pa.Table,
+    column: pa.ChunkedArray,
+    name: str,
+    dtype: pa.DataType,
+    where: str,
+) -> pa.Array:
     try:
         column = column.cast(dtype)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -199,12 +225,16 @@ def _cast(table, column, name, dtype, where):
     return column.combine_chunks() if hasattr(column, "chunks") else column
 
 
-def _refuse_nulls(table, column, name, where) -> None:
+def _refuse_nulls(
+    table: pa.Table, column: pa.ChunkedArray, name: str, where: str
+) -> None:
     if column.null_count:
         _refuse(table, pc.is_null(column), name, "there in every row", where)
 
 
-def _refuse(table, bad, name, should, where) -> None:
+def _refuse(
+    table: pa.Table, bad: pa.Array, name: str, should: str, where: str
+) -> None:
     """Raise where `bad` is true, naming the first row and its value."""
     if not pc.any(bad).as_py():
         return
@@ -220,7 +250,7 @@ def _refuse(table, bad, name, should, where) -> None:
     )
 
 
-def _missing(table, name, who, where) -> ValueError:
+def _missing(table: pa.Table, name: str, who: str, where: str) -> ValueError:
     columns = [c for c in table.column_names if c != ROW]
     return ValueError(
         f"{where} lacks the column {name!r}, which {who}. It has: "

@@ -68,7 +68,9 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     """
 
     @tf.autograph.experimental.do_not_convert
-    def groups(files, places, day, seeds):
+    def groups(
+        files: tf.Tensor, places: tf.Tensor, day: tf.Tensor, seeds: tf.Tensor
+    ) -> tf.data.Dataset:
         del places
         rows = tf.data.TFRecordDataset(files)
         if shuffled:

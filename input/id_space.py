@@ -11,8 +11,10 @@ the vocabularies of all days; `fingerprint(rows)` names one of them.
 
 import hashlib
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +29,9 @@ class Vocabulary:
       ids: raw ids known so far, in the order of their rows.
     """
 
-    def __init__(self, table: features.TableSpec, ids=()):
+    def __init__(
+        self, table: features.TableSpec, ids: pa.Array | Sequence = ()
+    ):
         self.table = table
         self._ids = pa.array(list(ids) if len(ids) == 0 else ids, self._type)
 
@@ -50,7 +54,7 @@ class Vocabulary:
         count = max(rows - self.table.buckets, 0)
         return Vocabulary(self.table, self._ids.slice(0, count))
 
-    def append(self, raw) -> None:
+    def append(self, raw: npt.ArrayLike | pa.Array) -> None:
         """Give a row to each raw id that has none yet, in order of appearance.
 
         Args:
@@ -72,7 +76,7 @@ class Vocabulary:
         if len(new):
             self._ids = pa.concat_arrays([self._ids, new])
 
-    def lookup(self, raw) -> np.ndarray:
+    def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
         """Return the rows of raw ids as int32 `[N]`; unknown ids and nulls: 0.
 
         With several buckets an unknown id goes to bucket
@@ -185,10 +189,10 @@ class Hashing:
         self.table = table
         self.rows = table.buckets
 
-    def append(self, raw) -> None:
+    def append(self, raw: npt.ArrayLike | pa.Array) -> None:
         """Do nothing: every id has a row already."""
 
-    def lookup(self, raw) -> np.ndarray:
+    def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
         """Return the rows of raw ids as int32 `[N]`."""
         text = pa.array(raw, _type(self.table)).cast(pa.string())
         return hash_rows(pc.fill_null(text, ""), self.rows)

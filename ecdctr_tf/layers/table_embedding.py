@@ -3,6 +3,7 @@
 Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 """
 
+import typing
 import zlib
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class TableEmbedding(keras.layers.Layer):
     """Look up the features of one table.
 
@@ -27,6 +29,20 @@ class TableEmbedding(keras.layers.Layer):
       dim: D, width of a row.
       vocab_size: rows known, at most `capacity`; see `set_vocab_size`.
       seed: of the values that rows start with.
+      **kwargs: what Keras' layers take.
+
+    Example:
+      >>> items = ecdctr_tf.TableEmbedding(capacity=8, dim=4, vocab_size=5)
+      >>> clicked = tf.constant([[1, 2, -1], [6, 0, -1]])
+      >>> vectors = items({"item": tf.constant([3, 4]), "clicked": clicked})
+      >>> {name: v.shape.as_list() for name, v in vectors.items()}
+      {'clicked': [2, 3, 4], 'item': [2, 4]}
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[0]))
+      True
+      >>> items.set_vocab_size(7)  # Row 6 is known from now on.
+      >>> vectors = items({"clicked": clicked})
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[6]))
+      True
     """
 
     def __init__(
@@ -35,7 +51,7 @@ class TableEmbedding(keras.layers.Layer):
         dim: int,
         vocab_size: int,
         seed: int = 0,
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Check the sizes and keep them."""
         super().__init__(**kwargs)
@@ -47,6 +63,7 @@ class TableEmbedding(keras.layers.Layer):
         self.capacity = capacity
         self.dim = dim
         self.seed = seed
+        self._initial_vocab_size = vocab_size
         self.embeddings = self.add_weight(
             "embeddings", [capacity, dim], initializer=_ByRow(seed, self.name)
         )
@@ -142,6 +159,16 @@ class TableEmbedding(keras.layers.Layer):
         vectors = tf.reshape(vectors, shape)
         vectors = tf.ensure_shape(vectors, [*rows.shape, self.dim])
         return vectors * tf.cast(rows >= 0, vectors.dtype)[..., tf.newaxis]
+
+    def get_config(self) -> dict[str, typing.Any]:
+        """Return the arguments of the layer; weights hold the rows known."""
+        return {
+            **super().get_config(),
+            "capacity": self.capacity,
+            "dim": self.dim,
+            "vocab_size": self._initial_vocab_size,
+            "seed": self.seed,
+        }
 
 
 class _ByRow(keras.initializers.Initializer):

@@ -5,6 +5,7 @@ Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
 
 import functools
 import math
+import typing
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -57,6 +58,42 @@ class CTRModel(keras.Model):
 
     Reference: E-CDCTR (arXiv 2408.16238); cross network: DCN V2
     (arXiv 2008.13535).
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...     ),
+      ... )
+      >>> config = ecdctr_tf.ModelConfig(embedding_dim=4, hidden_units=(8,))
+      >>> ctr = ecdctr_tf.CTRModel(spec, config, {"user": 50, "item": 9})
+      >>> ctr.compile(keras.optimizers.Adam(1e-3), ecdctr_tf.LazyAdam(1e-2))
+      >>> rows = {
+      ...     "user_id": np.array([1, 2, 1, 3], np.int32),
+      ...     "item_id": np.array([4, 4, 5, 6], np.int32),
+      ...     "day": np.full(4, 19_700, np.int32),
+      ... }
+      >>> clicks = np.array([1, 0, 0, 1], np.float32)
+      >>> list(ctr.fit(rows, clicks, verbose=0).history)
+      ['loss']
+      >>> ctr.score(rows).shape.as_list()
+      [4]
+
+      The model is a layer of other models too:
+
+      >>> inputs = {n: keras.Input([], dtype="int32", name=n) for n in rows}
+      >>> logit = tf.expand_dims(ctr(inputs), 1)
+      >>> scaled = keras.layers.Dense(1, activation="sigmoid")(logit)
+      >>> other = keras.Model(inputs, scaled)
+      >>> other.compile(ecdctr_tf.LazyAdam(1e-3), "binary_crossentropy")
+      >>> _ = other.fit(rows, clicks, verbose=0)
+      >>> other.predict(rows, verbose=0).shape
+      (4, 1)
     """
 
     def __init__(
@@ -74,7 +111,7 @@ class CTRModel(keras.Model):
         precision: str = "float32",
         seed: int = 0,
         sources: "Sequence[CTRModel]" = (),
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Make the layers."""
         super().__init__(**kwargs)
@@ -130,7 +167,9 @@ class CTRModel(keras.Model):
         )
         self.head = keras.layers.Dense(1, name="head")
 
-    def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor:
         """Return logits, float32 `[B]`.
 
         Args:
@@ -144,7 +183,9 @@ class CTRModel(keras.Model):
         logits = self._top(x, inputs.get("domain"), training)
         return tf.squeeze(logits, axis=1)  # [B]
 
-    def _read(self, inputs: dict, training) -> tuple[dict, tf.Tensor]:
+    def _read(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Return embeddings by feature, and the normalised inputs `[B, N]`."""
         embedded = self.embedding(inputs, training=training)
         if training and self.table_l2:
@@ -154,12 +195,16 @@ class CTRModel(keras.Model):
         x = self._inputs(inputs, embedded, training)
         return embedded, self._normalise(x, inputs.get("domain"), training)
 
-    def _normalise(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _normalise(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`."""
         del domain
         return self.input_norm(x, training=training)
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         """Return the logits `[B, 1]` of normalised inputs `[B, N]`.
 
         Args:
@@ -180,7 +225,12 @@ class CTRModel(keras.Model):
             crossed = layer(x, crossed)  # [B, N]
         return [crossed] if self.cross else []
 
-    def _inputs(self, inputs: dict, embedded: dict, training) -> tf.Tensor:
+    def _inputs(
+        self,
+        inputs: dict[str, tf.Tensor],
+        embedded: dict[str, tf.Tensor],
+        training: bool | None,
+    ) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
         ids, others = [], []
         for feature in kinds.by_kind(self.spec):
@@ -198,7 +248,7 @@ class CTRModel(keras.Model):
         columns += self._product_columns(recalled)
         return tf.concat(columns, axis=1)
 
-    def _dropped(self, inputs: dict) -> tf.Tensor | None:
+    def _dropped(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """Return the rows that are to do without history, bool `[B]`, or None.
 
         Which they are depends on the user, the item and the day only: a run
@@ -211,24 +261,31 @@ class CTRModel(keras.Model):
         place = tf.bitcast(tf.fingerprint(row)[:, :2], tf.uint16)
         return tf.cast(place, tf.float32) < self.history_dropout * 2**16
 
-    def _product_columns(self, vectors: dict) -> list[tf.Tensor]:
+    def _product_columns(
+        self, vectors: dict[str, tf.Tensor]
+    ) -> list[tf.Tensor]:
         return [
             vectors[user] * vectors[item]
             for user, item in self._products
             if user in vectors and item in vectors
         ]
 
-    def compile(self, optimizer, table_optimizer, **kwargs):
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        table_optimizer: keras.optimizers.Optimizer,
+        **kwargs: typing.Any,
+    ) -> None:
         """Set the optimizers of dense weights and of embedding tables."""
         super().compile(optimizer=optimizer, **kwargs)
         self.table_optimizer = table_optimizer
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The mean loss: all that `fit` resets at the start of a window."""
         return [self.loss_metric]
 
-    def split_variables(self) -> tuple[list, list]:
+    def split_variables(self) -> tuple[list[tf.Variable], list[tf.Variable]]:
         """Return the trained dense weights and the trained tables."""
         tables = list(self.embedding.trainable_variables)
         references = {v.ref() for v in tables}
@@ -237,14 +294,16 @@ class CTRModel(keras.Model):
         ]
         return dense, tables
 
-    def train_step(self, data):
+    def train_step(
+        self, data: tuple[dict[str, tf.Tensor], tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """Take one step on `(inputs, clicks)`."""
         inputs, clicks = data
-        dense, tables = self.split_variables()
         with tf.GradientTape() as tape:
             logits = self(inputs, training=True)
             loss = log_loss(clicks, logits)
             total = tf.add_n([loss, *self.losses])
+        dense, tables = self.split_variables()  # The first call makes them.
         dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
         self.optimizer.apply_gradients(zip(dense_gradients, dense, strict=True))
         self.table_optimizer.apply_gradients(
@@ -254,7 +313,7 @@ class CTRModel(keras.Model):
         return {"loss": self.loss_metric.result()}
 
     @tf.function(reduce_retracing=True)
-    def train_steps(self, batches, steps: tf.Tensor) -> tf.Tensor:
+    def train_steps(self, batches: typing.Any, steps: tf.Tensor) -> tf.Tensor:
         """Take steps on the next batches of an iterator.
 
         A step goes on while the batch after it is fetched.
@@ -348,7 +407,7 @@ def _now() -> tf.Tensor:
     return tf.timestamp() if has_clock else tf.constant(math.nan, tf.float64)
 
 
-def _passed(since: tf.Tensor, batch) -> tf.Tensor:
+def _passed(since: tf.Tensor, batch: typing.Any) -> tf.Tensor:
     """Return the seconds from a time of `_now` until a batch is there."""
     with tf.control_dependencies([since, *tf.nest.flatten(batch)]):
         return _now() - since

@@ -43,6 +43,8 @@ _SETTINGS = {
 }
 # What may differ all the same: it changes no number.
 _OF_NO_EFFECT = ("checkpoint_steps",)
+# Fields of `HistoryConfig` that only look-ups read.
+_OF_LOOK_UPS = ("aggregation", "snapshots", "decay", "dropout")
 _SCORE_BATCH = 8192
 
 
@@ -274,7 +276,8 @@ class Level:
             "skip": skip,
             "names": [f.name for f in self.model.spec.features],
         }
-        if len(parts) > 1:
+        if self.row.origin == model_table.BOTH_DOMAINS:
+            # They read a row's domain, also on days of one domain only.
             return streams.mixed(self.data, parts, **settings)
         ((domain, window),) = parts.items()
         return streams.batches(self.data, domain, window, **settings)
@@ -443,6 +446,11 @@ def score(
 def _settings(config: configs.Config, kind: str) -> dict:
     """Return the settings that an artefact depends on, `a.b` -> value."""
     values = dataclasses.asdict(config)
+    if not config.model.history:
+        for field in _OF_LOOK_UPS:
+            del values["history"][field]
+    if not configs.reads_tpm(config):
+        del values["history"]["lag"]
     found = {}
     for name in _SETTINGS[kind]:
         value = values[name]

@@ -150,6 +150,11 @@ def _align(tables: list[snapshots.SnapshotTable]) -> tuple:
     return ids, vectors, present
 
 
+def _after(version: pathlib.Path) -> str:
+    """Return the day after the one that a version is dated by."""
+    return windows.day_name(windows.day_number(version.name) + 1)
+
+
 def visible_from(version: str | pathlib.Path, history: configs.HistoryConfig):
     """Return the first day, since 1970-01-01, whose rows see a version."""
     last = windows.day_number(pathlib.Path(version).name)
@@ -192,7 +197,7 @@ def load(
 
     Raises:
       FileNotFoundError, ValueError: a version is missing, damaged, of another
-        id space, or made with other settings.
+        id space, made with other settings, or has seen more than its name says.
     """
     found = [
         _checked(directory, id_spaces, history) for directory in directories
@@ -216,6 +221,7 @@ def _checked(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return what `read` does, of a version made with the right settings."""
     manifest = store.read_manifest(directory, KIND)
+    check_before(manifest, _after(directory), directory)
     if manifest.config != settings(history):
         raise ValueError(
             f"{directory} was aggregated with {manifest.config}; the config "

@@ -2,26 +2,19 @@
 
 Simple rules on metrics that were computed before; no rows are read and nothing
 is drawn. A run of lost days is held against the chance that a fair coin shows
-one as long, a lost slice against a rough size of its noise.
+one as long, a lost slice against the interval of its difference.
 """
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
+from ecdctr_tf import metrics
 
-# Metric -> whether larger is better.
-METRICS = {"auc": True, "log_loss": False}
+# The metrics that are looked at.
+METRICS = ("auc", "log_loss")
 GOOD, WATCH, ALARM = "good", "watch", "alarm"
 # Chance of a run of lost days from which on it is no alarm.
 _CHANCE = 0.05
-# Standard error of the difference of two models' log loss on the same rows, by
-# the log loss and the root of the clicks: as measured of E-CDCTR and ads only
-# on the demo's scored days. Models that are more alike have less.
-_LOG_LOSS_NOISE = 0.35
-# Standard errors that a loss has to exceed to be an alarm.
-_ERRORS = 2.0
 
 
 def alarm(
@@ -35,10 +28,10 @@ def alarm(
     """Return where a model with transfer loses to one without.
 
     Args:
-      days: day -> model -> metric -> value, such as `summary["days"]`; `auc`
+      days: day -> model -> metric -> value, such as `by_day` of results; `auc`
         and `log_loss` are looked at. A day that lacks a value ends a run.
-      slices: slice -> `rows`, `clicks` and `models` (model -> metric -> value),
-        as `evaluation.slices.by_slice` returns them.
+      slices: slice -> `clicks` and `differences` ("full - baseline" -> metric
+        -> fields of `metrics.Difference`), as `slices.by_slice` returns them.
       full: the model with transfer.
       baseline: the model without.
       min_days: least scored days in a row that make a run.
@@ -51,8 +44,8 @@ def alarm(
       `chance` that the compared days of two equal models hold a run as long,
       and `level`: "alarm" if the chance is at most 5 %, else "watch". Days of
       one model resemble each other, so the chance is rather too small.
-      `slices`: `slice`, `metric`, `clicks`, `lost_by`, `noise` (two rough
-      standard errors), `level`: "alarm" if beyond the noise, else "watch".
+      `slices`: `slice`, `metric`, `clicks`, `lost_by` (above 0), its interval
+      `low` and `high`, and `level`: "alarm" if that excludes 0, else "watch".
       Empty lists if nothing was lost.
 
     Raises:
@@ -79,7 +72,7 @@ def alarm(
         found
         for name, of in slices.items()
         if of["clicks"] >= min_clicks
-        for found in _of_slice(name, of, full, baseline)
+        for found in _of_slice(name, of, f"{full} - {baseline}")
     ]
     levels = [found["level"] for found in (*runs, *bad_slices)]
     return {
@@ -96,27 +89,6 @@ def alarm(
         "runs": runs,
         "slices": bad_slices,
     }
-
-
-def means(
-    seeds: Sequence[Mapping[str, Mapping[str, float | None]]],
-) -> dict[str, dict[str, float | None]]:
-    """Return the means over seeds of the metrics that the alarm looks at.
-
-    Args:
-      seeds: model -> metric -> value, one a seed.
-
-    Returns:
-      Model -> metric -> mean, None where a seed lacks it.
-    """
-    found = {}
-    for model in seeds[0]:
-        found[model] = {}
-        for metric in METRICS:
-            values = [of[model][metric] for of in seeds]
-            known = None not in values
-            found[model][metric] = float(np.mean(values)) if known else None
-    return found
 
 
 def chance_of_run(length: int, days: int) -> float:
@@ -138,31 +110,12 @@ def chance_of_run(length: int, days: int) -> float:
     return 1 - sum(ending)
 
 
-def auc_error(auc: float, clicks: int, others: int) -> float:
-    """Return the standard error of an AUC.
-
-    Args:
-      auc: in [0, 1].
-      clicks: clicked rows, at least 1.
-      others: rows without a click, at least 1.
-
-    Source: Hanley and McNeil, "The meaning and use of the area under a receiver
-    operating characteristic (ROC) curve".
-    """
-    square = auc**2
-    two_clicks = auc / (2 - auc) - square
-    two_others = 2 * square / (1 + auc) - square
-    variance = auc * (1 - auc)
-    variance += (clicks - 1) * two_clicks + (others - 1) * two_others
-    return math.sqrt(max(variance, 0.0) / (clicks * others))
-
-
 def _lost_by(metric: str, full, baseline) -> float | None:
     """Return by how much the full model is worse; None where undefined."""
     ours, theirs = ((of or {}).get(metric) for of in (full, baseline))
     if ours is None or theirs is None:
         return None
-    return theirs - ours if METRICS[metric] else ours - theirs
+    return (theirs - ours) * metrics.METRICS[metric].better
 
 
 def _runs(metric: str, lost: list, min_days: int) -> list[dict]:
@@ -190,28 +143,26 @@ def _runs(metric: str, lost: list, min_days: int) -> list[dict]:
     return found
 
 
-def _of_slice(name: str, of: Mapping, full: str, baseline: str) -> list[dict]:
+def _of_slice(name: str, of: Mapping, pair: str) -> list[dict]:
     """Return the metrics that the full model loses on a slice."""
-    models, clicks = of["models"], of["clicks"]
     found = []
     for metric in METRICS:
-        lost = _lost_by(metric, models.get(full), models.get(baseline))
-        if lost is None or lost <= 0:
+        apart = of["differences"].get(pair, {}).get(metric)
+        if apart is None or apart["mean"] is None:
             continue
-        value = models[baseline][metric]
-        if metric == "auc":
-            error = auc_error(value, clicks, of["rows"] - clicks)
-        else:
-            error = _LOG_LOSS_NOISE * value / math.sqrt(clicks)
-        noise = _ERRORS * error
+        worse = -metrics.METRICS[metric].better
+        if worse * apart["mean"] <= 0:
+            continue
+        low, high = sorted(worse * apart[end] for end in ("low", "high"))
         found.append(
             {
                 "slice": name,
                 "metric": metric,
-                "clicks": clicks,
-                "lost_by": lost,
-                "noise": noise,
-                "level": ALARM if lost > noise else WATCH,
+                "clicks": of["clicks"],
+                "lost_by": worse * apart["mean"],
+                "low": low,
+                "high": high,
+                "level": ALARM if apart["significant"] else WATCH,
             }
         )
     return found

@@ -1,8 +1,9 @@
-"""The report of fabricated work directories, with numbers by hand."""
+"""Results of fabricated work directories, with numbers by hand."""
 
 import io
 import json
 import re
+import types
 import xml.etree.ElementTree
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 import rich.console
 
 from ecdctr_tf import config as config_lib
-from ecdctr_tf import evaluation, features, store, windows
-from ecdctr_tf.evaluation import coverage, details, summary, text
-from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf import features, results, store, windows
 from ecdctr_tf.input import data_directory, id_space
+from ecdctr_tf.results import coverage, details, measures, text
+from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import historical, snapshots
 
 DAYS = ("2024-03-05", "2024-03-06")
@@ -44,6 +45,10 @@ def fixture_data_dir(tmp_path):
 def make_data(path, spec):
     path.mkdir()
     spec.save(path / "spec.json")
+    for table, size in (("user", 2), ("item", 9)):
+        ids = np.arange(1, size + 1)
+        space = id_space.Vocabulary(features.TableSpec(table), ids)
+        space.save(path / "ids")
     data = data_directory.DataDirectory(path)
     rows = {
         "click": CLICK,
@@ -90,6 +95,22 @@ def make_run(path, seed, models):
     return path
 
 
+def write_report(run_dirs, data_dir, out_dir, config=None, notes=()):
+    """Return the results and the summary that was written of runs."""
+    models, left_out = results.of_workdirs(
+        [Workdir(path) for path in run_dirs], config or config_lib.Config()
+    )
+    found = results.write(
+        data_directory.DataDirectory(data_dir),
+        models,
+        out_dir,
+        [*notes, *left_out],
+        rescored=False,
+        replicates=20,
+    )
+    return found, json.loads((out_dir / "summary.json").read_text())
+
+
 def set_report_first(day):
     return config_lib.override(
         config_lib.Config(), [f"schedule.report_first={day}"]
@@ -101,8 +122,8 @@ def test_summary_of_one_seed_by_hand(tmp_path, data_dir):
         tmp_path / "run", 0, {"ads_only": [GOOD, POOR], "e_cdctr": [GOOD] * 2}
     )
     out = tmp_path / "report"
-    result = evaluation.write_report([run], data_dir, out, config_lib.Config())
-    models = result["models"]
+    result, summary = write_report([run], data_dir, out)
+    models = summary["models"]
     assert list(models) == ["ads_only", "e_cdctr"]
     assert models["ads_only"]["auc"] == pytest.approx((0.75 + 0.5) / 2)
     assert models["e_cdctr"]["auc"] == pytest.approx(0.75)
@@ -115,16 +136,19 @@ def test_summary_of_one_seed_by_hand(tmp_path, data_dir):
         loss / np.log(2), rel=1e-6
     )
     assert models["e_cdctr"]["auc_std"] is None
-    assert models["e_cdctr"]["days"] == 2 and models["e_cdctr"]["seeds"] == 1
-    assert result["gap_closed"] == {}
-    apart = result["differences"]["e_cdctr - ads_only"]["auc"]
+    assert summary["averaged_days"] == list(DAYS)
+    assert summary["gap_closed"] == {} and summary["seeds"] == ["seed 0"]
+    apart = summary["differences"]["e_cdctr - ads_only"]["auc"]
     assert apart["mean"] == pytest.approx(0.125)
-    assert apart["days_higher"] == 1 and apart["standard_error"] is None
-    assert result["rows"] == 8 and result["clicks"] == 4
-    assert result["gauc_users"] == 4 and result["gauc_dropped_users"] == 0
-    written = json.loads((out / "summary.json").read_text())
+    assert apart["days_higher"] == 1 and apart["std"] is None
+    assert summary["rows"] == 8 and summary["clicks"] == 4
+    assert summary["gauc_users"] == 4 and summary["gauc_dropped_users"] == 0
+    written = json.loads((out / "results.json").read_text())
     assert written == {k: v for k, v in result.items() if k != "paths"}
     assert all((out.parent / p).exists() for p in result["paths"])
+    names = {"index.html", "results.json", "results.csv", "results.md"}
+    names |= {"summary.json", "summary.md", "plots"}
+    assert {path.name for path in out.iterdir()} == names
 
 
 def test_summary_of_seeds_by_hand(tmp_path):
@@ -144,11 +168,9 @@ def test_summary_of_seeds_by_hand(tmp_path):
             {"ads_only": [POOR] * 2, "e_cdctr": [PERFECT] * 2},
         ),
     ]
-    result = evaluation.write_report(
-        runs, data_dir, tmp_path / "report", config_lib.Config()
-    )
+    _, result = write_report(runs, data_dir, tmp_path / "report")
     models = result["models"]
-    assert list(models) == ["oracle", "ads_only", "e_cdctr"]
+    assert list(models) == ["oracle", "e_cdctr", "ads_only"]
     assert models["oracle"]["auc"] == 1.0
     # 0.75 and 1: mean 0.875, deviation sqrt(2 * 0.125 ** 2)
     assert models["e_cdctr"]["auc"] == pytest.approx(0.875)
@@ -160,25 +182,26 @@ def test_summary_of_seeds_by_hand(tmp_path):
     apart = result["differences"]["e_cdctr - ads_only"]["auc"]
     assert apart["mean"] == pytest.approx(0.375)
     assert apart["std"] == pytest.approx(0.125 * 2**0.5)
-    assert apart["standard_error"] == pytest.approx(0.125)
+    # Where the first user alone is drawn, all models are right.
+    assert (apart["low"], apart["high"]) == pytest.approx((0.0, 1.0))
     assert result["seeds"] == ["seed 0", "seed 1"]
 
 
 def test_report_first_leaves_days_out_of_means(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
-    result = evaluation.write_report(
+    found, result = write_report(
         [run], data_dir, tmp_path / "report", set_report_first(DAYS[1])
     )
     assert result["models"]["ads_only"]["auc"] == pytest.approx(0.5)
     assert result["models"]["ads_only"]["gauc"] == pytest.approx(0.5)
     assert result["averaged_days"] == [DAYS[1]]
-    assert list(result["days"]) == list(DAYS)
+    assert list(found["by_day"]) == list(DAYS)
 
 
 def test_report_first_after_all_days_raises(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, GOOD]})
     with pytest.raises(ValueError, match="scored days are 2024-03-05"):
-        evaluation.write_report(
+        write_report(
             [run], data_dir, tmp_path / "out", set_report_first("2025-01-01")
         )
 
@@ -186,36 +209,28 @@ def test_report_first_after_all_days_raises(tmp_path, data_dir):
 def test_only_days_that_all_models_scored_count(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
     publish_scores(run, "e_cdctr", DAYS[0], PERFECT)
-    result = evaluation.write_report(
-        [run], data_dir, tmp_path / "report", config_lib.Config()
-    )
+    _, result = write_report([run], data_dir, tmp_path / "report")
     assert result["averaged_days"] == [DAYS[0]]
     assert result["models"]["ads_only"]["auc"] == 0.75
 
 
 def test_no_scored_day_raises(tmp_path, data_dir):
     with pytest.raises(ValueError, match="--stage=ctr"):
-        evaluation.write_report(
-            [tmp_path / "run"], data_dir, tmp_path / "out", config_lib.Config()
-        )
+        write_report([tmp_path / "run"], data_dir, tmp_path / "out")
 
 
 def test_no_common_day_raises(tmp_path, data_dir):
     publish_scores(tmp_path / "run", "ads_only", DAYS[0], GOOD)
     publish_scores(tmp_path / "run", "e_cdctr", DAYS[1], GOOD)
     with pytest.raises(ValueError, match="No day was scored by all"):
-        evaluation.write_report(
-            [tmp_path / "run"], data_dir, tmp_path / "out", config_lib.Config()
-        )
+        write_report([tmp_path / "run"], data_dir, tmp_path / "out")
 
 
 def test_scores_of_other_rows_raise(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
     publish_scores(run, "e_cdctr", DAYS[0], GOOD, click=1 - CLICK)
     with pytest.raises(ValueError, match="scored other rows of 2024-03-05"):
-        evaluation.write_report(
-            [run], data_dir, tmp_path / "out", config_lib.Config()
-        )
+        write_report([run], data_dir, tmp_path / "out")
 
 
 def test_model_that_one_seed_lacks_is_left_out_and_noted(tmp_path, data_dir):
@@ -225,13 +240,10 @@ def test_model_that_one_seed_lacks_is_left_out_and_noted(tmp_path, data_dir):
             tmp_path / "b", 1, {"ads_only": [GOOD] * 2, "e_cdctr": [POOR] * 2}
         ),
     ]
-    result = evaluation.write_report(
-        runs, data_dir, tmp_path / "report", config_lib.Config()
-    )
+    result, _ = write_report(runs, data_dir, tmp_path / "report")
     assert list(result["models"]) == ["ads_only"]
-    assert result["notes"] == [
-        "e_cdctr is left out: seed 0 has no scored day of it."
-    ]
+    expected = "e_cdctr is left out: seed 0 has no scored day of it."
+    assert result["notes"][0] == expected
 
 
 def make_full_run(tmp_path):
@@ -246,7 +258,9 @@ def make_full_run(tmp_path):
     publish_level(
         run / "tpm/2024-03-04", "snapshot", window, 90, {"curve.json": curve}, 6
     )
-    publish_level(run / "historical/2024-03-04", "historical", window)
+    for last in ("2024-03-04", "2024-03-05"):
+        of_version = windows.Window("2024-02-01", last)
+        publish_level(run / "historical" / last, "historical", of_version)
     publish_level(
         run / "e_cdctr/cpm/2024-03-04",
         "cpm",
@@ -269,25 +283,19 @@ def make_full_run(tmp_path):
     return run
 
 
-def know_some(path):
-    # Users 1, 2 since day one of the month; items 1, 2, and 3 from the 6th.
-    day = windows.day_number("2024-03-01")
-    users = np.array([[0, 1, 1], [0, 1, 1]], bool)
-    items = np.array([[0, 1, 1, 0], [0, 1, 1, 1]], bool)
-    return {"user": (users, [day, day + 5]), "item": (items, [day, day + 5])}
+def know_some(path, id_spaces):
+    # Users 1, 2 in both versions; items 1, 2, and 3 in the one of the 5th.
+    items = [1, 2] if path.name == "2024-03-04" else [1, 2, 3]
+    return {"user": (np.array([1, 2]), None), "item": (np.array(items), None)}
 
 
-def test_page_holds_everything_and_nothing_external(tmp_path, data_dir):
+def test_page_holds_everything_and_nothing_external(
+    tmp_path, data_dir, monkeypatch
+):
+    monkeypatch.setattr(historical, "read", know_some)
     run = make_full_run(tmp_path)
     note = "Negatives are sampled: <log loss> levels are artificial."
-    result = evaluation.write_report(
-        [run],
-        data_dir,
-        tmp_path / "report",
-        config_lib.Config(),
-        notes=[note],
-        read_history=know_some,
-    )
+    result, _ = write_report([run], data_dir, tmp_path / "report", notes=[note])
     page = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     for part in (
         "&lt;log loss&gt;",
@@ -299,13 +307,15 @@ def test_page_holds_everything_and_nothing_external(tmp_path, data_dir):
         "CPM training",
         "Rows with history",
         "E-CDCTR − ads only",
+        "user_covered",
+        "Negative transfer",
     ):
         assert part in page, part
     assert not re.search(r"<(script|link|img|iframe)|@import|url\(h", page)
     assert not re.search(r'(src|href)="(?!#)', page)
     assert str(tmp_path) not in page
     svgs = re.findall(r"<svg.*?</svg>", page, flags=re.S)
-    assert len(svgs) == 8
+    assert len(svgs) == 10
     ids = [set(re.findall(r'<clipPath id="(.*?)"', svg)) for svg in svgs]
     assert sum(map(len, ids)) == len(set().union(*ids))
     for svg in svgs:
@@ -318,16 +328,17 @@ def test_page_holds_everything_and_nothing_external(tmp_path, data_dir):
         "both": 0.5,
     }
     assert result["coverage"][DAYS[1]]["item"] == 0.75
-    levels = {(v["level"], v["model"]): v for v in result["levels"]}
-    assert levels["TPM", ""]["rows"] == 90
-    assert levels["A-CTR", "e_cdctr"]["seconds"] == 4.0
-    assert levels["A-CTR", "e_cdctr"]["rows"] == 2 * 90
-    assert levels["A-CTR", "ads_only"]["rows"] == 2 * 4
-    assert levels["CPM", "e_cdctr"]["windows"] == ["2024-02-01..2024-03-04"]
-    assert levels["Aggregate", ""]["seconds"] is None
+    levels = result["costs"]["e_cdctr"]
+    assert levels["tpm"]["rows"] == levels["cpm"]["rows"] == 90
+    assert levels["ctr"]["seconds"] == 2.0 and levels["ctr"]["rows"] == 90
+    assert levels["ctr"]["refreshes"] == 2
+    assert levels["cpm"]["windows"] == ["2024-02-01..2024-03-04"]
+    assert result["costs"]["ads_only"]["ctr"]["rows"] == 4
+    assert result["alarm"]["level"] == "good"
     markdown = (tmp_path / "report/summary.md").read_text(encoding="utf-8")
-    assert "| E-CDCTR | 1.0000 |" in markdown and f"> {note}" in markdown
-    for name in ("auc", "gauc", "auc_lift"):
+    assert "| E-CDCTR | 1.0000 [" in markdown and f"> {note}" in markdown
+    assert "cross/kernel" not in markdown
+    for name in ("auc", "gauc", "auc_by_day", "auc_lift"):
         png = (tmp_path / f"report/plots/{name}.png").read_bytes()
         assert png.startswith(b"\x89PNG")
 
@@ -336,70 +347,94 @@ def test_report_can_be_written_again(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD] * 2})
     pages = []
     for _ in range(2):
-        evaluation.write_report(
-            [run], data_dir, tmp_path / "report", config_lib.Config()
-        )
+        write_report([run], data_dir, tmp_path / "report")
         pages.append((tmp_path / "report/index.html").read_bytes())
     assert pages[0] == pages[1]
     assert not list((tmp_path / "report").rglob(".staging*"))
 
 
 def test_curves_join_the_days_of_a_ctr_model(tmp_path):
-    curves = details.curves(runs_lib.Run(make_full_run(tmp_path)))
-    line = curves["A-CTR"][0]
+    run = Workdir(make_full_run(tmp_path))
+    models, _ = results.of_workdirs([run], config_lib.Config())
+    lines = {of["label"]: of for of in details.curves(models)["ctr"]}
+    line = lines["E-CDCTR"]
     assert line["rows"] == [50, 90, 140, 180]
     assert line["loss"] == [0.7, 0.6, 0.7, 0.6]
 
 
-def test_read_history_gives_rows_of_published_tables(tmp_path):
-    space = id_space.Vocabulary(features.TableSpec("user"), [70, 80, 90])
-    for last, ids in (("2024-03-02", [70]), ("2024-03-04", [90, 70])):
-        window = windows.Window(last, last)
-        manifest = store.Manifest(snapshots.KIND, window)
-        vectors = np.ones((len(ids), 2), np.float32)
-        table = snapshots.SnapshotTable(
-            np.array(ids), vectors, np.ones(len(ids), np.int64)
-        )
-        with store.publish(tmp_path / "tpm" / last, manifest) as staging:
-            snapshots.write(staging, {"user": table})
-    target = tmp_path / "historical/2024-03-04"
-    historical.aggregate(
-        sorted((tmp_path / "tpm").iterdir()),
-        target,
-        config_lib.HistoryConfig(aggregation="concat"),
-    )
-    found = coverage.read_history(target, {"user": space})
-    present, visible_from = found["user"]
-    # Row 0 is of unknown ids; 70 has row 1, 90 row 3.
-    assert present.tolist() == [[0, 1, 0, 0], [0, 1, 0, 1]]
-    days = [windows.day_number(d) for d in ("2024-03-03", "2024-03-05")]
-    assert list(visible_from) == days
-
-
-def test_visible_is_the_newest_versions_before_the_day():
-    present = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    versions = [10, 20, 30]
-    assert not coverage.visible(present, versions, 9, 1).any()
-    for day, slots, expected in (
-        (10, 1, [1, 0, 0]),
-        (29, 1, [0, 1, 0]),
-        (29, 3, [1, 1, 0]),
-        (30, 2, [0, 1, 1]),
+def publish_versions(tmp_path):
+    """Publish what snapshots of three days know; return the work directory."""
+    spaces = {"user": id_space.Vocabulary(SPEC.tables[0], [70, 80, 90])}
+    ids = {name: space.fingerprint() for name, space in spaces.items()}
+    for last, users in (
+        ("2024-03-02", [70]),
+        ("2024-03-04", [90, 70]),
+        ("2024-03-06", [80]),
     ):
-        actual = coverage.visible(present, versions, day, slots)
-        assert actual.tolist() == [bool(e) for e in expected]
+        window = windows.Window(last, last)
+        manifest = store.Manifest(snapshots.KIND, window, ids=ids)
+        table = snapshots.SnapshotTable(
+            np.array(users),
+            np.ones((len(users), 2), np.float32),
+            np.ones(len(users), np.int64),
+        )
+        snapshot = tmp_path / "tpm" / last
+        with store.publish(snapshot, manifest) as staging:
+            snapshots.write(staging, {"user": table})
+        historical.aggregate(
+            [snapshot],
+            tmp_path / "historical" / last,
+            config_lib.HistoryConfig(aggregation="concat"),
+        )
+    return spaces
 
 
-def test_undefined_metrics_are_left_out_of_means():
-    row = dict.fromkeys(summary.METRICS, 0.5)
-    row |= dict.fromkeys(summary.COUNTS, 1)
-    single = row | {"auc": None, "gauc": None, "clicks": 0}
-    results = [{"ads_only": {"2024-01-01": row, "2024-01-02": single}}]
-    found = summary.summarize(results, ["2024-01-01", "2024-01-02"])
-    assert found["models"]["ads_only"]["auc"] == 0.5
-    results = [{"ads_only": {"2024-01-02": single}}]
-    found = summary.summarize(results, ["2024-01-02"])
-    assert found["models"]["ads_only"]["auc"] is None
+@pytest.mark.parametrize(
+    ("aggregation", "slots", "expected"),
+    [
+        # Before all versions, the first one, and the next but from the 5th on.
+        (
+            "mean",
+            1,
+            {"2024-03-03": [1], "2024-03-04": [1], "2024-03-05": [1, 3]},
+        ),
+        ("concat", 2, {"2024-03-06": [1, 3], "2024-03-07": [1, 2, 3]}),
+    ],
+)
+def test_held_is_what_versions_from_before_the_day_know(
+    tmp_path, aggregation, slots, expected
+):
+    spaces = publish_versions(tmp_path)
+    found = coverage.held(
+        tmp_path / "historical",
+        ["2024-03-02", *expected],
+        types.SimpleNamespace(spec=SPEC, id_spaces=spaces),
+        config_lib.HistoryConfig(aggregation, slots),
+    )
+    # Row 0 is of unknown ids; 70 has row 1, 80 row 2, 90 row 3.
+    rows = {day: of["user"].tolist() for day, of in found.items()}
+    assert rows == expected
+
+
+def test_undefined_numbers_are_null_and_dashes(tmp_path, data_dir):
+    """No click at all: no AUC, no PCOC, and no NaN in any file."""
+    run = tmp_path / "run"
+    for model in ("ads_only", "e_cdctr"):
+        for day in DAYS:
+            publish_scores(run, model, day, GOOD, click=np.zeros(4, np.float32))
+    out = tmp_path / "report"
+    _, summary = write_report([run], data_dir, out)
+    assert summary["models"]["e_cdctr"]["auc"] is None
+    assert summary["models"]["e_cdctr"]["log_loss"] > 0
+    for path in out.glob("*.json"):
+        assert not re.search(r"\b(NaN|Infinity)\b", path.read_text()), path
+    assert "| E-CDCTR | \N{EN DASH} | " in (out / "results.md").read_text()
+
+
+def test_json_holds_null_for_what_is_not_finite():
+    values = {"a": [np.nan, 1.5, {"b": (np.inf, "c")}], "d": True}
+    expected = {"a": [None, 1.5, {"b": [None, "c"]}], "d": True}
+    assert json.loads(text.to_json(values)) == expected
 
 
 def test_gap_closed_by_hand():
@@ -410,27 +445,34 @@ def test_gap_closed_by_hand():
     }
     for values in models.values():
         values["normalized_entropy"] = 0.9
-    shares = summary.gap_closed(models, "e_cdctr")
+    shares = measures.gap_closed(models, "e_cdctr")
     assert shares["auc"] == pytest.approx(0.5)
     assert shares["log_loss"] == pytest.approx(0.75)
     # An oracle below or level with ads-only leaves no gap to close.
     assert shares["gauc"] is None and shares["normalized_entropy"] is None
-    assert summary.gap_closed({"ads_only": {}}, "e_cdctr") == {}
+    assert measures.gap_closed({"ads_only": {}}, "e_cdctr") == {}
 
 
-def test_print_table_by_hand(tmp_path, data_dir):
+def test_print_table_by_hand(tmp_path):
+    spec = features.DataSpec(
+        SPEC.tables, SPEC.features, evaluation=("true_ctr",)
+    )
+    data_dir = make_data(tmp_path / "data", spec)
     run = make_run(
         tmp_path / "run", 0, {"ads_only": [POOR] * 2, "e_cdctr": [GOOD] * 2}
     )
-    result = evaluation.write_report(
-        [run], data_dir, tmp_path / "report", config_lib.Config()
-    )
-    result["models"]["oracle"] = result["models"]["ads_only"] | {"auc": 1.0}
+    result, _ = write_report([run], data_dir, tmp_path / "report")
     file = io.StringIO()
-    evaluation.print_table(result, rich.console.Console(file=file, width=100))
+    results.print_table(result, rich.console.Console(file=file, width=140))
     lines = file.getvalue().splitlines()
-    row = next(line for line in lines if "E-CDCTR" in line)
-    assert re.findall(r"[\d.]+%?", row) == ["0.7500", "1.0000", "50%"]
+    row = next(
+        line
+        for line in lines
+        if "\N{BOX DRAWINGS LIGHT VERTICAL} E-CDCTR" in line
+    )
+    numbers = re.findall(r"[-+]?[\d.]+(?: %)?", row)
+    assert numbers[:3] == ["0.7500", "1.0000", "+0.2500"]
+    assert numbers[-1] == "50 %"
     assert any("index.html" in line for line in lines)
 
 

@@ -2,10 +2,9 @@
 
 import itertools
 
-import numpy as np
 import pytest
 
-from ecdctr_tf.diagnostics import alarm as alarm_lib
+from ecdctr_tf.results import alarm as alarm_lib
 
 BASE = {"auc": 0.7, "log_loss": 0.4}
 
@@ -26,15 +25,19 @@ def make_days(auc=(), log_loss=(), start=1):
     }
 
 
-def make_slice(auc=0.0, log_loss=0.0, clicks=400, rows=4000):
-    return {
-        "rows": rows,
-        "clicks": clicks,
-        "models": {
-            "ads_only": {**BASE, "gauc": None},
-            "e_cdctr": {"auc": 0.7 + auc, "log_loss": 0.4 + log_loss},
-        },
+def make_slice(auc=0.0, log_loss=0.0, clicks=400, half=0.01):
+    """Return a slice; its intervals are `half` to each side."""
+    apart = {
+        metric: {
+            "mean": value,
+            "low": value - half,
+            "high": value + half,
+            "significant": abs(value) > half,
+        }
+        for metric, value in (("auc", auc), ("log_loss", log_loss))
     }
+    pair = {"e_cdctr - ads_only": apart}
+    return {"clicks": clicks, "differences": pair}
 
 
 def test_a_model_that_wins_everywhere_raises_no_alarm():
@@ -85,7 +88,7 @@ def test_a_day_without_the_metric_ends_a_run():
 
 def test_a_model_that_is_missing_loses_nothing():
     days = {day: {"ads_only": BASE} for day in make_days([0.0] * 4)}
-    found = alarm_lib.alarm(days, {"all": {**make_slice(), "models": {}}})
+    found = alarm_lib.alarm(days, {"all": {**make_slice(), "differences": {}}})
     assert found["level"] == "good"
     assert found["days"]["auc"] == {"compared": 0, "lost": 0}
 
@@ -105,6 +108,11 @@ def test_slices_lose_within_the_noise_or_beyond():
         ("much", "auc"): "alarm",
         ("costly", "log_loss"): "alarm",
     }
+    (costly,) = (s for s in found if s["slice"] == "costly")
+    assert costly["lost_by"] == pytest.approx(0.2)
+    assert (costly["low"], costly["high"]) == pytest.approx((0.19, 0.21))
+    (much,) = (s for s in found if s["slice"] == "much")
+    assert (much["low"], much["high"]) == pytest.approx((0.19, 0.21))
     lower = alarm_lib.alarm({}, slices, min_clicks=99)["slices"]
     assert len(lower) == 4
 
@@ -129,15 +137,3 @@ def test_chance_of_run_equals_all_throws(length, days):
     found = sum("T" * length in "".join(throw) for throw in throws)
     expected = found / len(throws)
     assert alarm_lib.chance_of_run(length, days) == pytest.approx(expected)
-
-
-def test_auc_error_is_what_samples_show():
-    rng = np.random.default_rng(0)
-    areas = []
-    for _ in range(1500):
-        clicks, others = rng.exponential(3, 40), rng.exponential(1, 160)
-        areas.append((clicks[:, None] > others).mean())
-    # Exponential scores are what the formula is made for: A = 3 / 4.
-    assert np.mean(areas) == pytest.approx(0.75, abs=0.01)
-    error = alarm_lib.auc_error(0.75, 40, 160)
-    assert np.std(areas) == pytest.approx(error, rel=0.08)

@@ -1,4 +1,4 @@
-"""Metrics of slices of the scored rows: how well known users and items are.
+"""Scored days, and slices of their rows: how well known users and items are.
 
 What is known of a row is what was there before its day: the ads rows of earlier
 days, and the historical tables that the day may see. Days scored together
@@ -15,21 +15,22 @@ import numpy as np
 from ecdctr_tf import metrics, windows
 
 ROLES = ("user", "item")
-METRICS = ("auc", "gauc", "log_loss")
 ALL = "all"
+# Of the bootstrap: there are many slices.
+_REPLICATES = 200
 # Most earlier ads rows of a user or item of the long tail.
 TAIL = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredDay:
-    """The rows of a scored day and one prediction of each model.
+    """The rows of a scored day and what each model predicted of them.
 
     Args:
       day: the day, or of days scored together the first one.
       click: `[N]`, 0 or 1.
       rows: "user" and "item" -> row number in its table, int `[N]`.
-      ctr: model -> predictions `[N]`, in [0, 1].
+      ctr: model -> predictions `[N]`, in [0, 1], one a seed.
       held: "user" and "item" -> row numbers that the historical tables hold,
         int `[H]`; a role that is missing has no covered slices.
 
@@ -40,7 +41,7 @@ class ScoredDay:
     day: str
     click: np.ndarray
     rows: Mapping[str, np.ndarray]
-    ctr: Mapping[str, np.ndarray]
+    ctr: Mapping[str, Sequence[np.ndarray]]
     held: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -52,7 +53,11 @@ class ScoredDay:
                 f"`rows` of {self.day} should have {' and '.join(ROLES)}. "
                 f"Received: {', '.join(self.rows) or 'nothing'}"
             )
-        for name, column in {**self.rows, **self.ctr}.items():
+        columns = [
+            *self.rows.items(),
+            *((model, c) for model, seeds in self.ctr.items() for c in seeds),
+        ]
+        for name, column in columns:
             if np.shape(column) != (len(self.click),):
                 raise ValueError(
                     f"{name!r} of {self.day} should have a value for each of "
@@ -60,12 +65,24 @@ class ScoredDay:
                     f"Received: shape {np.shape(column)}"
                 )
 
+    def of(self, mask) -> metrics.ScoredRows:
+        """Return the rows `mask` `[N]` as intervals take them."""
+        return metrics.ScoredRows(
+            self.click[mask],
+            self.rows["user"][mask],
+            {
+                model: [c[mask] for c in seeds]
+                for model, seeds in self.ctr.items()
+            },
+        )
+
 
 def by_slice(
     days: Sequence[ScoredDay],
     ads: Mapping[str, Mapping[str, np.ndarray]],
     tail: int = TAIL,
     unknown: Mapping[str, int] | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, dict]:
     """Return the metrics of each slice, of its rows of all days together.
 
@@ -76,11 +93,12 @@ def by_slice(
       tail: most earlier rows of a user or item of the long tail.
       unknown: "user" and "item" -> how many rows at the beginning of the table
         belong to unknown ids. Such ids are always new.
+      pairs: (a, b) of models whose difference is looked at.
 
     Returns:
-      Slice ("all", and those of `masks`) -> `rows`, `clicks` and `models`:
-      model -> `auc`, `gauc` (users of the slice's rows), `log_loss` (nats),
-      None where undefined, as `metrics.evaluate` has them.
+      Slice ("all", and those of `masks`) -> `rows`, `clicks`, `models` (model
+      -> metric -> fields of `metrics.Estimate`) and `differences` ("a - b" ->
+      metric -> fields of `metrics.Difference`; empty of no rows).
 
     Raises:
       ValueError: there are no days, or they are of unlike models.
@@ -103,7 +121,7 @@ def by_slice(
         counts = {role: before[role][i] for role in ROLES}
         for name, mask in masks(day, counts, tail).items():
             parts.setdefault(name, []).append((day, mask))
-    return {name: _metrics(part, days[0].ctr) for name, part in parts.items()}
+    return {name: _measured(part, pairs) for name, part in parts.items()}
 
 
 def masks(
@@ -181,25 +199,23 @@ def rows_before(
     return result
 
 
-def _metrics(parts: Sequence[tuple], models) -> dict:
-    """Return the metrics of parts `(day, mask)` of days, taken together."""
-
-    def joined(column):
-        return np.concatenate([column(day)[mask] for day, mask in parts])
-
-    click = joined(lambda day: np.asarray(day.click))
-    user = joined(lambda day: np.asarray(day.rows["user"]))
+def _measured(parts: Sequence[tuple], pairs) -> dict:
+    """Return what is known of parts `(day, mask)` of days, taken together."""
+    rows = [day.of(mask) for day, mask in parts]
     found = {
-        model: metrics.evaluate(
-            click, joined(lambda day, m=model: np.asarray(day.ctr[m])), user
+        "rows": sum(len(of.click) for of in rows),
+        "clicks": int(sum(of.click.sum() for of in rows)),
+    }
+    if not found["rows"]:
+        nothing = dataclasses.asdict(
+            metrics.Estimate(None, None, None, None, 0)
         )
-        for model in models
-    }
-    return {
-        "rows": len(click),
-        "clicks": int(click.sum()),
-        "models": {
-            model: {metric: values[metric] for metric in METRICS}
-            for model, values in found.items()
-        },
-    }
+        models = {
+            model: dict.fromkeys(metrics.METRICS, nothing)
+            for model in rows[0].ctr
+        }
+        return {**found, "models": models, "differences": {}}
+    of_metrics = dataclasses.asdict(
+        metrics.intervals(rows, pairs, pooled=True, replicates=_REPLICATES)
+    )
+    return {**found, **{k: of_metrics[k] for k in ("models", "differences")}}
