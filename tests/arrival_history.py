@@ -67,7 +67,7 @@ STEPS = (
     (1, "exchange_cpm", {}),
 )
 # Steps of a history after its beginning.
-LENGTH = 8
+LENGTH = 6
 
 
 def draw(number: int, seed: int = 0) -> list[Step]:
@@ -255,11 +255,8 @@ class History:
         """No day was scored by what has seen it or a later one."""
         everything = self.tree.joined(self.withheld)
         days = rules.published(self.world, everything, "ctr")
-        for cut in (6, 7, 5, 8):
-            scored = [d for d in days if d.first <= cut <= d.last]
-            if scored:
-                self._check_cut(everything, scored[0], cut)
-                return
+        if days:
+            self._check_cut(everything, days[-1], days[-1].last)
 
     # How.
 

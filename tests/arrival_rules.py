@@ -262,22 +262,14 @@ def _check_ctr_rows(world, tree, artefact, last, cut: int) -> None:
     old = last and _parent(world, tree, last, "cpm")
     for table in world_lib.BUCKETS:
         rows = _untouched(table, artefact, "ads", cut)
-        start = world.initial[table][rows]
-        expected, alike = start, rows < 0
-        if last is not None:
-            expected, alike = _or_else(last, table, rows, start)
-        if new is not None and (old is None or new.place != old.place):
-            newer, in_newer = _or_else(new, table, rows, start)
-            older, in_older = start, rows < 0
-            if old is not None:
-                older, in_older = _or_else(old, table, rows, start)
-            if last is None:
-                expected, alike = newer, in_newer
-            else:
-                change = np.where(in_newer[:, None], newer - older, 0)
-                expected = expected + change
-                alike &= in_older | ~in_newer
-        _compare(world, artefact, table, rows, expected, alike)
+        newer = _values(world, new, table, rows)
+        if last is None:
+            expected = newer
+        else:
+            expected = _values(world, last, table, rows)
+            change = newer - _values(world, old, table, rows)
+            expected += np.where((rows < new.known(table))[:, None], change, 0)
+        _compare(artefact, table, rows, expected)
 
 
 def _check_natural_rows(world, tree, artefact, cut: int) -> None:
@@ -287,9 +279,7 @@ def _check_natural_rows(world, tree, artefact, cut: int) -> None:
         return
     for table in world_lib.BUCKETS:
         rows = _untouched(table, artefact, "natural", cut)
-        start = world.initial[table][rows]
-        expected, alike = _or_else(last, table, rows, start)
-        _compare(world, artefact, table, rows, expected, alike)
+        _compare(artefact, table, rows, _values(world, last, table, rows))
 
 
 def _parent(world, tree, artefact, level: str):
@@ -307,27 +297,15 @@ def _untouched(table: str, artefact, domain: str, cut: int) -> np.ndarray:
     return np.setdiff1d(rows, np.concatenate(used))
 
 
-def _or_else(artefact, table: str, rows, start) -> tuple:
-    """Return a level's rows, others where it knows none, and which it knows."""
+def _values(world, artefact, table: str, rows: np.ndarray) -> np.ndarray:
+    """Return rows of a level; of ids it does not know the initial values."""
+    values = world.initial[table][rows].copy()
     known = rows < artefact.known(table)
-    values = start.copy()
     values[known] = artefact.table(table)[rows[known]]
-    return values, known
+    return values
 
 
-def _compare(world, artefact, table, rows, expected, alike) -> None:
-    """Compare rows; those with a part in an initial value if it is known.
-
-    Args:
-      world: the world.
-      artefact: has the rows.
-      table: name of their table.
-      rows: numbers of the rows, `[N]`.
-      expected: `[N, D]`.
-      alike: whether no initial value is in `expected`, bool `[N]`.
-    """
-    if not world.rows_begin_alike:
-        rows, expected = rows[alike], expected[alike]
+def _compare(artefact, table: str, rows, expected) -> None:
     np.testing.assert_allclose(
         artefact.table(table)[rows],
         expected,

@@ -32,7 +32,7 @@ from ecdctr_tf.transfer import checkpoint
 MODEL = "e_cdctr"
 LAST = 8
 FIRST_ADS = 3
-NATURAL_ROWS, ADS_ROWS = 12, 12
+NATURAL_ROWS, ADS_ROWS = 8, 12
 # Rows of both tables in use at the end of days 0 to 8, unknown ids included.
 USERS = (4, 6, 8, 10, 12, 14, 24, 26, 28)
 ITEMS = (5, 6, 7, 8, 9, 10, 11, 12, 13)
@@ -371,10 +371,8 @@ class World:
 
         They are read from a model trained on nothing but unknown ids.
         """
-        return self._initial(LAST)
-
-    def _initial(self, until: int) -> dict[str, np.ndarray]:
-        path = self._place / f"unknown-{until}"
+        until = LAST
+        path = self._place / "unknown"
         shutil.copytree(self.data(until), path)
         last = path / "ads" / day(until)
         shutil.rmtree(last)
@@ -385,7 +383,7 @@ class World:
         data_directory.DataDirectory(path).write_day(
             "ads", day(until), [columns], used
         )
-        run = self._place / f"unknown-run-{until}"
+        run = self._place / "unknown-run"
         settings = ("history.start_tables=false",)
         command = Command("ctr", (until, until), settings=settings)
         request = dataclasses.replace(
@@ -396,15 +394,6 @@ class World:
         place = f"ads_only/ctr/{day(until)}"
         artefact = _read(place, run / place)
         return {name: artefact.table(name) for name in BUCKETS}
-
-    @functools.cached_property
-    def rows_begin_alike(self) -> bool:
-        """Whether what a row begins with does not depend on other rows."""
-        return all(
-            np.array_equal(self.initial[table][:rows], fewer[:rows])
-            for table, fewer in self._initial(4).items()
-            for rows in (known(table, 4),)
-        )
 
 
 class _Camera:
