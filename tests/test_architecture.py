@@ -31,7 +31,7 @@ MAY_IMPORT = {
     # Of the comparison what was compared, not how it was trained.
     "results": ("config", "presets", "store", "windows", "features")
     + ("comparison.matrix", "comparison.variants", "input", "metrics")
-    + ("training", "transfer"),
+    + ("models.ctr_model", "training", "transfer"),
     # The kit of pages, and the measures of scored days, are those of results.
     "diagnostics": ("config", "features", "store", "windows")
     + ("input", "metrics", "results", "training.workdir", "transfer"),

@@ -53,7 +53,7 @@ def measure(
     if len(pairs) < 2:
         return None
     held_out = max(len(pairs) // 3, 1)
-    parts, labels, train = [], [], []
+    parts, labels, trains = [], [], []
     bar = tqdm.tqdm(pairs, desc="sample", unit="day", disable=not progress)
     for i, days in enumerate(bar):
         count = min(data.manifest(d, day).rows for d, day in days.items())
@@ -61,9 +61,9 @@ def measure(
         for domain, day in days.items():
             parts.append(sample(data, domain, day, count, seed, spec))
             labels.append(np.full(count, domain == counting.ADS, np.float32))
-            train.append(np.full(count, i < len(pairs) - held_out))
+            trains.append(np.full(count, i < len(pairs) - held_out))
     columns = {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
-    label, train = np.concatenate(labels), np.concatenate(train)
+    label, train = np.concatenate(labels), np.concatenate(trains)
     codes = logistic.encode(spec, columns, train)  # [N, F]
     every = {
         feature.name: _auc(codes[:, [i]], label, train, seed)

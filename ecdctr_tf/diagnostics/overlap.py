@@ -120,7 +120,7 @@ class _Period:
 
     def result(self, unknown: Mapping[str, int]) -> dict:
         """Return the counts as shares."""
-        found = {
+        found: dict[str, object] = {
             "first": self._days[0] if self._days else None,
             "last": self._days[1] if self._days else None,
             "rows": self._rows,

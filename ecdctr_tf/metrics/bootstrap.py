@@ -108,7 +108,7 @@ def intervals(
       ValueError: there are no days, users or such models, days differ in
         their models, or a number is out of range.
     """
-    days, pairs = list(days), [tuple(pair) for pair in pairs]
+    days, pairs = list(days), list(pairs)
     _check(days, pairs, replicates, level, seed)
     scorers, users = _scorers([_joined(days)] if pooled else days)
     ones = np.ones((1, users), np.int32)
@@ -216,7 +216,7 @@ def _scorers(days: list[ScoredRows]) -> tuple[list[Scorer], int]:
 
 def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
     """Return metrics `[M, R, L]`, means over the days that have them."""
-    total, count = 0.0, 0
+    total, count = np.zeros(()), np.zeros(())
     for scorer in scorers:
         values = scorer(weights)
         defined = ~np.isnan(values)
@@ -240,7 +240,9 @@ def _replicates(
     return np.concatenate(values, axis=1)
 
 
-def _by_model(seeds: dict[str, int], point, values, seed: int) -> dict:
+def _by_model(
+    seeds: dict[str, int], point: np.ndarray, values: np.ndarray, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return what was found of each model.
 
     Args:
@@ -281,7 +283,9 @@ def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
       level: share of replicates inside the interval.
     """
     defined = drawn[~np.isnan(drawn)]
-    fields = {"mean": None, "std": None, "low": None, "high": None}
+    fields: dict[str, float | None] = dict.fromkeys(
+        ("mean", "std", "low", "high")
+    )
     fields["undefined"] = len(drawn) - len(defined)
     if np.isnan(seeds).any():
         return fields

@@ -171,7 +171,7 @@ def _matrices(
 
     Both are `[1 + R, J, J]`.
     """
-    found = []
+    found: list[np.ndarray] = []
     for today in (False, True):
         if today and not model.config.model.history:
             return found[0], found[0]

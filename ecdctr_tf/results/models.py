@@ -50,7 +50,8 @@ class Model:
     def window(self, day: str) -> windows.Window:
         """Return the days scored together under the name of the last one."""
         path = self.workdirs[0].ctr(self.base) / day
-        return store.read_manifest(path, "ctr").window
+        window = store.read_manifest(path, "ctr").window
+        return window or windows.Window(day, day)
 
     def scores(self, day: str) -> list[dict[str, np.ndarray]]:
         """Return the scores of a day, one a seed; see `read_scores`."""

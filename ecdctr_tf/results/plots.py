@@ -26,7 +26,7 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#E69F00", "marker": "P", "linestyle": (0, (3, 1, 1, 1))},
     {"color": GREY, "marker": "D", "linestyle": (0, (1, 1.5))},
 )
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#8a8a8a",
     "axes.grid": True,
@@ -77,7 +77,9 @@ def legend(figure: mpl_figure.Figure) -> None:
     figure.legend(loc="outside lower center", ncols=2)
 
 
-def line(ax, values: Sequence[float | None], look: Mapping, **others) -> None:
+def line(
+    ax, values: Sequence[float | None] | np.ndarray, look: Mapping, **others
+) -> None:
     """Draw a line over 0, 1, and so on; None leaves a gap."""
     y = np.array(values, float)
     ax.plot(np.arange(len(y)), y, **{**look, **others})

@@ -11,6 +11,7 @@ import tqdm
 from ecdctr_tf import config as configs
 from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import history, levels, scoring, workdir
 
 KIND = "ctr"
@@ -106,8 +107,8 @@ def load(
     name: str,
     published: str,
     day: str,
-):
-    """Return a published `CTRModel` with the history that a day may see.
+) -> CTRModel:
+    """Return a published model with the history that a day may see.
 
     Args:
       data: the data directory.
@@ -117,7 +118,7 @@ def load(
       published: the day that the model was trained on last.
       day: of the rows that it will score.
     """
-    tables = {}
+    tables: dict = {}
     if config.model.history:
         _, tables = history.newest_before(data, run, day)
     path = run.ctr(name) / published
