@@ -21,10 +21,12 @@ setup(
         "ecdctr_tf.input",
         "ecdctr_tf.input.datasets",
         "ecdctr_tf.kernels",
+        "ecdctr_tf.kinds",
         "ecdctr_tf.layers",
         "ecdctr_tf.metrics",
         "ecdctr_tf.models",
         "ecdctr_tf.optimizers",
+        "ecdctr_tf.store",
         "ecdctr_tf.results",
         "ecdctr_tf.training",
         "ecdctr_tf.transfer",
@@ -54,7 +56,13 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.19,<2.22"],
-        "test": ["pytest>=8,<10", "ruff>=0.14,<1"],
+        "test": [
+            "hypothesis>=6,<7",
+            "mypy>=2,<3",
+            "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
+            "ruff>=0.14,<1",
+        ],
     },
     entry_points={
         "console_scripts": [

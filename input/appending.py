@@ -9,50 +9,47 @@ A reader that has the vocabularies in memory already knows no ids of days that
 came later; `Vocabulary.fingerprint` raises where that would matter.
 """
 
-import contextlib
-import fcntl
+import json
 import os
 import pathlib
-import shutil
-import uuid
-from collections.abc import Iterator
 
 from ecdctr_tf import features, store
-from ecdctr_tf.input import conversion_state, data_directory
+from ecdctr_tf.input import conversion_state
 
 IDS = "ids"
 
 
-@contextlib.contextmanager
-def locked(directory: pathlib.Path) -> Iterator[None]:
-    """Keep a data directory to one append at a time.
+def begin(lock: store.Lock, past: conversion_state.Past, tables: str) -> None:
+    """Note which append is about to be moved in, for who goes on if killed.
 
-    Raises:
-      BlockingIOError: another append is under way.
-      FileNotFoundError: there is no data directory.
+    Args:
+      lock: of the data directory; keeps the note until the `with` block ends.
+      past: what the append goes on from.
+      tables: fingerprint of what is appended.
     """
-    path = data_directory.DataDirectory(directory).path / data_directory.SPEC
-    # The system gives the lock of a killed process back.
-    with open(path, "rb+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(
-                f"Days are being appended to {directory} by another process. "
-                "Wait for its end, then give the command again."
-            ) from error
-        yield
+    note = {"after": past.window.last, "tables": tables}
+    lock.keep(json.dumps(note))
 
 
-@contextlib.contextmanager
-def staged(directory: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Give an empty directory on the same disk; remove it on leaving."""
-    staging = directory / f".staging-append-{uuid.uuid4().hex[:8]}"
-    staging.mkdir()
+def finished(lock: store.Lock, past: conversion_state.Past) -> str:
+    """Return the fingerprint of an append killed when all was in place.
+
+    Args:
+      lock: of the data directory.
+      past: by its newest state.
+
+    Returns:
+      What the killed process gave to `begin`, or "" if there was none or it had
+      not published its state yet.
+    """
     try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        note = json.loads(lock.note or "{}")
+    except ValueError:
+        note = {}
+    if note.get("after", past.window.last) == past.window.last:
+        lock.note = ""
+        return ""
+    return note["tables"]
 
 
 def clean(past: conversion_state.Past) -> None:

@@ -6,15 +6,13 @@ says; what of the past they need is in the directory (`conversion_state`). How
 rows are made of events is in `conversion_passes`.
 """
 
-import glob
-import os
+import json
 import pathlib
-import shutil
-import uuid
 from collections.abc import Iterable
 
 import pyarrow as pa
 
+from ecdctr_tf import store
 from ecdctr_tf.input import (
     appending,
     conversion_passes,
@@ -55,32 +53,29 @@ def convert_tables(
 
     Raises:
       FileExistsError: `out` exists.
-      ValueError: a table does not hold what it should, there are no rows, or
-        a domain of clicks only has no `negatives` in the spec.
+      ValueError: a table does not hold what it should, there are no rows, a
+        domain of clicks only has no `negatives` in the spec, or another
+        process is converting to `out`.
     """
     out = pathlib.Path(out)
     _check(file_format, rows_per_file)
     if out.exists():
         raise FileExistsError(
-            f"{out} exists already. Append days to it (`--append`), remove it "
+            f"{out} exists already. Append days to it (`--append`), delete it "
             "or name another directory."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in out.parent.glob(
-        f".staging-{glob.escape(out.name)}-????????"
-    ):
-        shutil.rmtree(leftover, ignore_errors=True)
-    staging = out.with_name(f".staging-{out.name}-{uuid.uuid4().hex[:8]}")
-    staging.mkdir()
-    try:
-        passes = conversion_passes.Passes(
-            spec, staging, file_format, rows_per_file
-        )
-        summary = passes.run(tables, progress)
-        os.rename(staging, out)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+    doing = f"converting logs to {out}"
+    with store.lock(out.parent, doing, f".{out.name}.lock"):
+        store.sweep(out.parent, out.name)
+        with store.staged(out) as staging:
+            passes = conversion_passes.Passes(
+                spec, staging, file_format, rows_per_file
+            )
+            passes.read(tables, progress)
+            summary = passes.write(progress)
+            store.sync(staging)
+            store.rename(staging, out)
     return summary
 
 
@@ -96,8 +91,9 @@ def append_tables(
 
     Days in between without events are written too, as a window has no holes.
     Interrupted at any moment, the directory is taken back to what it was by
-    the next append, which may be of the same tables or others. Readers see
-    whole days, and vocabularies that hold all their ids.
+    the next append, which may be of the same tables or others. If all was in
+    place already, the same tables given again are accepted. Readers see whole
+    days, and vocabularies that hold all their ids.
 
     Args:
       spec: the one that `out` was converted with; `logs` and `first_day`,
@@ -112,22 +108,29 @@ def append_tables(
       The summary of all days, as saved in `summary.json`.
 
     Raises:
-      BlockingIOError: another append to `out` is under way.
       FileNotFoundError: there is no data directory at `out`, or it has no
         state to append to.
       ValueError: as `convert_tables`; a table has events of a day up to the
-        last one of `out`; or spec, format or state are not those of `out`.
+        last one of `out`; spec, format or state are not those of `out`; or
+        another append to `out` is under way.
     """
     out = pathlib.Path(out)
     _check(file_format, rows_per_file)
-    with appending.locked(out):
+    # A lock would make a directory where there is none.
+    data_directory.DataDirectory(out)
+    with store.lock(out, "appending days") as lock:
         past = conversion_state.load(out, spec, file_format)
+        finished = appending.finished(lock, past)
         appending.clean(past)
-        with appending.staged(out) as staging:
+        with store.staged(out / "append") as staging:
             passes = conversion_passes.Passes(
                 spec, staging, file_format, rows_per_file, past
             )
-            summary = passes.run(tables, progress)
+            given = passes.read(tables, progress, finished)
+            if given == finished:
+                return json.loads((out / SUMMARY).read_text("utf-8"))
+            summary = passes.write(progress)
+            appending.begin(lock, past, given)
             appending.move_in(staging, out)
     return summary
 

@@ -12,7 +12,7 @@ negatives, not the numbers of ids. So a conversion can be taken up where one of
 earlier days ended (`conversion_state`).
 """
 
-import json
+import hashlib
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tqdm
 
-from ecdctr_tf import features, windows
+from ecdctr_tf import features, typed_values, windows
 from ecdctr_tf.input import (
     conversion_spec,
     conversion_state,
@@ -36,14 +36,16 @@ from ecdctr_tf.input import (
     spill,
 )
 
+_SPILLED = ".spill"
+
 
 class Passes:
     """A conversion under way.
 
     Args:
       spec: tables, features and rules.
-      directory: an empty directory; `run` makes a data directory of it, one of
-        the new days only where there is a past.
+      directory: an empty directory; `write` makes a data directory of it, one
+        of the new days only where there is a past.
       file_format: "blocks" or "examples".
       rows_per_file: rows of a TFRecord file.
       past: the days converted before, or None.
@@ -77,19 +79,53 @@ class Passes:
             self._encoder.id_spaces.update(past.id_spaces)
             past.restore(self._carried())
 
-    def run(
-        self, tables: Iterable[tuple[str, pa.Table]], progress: bool
-    ) -> dict:
-        """Go through the tables, then through their days; return the summary.
+    def read(
+        self,
+        tables: Iterable[tuple[str, pa.Table]],
+        progress: bool,
+        finished: str = "",
+    ) -> str:
+        """Go through the tables; return a fingerprint of them.
+
+        Args:
+          tables: as of `conversion.convert_tables`.
+          progress: whether to show a bar.
+          finished: fingerprint of tables that the past holds already, and that
+            may be given again.
 
         Raises:
           ValueError: as `conversion.convert_tables` and `append_tables`.
         """
-        spilled = self._data.path / ".spill"
-        self._spill(tables, spilled, progress)
+        self._spilled = spill.Spill(self._data.path / _SPILLED)
+        digest = hashlib.sha256()
+        early = ""
+        with _bar("reading", progress) as bar:
+            for i, (domain, table) in enumerate(tables):
+                where = _where(table, f"Table {i} of {domain}")
+                self._check_domain(domain, table, where)
+                part = events.normalised(table, self._spec, where)
+                digest.update(domain.encode())
+                digest.update(_bytes(part))
+                early = early or self._early_days(part, where)
+                if early and not finished:
+                    raise ValueError(early)
+                self._spilled.add(domain, part)
+                bar.update(len(table))
+        fingerprint = digest.hexdigest()
+        if early and fingerprint != finished:
+            raise ValueError(early)
+        if not self._spilled.span():
+            raise ValueError(
+                "There are no rows to convert. Check the paths and the "
+                "filters (`keep`, `where`) of the logs."
+            )
+        return fingerprint
+
+    def write(self, progress: bool) -> dict:
+        """Write the days of the tables that were read; return the summary."""
         spans = {domain: self._span(domain) for domain in features.DOMAINS}
         self._write_days(spans, progress)
-        shutil.rmtree(spilled, ignore_errors=True)
+        shutil.rmtree(self._data.path / _SPILLED, ignore_errors=True)
         return self._finish(spans)
 
     def _carried(self) -> dict[str, conversion_state.Part]:
@@ -102,22 +138,6 @@ class Passes:
             "seen_pairs": self._seen,
             "summary": self._summary,
         }
-
-    def _spill(self, tables, directory: pathlib.Path, progress: bool) -> None:
-        self._spilled = spill.Spill(directory)
-        with _bar("reading", progress) as bar:
-            for i, (domain, table) in enumerate(tables):
-                where = _where(table, f"Table {i} of {domain}")
-                self._check_domain(domain, table, where)
-                part = events.normalised(table, self._spec, where)
-                self._check_days(part, where)
-                self._spilled.add(domain, part)
-                bar.update(len(table))
-        if not self._spilled.span():
-            raise ValueError(
-                "There are no rows to convert. Check the paths and the "
-                "filters (`keep`, `where`) of the logs."
-            )
 
     def _check_domain(self, domain: str, table: pa.Table, where: str) -> None:
         if domain not in features.DOMAINS:
@@ -138,17 +158,19 @@ class Passes:
                 f"[negatives.{domain}] to the spec to draw negatives."
             )
 
-    def _check_days(self, part: pa.Table, where: str) -> None:
+    def _early_days(self, part: pa.Table, where: str) -> str:
+        """Return what is wrong with the days of a table, or ""."""
         if self._past is None or not len(part):
-            return
+            return ""
         day = windows.day_name(pc.min(part["day"]).as_py())
         last = self._past.window.last
-        if day <= last:
-            raise ValueError(
-                f"{where} has events of {day}, but {self._past.data.path} "
-                f"holds all days up to {last}. Append logs of later days only, "
-                "or convert all logs anew to another directory."
-            )
+        if day > last:
+            return ""
+        return (
+            f"{where} has events of {day}, but {self._past.data.path} "
+            f"holds all days up to {last}. Append logs of later days only, "
+            "or convert all logs anew to another directory."
+        )
 
     def _span(self, domain: str) -> range:
         """Return the days to write of a domain: a window has no holes."""
@@ -224,7 +246,9 @@ class Passes:
         self._seen.end_day()
         return made
 
-    def _parts(self, domain: str, made) -> Iterator[dict]:
+    def _parts(
+        self, domain: str, made: impressions.Impressions
+    ) -> Iterator[dict]:
         """Yield the rows of a day, one dict a file."""
         for start in range(0, len(made), self._rows_per_file):
             part = slice(start, start + self._rows_per_file)
@@ -237,7 +261,7 @@ class Passes:
             space.save(directory / "ids")
         summary = self._summary.result()
         (directory / conversion_state.SUMMARY).write_text(
-            json.dumps(summary, indent=1) + "\n", encoding="utf-8"
+            typed_values.to_json(summary, "the summary"), encoding="utf-8"
         )
         ends = {d: windows.day_name(s[-1]) for d, s in spans.items() if s}
         if self._past is not None:
@@ -256,6 +280,14 @@ class Passes:
         )
         conversion_state.save(directory, manifest, self._carried())
         return summary
+
+
+def _bytes(part: pa.Table) -> pa.Buffer:
+    """Return the rows of a table as bytes."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, part.schema) as out:
+        out.write_table(part)
+    return sink.getvalue()
 
 
 def _where(table: pa.Table, otherwise: str) -> str:

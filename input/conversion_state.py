@@ -17,11 +17,12 @@ import hashlib
 import json
 import pathlib
 import shutil
+import typing
 from typing import Protocol
 
 import numpy as np
 
-from ecdctr_tf import features, store, windows
+from ecdctr_tf import features, store, typed_values, windows
 from ecdctr_tf.input import conversion_spec, data_directory, id_space
 
 STATE = "state"
@@ -74,14 +75,15 @@ class Past:
         """
         spaces = dict(self.data.id_spaces)
         for name, entry in self.manifest.ids.items():
-            if spaces[name].fingerprint(entry["rows"]) != entry:
+            if spaces[name].fingerprint(int(entry["rows"])) != entry:
                 raise ValueError(
                     f"{self.data.path / 'ids' / name}.txt does not begin with "
                     f"the ids that {self.path} was made with. Put the file "
                     "back, or convert all logs anew."
                 )
-            if spaces[name].table.ids == "vocabulary":
-                spaces[name] = spaces[name].first(entry["rows"])
+            space = spaces[name]
+            if isinstance(space, id_space.Vocabulary):
+                spaces[name] = space.first(int(entry["rows"]))
         return spaces
 
     def restore(self, parts: dict[str, Part]) -> None:
@@ -106,7 +108,8 @@ def save(
     path = directory / STATE / manifest.window.last
     with store.publish(path, manifest) as staging:
         for name, part in parts.items():
-            np.savez(staging / f"{name}.npz", **part.arrays())
+            arrays: dict[str, typing.Any] = part.arrays()
+            np.savez(staging / f"{name}.npz", **arrays)
         shutil.copy(directory / SUMMARY, staging)
 
 
@@ -167,6 +170,7 @@ def load(
         )
     path = directory / STATE / states[-1]
     past = Past(data, path, store.verify(path, KIND))
+    _check_manifest(past)
     _check_spec(past, spec)
     if past.manifest.config["format"] != file_format:
         raise ValueError(
@@ -180,6 +184,24 @@ def load(
                 "Put the day back, or convert all logs anew."
             )
     return past
+
+
+def _check_manifest(past: Past) -> None:
+    """Raise a ValueError unless a manifest is as `described` makes it."""
+    config = past.manifest.config
+    for key, expected in (
+        ("conversion", dict[str, str]),
+        ("format", str),
+        ("last_days", dict[str, str]),
+        ("clicks_only", dict[str, bool]),
+    ):
+        what = f"`config.{key}` of {past.path / store.MANIFEST}"
+        typed_values.check(what, expected, config.get(key))
+    if past.window is None or past.window.last != past.path.name:
+        raise ValueError(
+            f"{past.path} should be the state of its day. Its manifest says: "
+            f"{past.window}. Put the file back, or convert all logs anew."
+        )
 
 
 def _check_spec(past: Past, spec: conversion_spec.ConversionSpec) -> None:

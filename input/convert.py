@@ -28,16 +28,12 @@ importing it defines no flags.
 """
 
 import pathlib
-import sys
+import typing
 
 from absl import app, flags
 
-from ecdctr_tf.input import (
-    conversion,
-    conversion_spec,
-    conversion_summary,
-    logs,
-)
+from ecdctr_tf import command_line
+from ecdctr_tf.input import conversion_spec
 
 _SPEC = flags.DEFINE_string(
     "spec", None, "TOML file that says what is in the logs."
@@ -61,7 +57,7 @@ _FORMAT = flags.DEFINE_enum(
     "Columnar blocks, or one tf.train.Example a row.",
 )
 _ROWS_PER_FILE = flags.DEFINE_integer(
-    "rows_per_file", conversion.ROWS_PER_FILE, "Rows of a TFRecord file.", 1
+    "rows_per_file", 131_072, "Rows of a TFRecord file.", 1
 )
 
 
@@ -71,7 +67,7 @@ def convert_logs(
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
     append: bool = False,
-    **options,
+    **options: typing.Any,
 ) -> dict:
     """Write a data directory from the log files that a spec names.
 
@@ -90,6 +86,9 @@ def convert_logs(
       OSError, ValueError: as `logs.tables`, and `convert_tables` or
         `append_tables`.
     """
+    # Slow to import: by now Ctrl-C is handled.
+    from ecdctr_tf.input import conversion, logs
+
     tables = logs.tables(spec, source, paths)
     convert = conversion.append_tables if append else conversion.convert_tables
     return convert(spec, tables, out, **options)
@@ -104,16 +103,13 @@ def find_spec(name: str) -> pathlib.Path:
     return path
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Convert as the flags say."""
-    try:
+    with command_line.reported():
         _convert(argv)
-    except (ValueError, OSError) as error:
-        print("convert:", *str(error).split(), file=sys.stderr)
-        sys.exit(1)
 
 
-def _convert(argv) -> None:
+def _convert(argv: list[str]) -> None:
     if argv[1:]:
         raise ValueError(
             f"Arguments are given as --flag=value. Received: {argv[1:]}"
@@ -133,6 +129,8 @@ def _convert(argv) -> None:
         file_format=_FORMAT.value,
         rows_per_file=_ROWS_PER_FILE.value,
     )
+    from ecdctr_tf.input import conversion_summary
+
     conversion_summary.show(summary)
 
 

@@ -1,5 +1,6 @@
 """What `convert` is told about the files of a log."""
 
+import codecs
 import dataclasses
 
 from ecdctr_tf import features
@@ -34,6 +35,10 @@ class Join:
     # Of a text file; may be several characters.
     delimiter: str = ","
     encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        """Check the encoding."""
+        _check_text(f"the join {self.path!r}", self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +77,23 @@ class Log:
     negate: bool = False
     joins: tuple[Join, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the log {self.name or self.path!r}"
         features.check_choice(owner, "domain", self.domain, features.DOMAINS)
         units = tuple(TIME_UNITS)
         features.check_choice(owner, "time_unit", self.time_unit, units)
+        _check_text(owner, self)
+
+
+def _check_text(owner: str, files: "Log | Join") -> None:
+    """Raise a ValueError unless text files can be read so."""
+    try:
+        codecs.lookup(files.encoding)
+    except (LookupError, ValueError) as error:
+        raise ValueError(
+            f"`encoding` of {owner} should be one that Python knows, such as "
+            f"utf-8 or latin-1. Received: {files.encoding!r}"
+        ) from error
+    if not files.delimiter:
+        raise ValueError(f"`delimiter` of {owner} should not be empty.")

@@ -9,34 +9,43 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Room -> the rooms, or modules of rooms, that it may import beside itself.
 MAY_IMPORT = {
     "windows": (),
-    "features": (),
-    "config": ("features",),
-    "presets": ("config",),
-    "store": ("windows",),
+    "typed_values": (),
+    "command_line": (),
+    "features": ("typed_values",),
+    "model_table": (),
+    "config": ("model_table", "typed_values"),
+    "presets": ("config", "model_table"),
+    "store": ("typed_values", "windows"),
     "layers": ("kernels",),
     "kernels": (),
     "optimizers": ("kernels",),
     "metrics": (),
-    "models": ("layers", "config", "features"),
+    "kinds": ("layers", "config", "features"),
+    "models": ("kinds", "layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.
-    "transfer": ("config", "features", "store", "windows")
+    "transfer": ("config", "store", "windows")
     + ("layers.historical_embedding",),
-    "input": ("features", "store", "windows"),
-    "export": ("config", "features", "store", "windows")
+    "input": ("command_line", "features", "kinds", "store", "typed_values")
+    + ("windows",),
+    # What training and export both rebuild models with.
+    "artefacts": ("config", "features", "model_table", "store")
     + ("input", "layers", "models", "transfer"),
-    "training": ("config", "features", "presets", "store", "windows")
-    + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
-    "comparison": ("config", "presets", "store", "windows")
+    "export": ("artefacts", "features", "kinds", "store")
+    + ("input", "layers", "models"),
+    "training": ("artefacts", "config", "features", "kinds", "model_table")
+    + ("input", "layers", "metrics", "models", "optimizers", "store")
+    + ("transfer", "windows"),
+    "comparison": ("artefacts", "config", "model_table", "store", "windows")
     + ("input", "training"),
     # Of the comparison what was compared, not how it was trained.
-    "results": ("config", "presets", "store", "windows", "features")
-    + ("comparison.matrix", "comparison.variants", "input", "metrics")
-    + ("models.ctr_model", "training", "transfer"),
+    "results": ("artefacts", "config", "model_table", "store", "windows")
+    + ("comparison.matrix", "features", "input", "metrics", "training")
+    + ("transfer", "typed_values"),
     # The kit of pages, and the measures of scored days, are those of results.
-    "diagnostics": ("config", "features", "store", "windows")
+    "diagnostics": ("config", "features", "kinds", "store", "windows")
     + ("input", "metrics", "results", "training.workdir", "transfer"),
     # The stages tie the rooms together for the command line.
-    "stages": ("config", "presets", "store", "windows")
+    "stages": ("artefacts", "config", "model_table", "store", "windows")
     + ("comparison", "diagnostics", "export", "input", "results")
     + ("training",),
 }
@@ -110,6 +119,8 @@ def test_every_room_of_the_table_exists():
         ("layers", "from ecdctr_tf import config"),
         ("layers", "from ecdctr_tf.models import ctr_model"),
         ("metrics", "import ecdctr_tf.windows"),
+        ("config", "from ecdctr_tf import artefacts"),
+        ("artefacts", "from ecdctr_tf.training import level"),
         ("models", "from ecdctr_tf.input import streams"),
         ("input", "from ecdctr_tf.models.ctr_model import CTRModel"),
         ("export", "def late():\n    from ecdctr_tf.training import fit"),

@@ -248,7 +248,7 @@ def test_a_difference_of_rounding_is_not_significant():
     first, drawn = np.full((5, 2), 0.7), np.full((5, 10), 0.7)
     for shift, expected in ((1e-15, False), (-1e-15, False), (1e-6, True)):
         found = bootstrap._differences(
-            first + shift, drawn + shift, first, drawn, 0.95
+            (first + shift, drawn + shift), (first, drawn), 0.95
         )
         assert [d.significant for d in found.values()] == [expected] * 5
 

@@ -11,6 +11,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import presets, results, store, windows
 from ecdctr_tf.comparison import matrix, search, shared, variants
 from ecdctr_tf.results import measures, report, rescoring, scored, sections
+from ecdctr_tf.training import daily
 from tests import training_world
 
 SCHEDULE = configs.ScheduleConfig(
@@ -54,12 +55,16 @@ def test_groups_are_variants_each_once():
 
 @pytest.mark.parametrize("name", variants.VARIANTS)
 def test_every_variant_has_a_config_of_every_preset(name):
-    variant = variants.VARIANTS[name]
+    variant, full = variants.VARIANTS[name], variants.VARIANTS["e_cdctr"]
     changes = []
     for preset in presets.PRESETS.values():
-        config = variant.config(preset())
+        config = configs.of_model(preset(), variant)
         assert config.schedule.ctr_first == preset().schedule.ctr_first
-        changed = config != variants.VARIANTS["e_cdctr"].config(preset())
+        changed = config != configs.of_model(preset(), full)
+        changed |= (variant.origin, variant.network) != (
+            full.origin,
+            full.network,
+        )
         so_already = configs.override(preset(), [*variant.changes]) == preset()
         assert changed or so_already
         changes.append(changed)
@@ -68,10 +73,10 @@ def test_every_variant_has_a_config_of_every_preset(name):
 
 def test_runs_share_what_is_equal_and_nothing_else(data, tmp_path):
     def of(name, **changes):
-        config = variants.VARIANTS[name].config(CONFIG)
+        variant = variants.VARIANTS[name]
+        config = configs.of_model(CONFIG, variant)
         config = dataclasses.replace(config, **changes)
-        base = variants.VARIANTS[name].base
-        return shared.workdir_of(tmp_path, data, config, base)
+        return shared.workdir_of(tmp_path, data, config, variant)
 
     full = of("e_cdctr")
     assert of("e_cdctr") == full
@@ -103,8 +108,8 @@ def test_models_without_a_cpm_are_not_trained_anew_for_one(
     def of(**changes):
         variant = variants.VARIANTS[name]
         changed = dataclasses.replace(CONFIG, **changes)
-        config = variant.config(changed)
-        return shared.workdir_of(tmp_path, data, config, variant.base).path
+        config = configs.of_model(changed, variant)
+        return shared.workdir_of(tmp_path, data, config, variant).path
 
     for changes in (
         {"cpm": configs.TrainingConfig(batch_size=8)},
@@ -115,6 +120,24 @@ def test_models_without_a_cpm_are_not_trained_anew_for_one(
         assert of(**changes) == of()
     network = dataclasses.replace(CONFIG.model, embedding_dim=2)
     assert of(model=network) != of()
+
+
+def test_a_run_goes_on_when_settings_change_that_it_does_not_read(
+    data, tmp_path
+):
+    """Such settings are in no key, and no reason to refuse the run."""
+    variant = variants.VARIANTS["ads_only"]
+    runs = []
+    for changes, last in (([], 4), (["cpm.l2=0.1", "history.dropout=0.5"], 5)):
+        config = configs.override(CONFIG, changes)
+        config = configs.of_model(config, variant)
+        run = shared.workdir_of(tmp_path, data, config, variant)
+        days = windows.Window("2024-01-04", f"2024-01-0{last}").split(1)
+        daily.DailyTrainer(data, run, config, variant).run(days)
+        runs.append(run)
+    assert runs[0].path == runs[1].path
+    published = store.dated(runs[0].ctr("ads_only"))
+    assert published == ["2024-01-04", "2024-01-05"]
 
 
 def test_every_variant_has_scored_every_day(compared):
@@ -133,9 +156,8 @@ def test_models_are_tuned_and_ablations_take_it_over(compared):
     for name in found["tuning"]:
         r = of[name]
         best = int(np.argmax(r.trials))
-        start = r.variant.config(CONFIG)
-        training = search.TRIALS[best].apply(getattr(start, r.variant.training))
-        assert getattr(r.config, r.variant.training) == training
+        start = configs.of_model(CONFIG, r.variant)
+        assert r.config.ctr == search.TRIALS[best].apply(start.ctr)
     assert of["aggregation_last"].config.ctr == of["e_cdctr"].config.ctr
 
 
@@ -222,12 +244,11 @@ def test_days_scored_again_are_as_they_were_but_for_history(data, compared):
     r = runs[0]
     run, day = r.workdirs[0], windows.Window("2024-01-05", "2024-01-05")
     published = np.load(run.ctr("e_cdctr") / day.last / "scores.npz")["ctr"]
-    model = rescoring.load(
-        data, run, r.config, "e_cdctr", "2024-01-04", day.first
-    )
-    again = rescoring.scoring.score(model, data, day)["ctr"]
+    (model,) = results.of_comparison([r])
+    level = rescoring.opened(data, model, run, "2024-01-04", day)
+    again = level.score(day)["ctr"]
     np.testing.assert_allclose(again, published, rtol=1e-5)
-    (down,) = rescoring.without_history(data, run, r.config, "e_cdctr", [day])
+    (down,) = rescoring.without_history(data, model, run, [day])
     assert np.max(np.abs(down - published)) > 1e-6
 
 

@@ -52,10 +52,11 @@ def measured(data, models):
     return forgetting.measured(data, models, SPANS, replicates=50)
 
 
-def auc_matrix(data, run, config, truths=None, today=False):
+def auc_matrix(data, r, run, truths=None, today=False):
     """Return R, `[3, 3]`."""
     found = np.full((3, 3), np.nan)
-    cells = rescoring.each(data, run, config, "e_cdctr", SPANS, today)
+    (model,) = results.of_comparison([r])
+    cells = rescoring.each(data, model, run, SPANS, today)
     for i, j, ctr in cells:
         click = published(run, SPANS[j].last)["click"]
         found[i, j] = (
@@ -73,10 +74,15 @@ def published(run, day, name="e_cdctr"):
 
 def scored_by(data, r, place, day, **options):
     """Scores of a day by the model after another, with history as of it."""
-    args = (data, r.workdirs[0], r.config, r.variant.base)
-    model = rescoring.load(*args, SPANS[place].last, day)
     window = windows.Window(day, day)
-    return rescoring.scoring.score(model, data, window, **options)
+    level = opened(data, r, SPANS[place].last, window)
+    return level.score(window, **options)
+
+
+def opened(data, r, published, window):
+    """Return a level at a published day, with the history of a window."""
+    (model,) = results.of_comparison([r])
+    return rescoring.opened(data, model, r.workdirs[0], published, window)
 
 
 def test_history_rolls_on_with_the_scored_days(runs):
@@ -86,10 +92,16 @@ def test_history_rolls_on_with_the_scored_days(runs):
         store.read_manifest(run.ctr("e_cdctr") / day, "ctr").parents
         for day in (D4, D5, D6)
     ]
-    assert [p["historical"]["path"][-10:] for p in read] == [
-        "2024-01-02",
-        D4,
-        D5,
+    versions = [
+        [role.split()[1] for role in sorted(p) if role.startswith("historical")]
+        for p in read
+    ]
+    # A published day names all that its rows have read: those scored, and
+    # those of past days that statistics could be estimated on.
+    assert versions == [
+        ["2024-01-02"],
+        ["2024-01-02", D4],
+        ["2024-01-02", D4, D5],
     ]
 
 
@@ -102,7 +114,7 @@ def test_matrix_is_of_each_model_on_each_day(data, runs, known):
     if known:
         rng = np.random.default_rng(0)
         truths = [rng.random(len(click)) for click in clicks]
-    found = auc_matrix(data, run, r.config, truths)
+    found = auc_matrix(data, r, run, truths)
 
     def auc(j, ctr):
         if known:
@@ -120,14 +132,14 @@ def test_matrix_is_of_each_model_on_each_day(data, runs, known):
 
 def test_matrix_of_today_looks_history_up_as_of_the_day_after(data, runs):
     r = runs[0]
-    args = (data, r.workdirs[0], r.config)
+    args = (data, r, r.workdirs[0])
     served, today = (auc_matrix(*args, today=t) for t in (False, True))
     # What comes next is served with the history of today.
     for j in (1, 2):
         assert today[j - 1, j] == pytest.approx(served[j - 1, j])
-    run = r.workdirs[0]
-    model = rescoring.load(data, run, r.config, "e_cdctr", D6, "2024-01-07")
-    scores = rescoring.scoring.score(model, data, SPANS[0], as_of="2024-01-07")
+    tomorrow = windows.Window("2024-01-07", "2024-01-07")
+    level = opened(data, r, D6, tomorrow)
+    scores = level.score(SPANS[0], as_of="2024-01-07")
     expected = metrics.auc(scores["click"], scores["ctr"])
     assert today[2, 0] == pytest.approx(expected)
     ctr = scored_by(data, r, 2, D4)["ctr"]
@@ -138,8 +150,9 @@ def test_rows_scored_as_of_a_day_before_all_snapshots_have_no_history(
     data, runs
 ):
     r = runs[0]
-    args = (data, r.workdirs[0], r.config, "e_cdctr")
-    (down,) = rescoring.without_history(*args, [SPANS[1]])
+    (model,) = results.of_comparison([r])
+    run = r.workdirs[0]
+    (down,) = rescoring.without_history(data, model, run, [SPANS[1]])
     scores = scored_by(data, r, 0, D5, as_of="2024-01-01")
     np.testing.assert_allclose(scores["ctr"], down, rtol=1e-5)
 
@@ -147,7 +160,7 @@ def test_rows_scored_as_of_a_day_before_all_snapshots_have_no_history(
 def test_measures_are_those_of_the_matrix(data, runs, measured):
     r = runs[0]
     of = measured["forgetting"]["e_cdctr"]
-    matrices = [auc_matrix(data, run, r.config) for run in r.workdirs]
+    matrices = [auc_matrix(data, r, run) for run in r.workdirs]
     np.testing.assert_allclose(of["matrix"], np.mean(matrices, axis=0))
     assert of["days"] == [str(span) for span in SPANS]
     measures = of["measures"]

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import types
 import xml.etree.ElementTree
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_summary_of_one_seed_by_hand(tmp_path, data_dir):
     out = tmp_path / "report"
     result, summary = write_report([run], data_dir, out)
     models = summary["models"]
-    assert list(models) == ["ads_only", "e_cdctr"]
+    assert list(models) == ["e_cdctr", "ads_only"]
     assert models["ads_only"]["auc"] == pytest.approx((0.75 + 0.5) / 2)
     assert models["e_cdctr"]["auc"] == pytest.approx(0.75)
     assert models["ads_only"]["gauc"] == pytest.approx((1 + 0.5) / 2)
@@ -169,7 +170,7 @@ def test_summary_of_seeds_by_hand(tmp_path):
     ]
     _, result = write_report(runs, data_dir, tmp_path / "report")
     models = result["models"]
-    assert list(models) == ["oracle", "ads_only", "e_cdctr"]
+    assert list(models) == ["oracle", "e_cdctr", "ads_only"]
     assert models["oracle"]["auc"] == 1.0
     # 0.75 and 1: mean 0.875, deviation sqrt(2 * 0.125 ** 2)
     assert models["e_cdctr"]["auc"] == pytest.approx(0.875)
@@ -257,7 +258,9 @@ def make_full_run(tmp_path):
     publish_level(
         run / "tpm/2024-03-04", "snapshot", window, 90, {"curve.json": curve}, 6
     )
-    publish_level(run / "historical/2024-03-04", "historical", window)
+    for last in ("2024-03-04", "2024-03-05"):
+        of_version = windows.Window("2024-02-01", last)
+        publish_level(run / "historical" / last, "historical", of_version)
     publish_level(
         run / "e_cdctr/cpm/2024-03-04",
         "cpm",
@@ -281,17 +284,15 @@ def make_full_run(tmp_path):
 
 
 def know_some(path, id_spaces):
-    # Users 1, 2 since day one of the month; items 1, 2, and 3 from the 6th.
-    day = windows.day_number("2024-03-01")
-    users = np.array([[0, 1, 1], [0, 1, 1]], bool)
-    items = np.array([[0, 1, 1, 0], [0, 1, 1, 1]], bool)
-    return {"user": (users, [day, day + 5]), "item": (items, [day, day + 5])}
+    # Users 1, 2 in both versions; items 1, 2, and 3 in the one of the 5th.
+    items = [1, 2] if path.name == "2024-03-04" else [1, 2, 3]
+    return {"user": (np.array([1, 2]), None), "item": (np.array(items), None)}
 
 
 def test_page_holds_everything_and_nothing_external(
     tmp_path, data_dir, monkeypatch
 ):
-    monkeypatch.setattr(coverage, "read_history", know_some)
+    monkeypatch.setattr(historical, "read", know_some)
     run = make_full_run(tmp_path)
     note = "Negatives are sampled: <log loss> levels are artificial."
     result, _ = write_report([run], data_dir, tmp_path / "report", notes=[note])
@@ -361,43 +362,58 @@ def test_curves_join_the_days_of_a_ctr_model(tmp_path):
     assert line["loss"] == [0.7, 0.6, 0.7, 0.6]
 
 
-def test_read_history_gives_rows_of_published_tables(tmp_path):
-    space = id_space.Vocabulary(features.TableSpec("user"), [70, 80, 90])
-    for last, ids in (("2024-03-02", [70]), ("2024-03-04", [90, 70])):
-        window = windows.Window(last, last)
-        manifest = store.Manifest(snapshots.KIND, window)
-        vectors = np.ones((len(ids), 2), np.float32)
-        table = snapshots.SnapshotTable(
-            np.array(ids), vectors, np.ones(len(ids), np.int64)
-        )
-        with store.publish(tmp_path / "tpm" / last, manifest) as staging:
-            snapshots.write(staging, {"user": table})
-    target = tmp_path / "historical/2024-03-04"
-    historical.aggregate(
-        sorted((tmp_path / "tpm").iterdir()),
-        target,
-        config_lib.HistoryConfig(aggregation="concat"),
-    )
-    found = coverage.read_history(target, {"user": space})
-    present, visible_from = found["user"]
-    # Row 0 is of unknown ids; 70 has row 1, 90 row 3.
-    assert present.tolist() == [[0, 1, 0, 0], [0, 1, 0, 1]]
-    days = [windows.day_number(d) for d in ("2024-03-03", "2024-03-05")]
-    assert list(visible_from) == days
-
-
-def test_visible_is_the_newest_versions_before_the_day():
-    present = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    versions = [10, 20, 30]
-    assert not coverage.visible(present, versions, 9, 1).any()
-    for day, slots, expected in (
-        (10, 1, [1, 0, 0]),
-        (29, 1, [0, 1, 0]),
-        (29, 3, [1, 1, 0]),
-        (30, 2, [0, 1, 1]),
+def publish_versions(tmp_path):
+    """Publish what snapshots of three days know; return the work directory."""
+    spaces = {"user": id_space.Vocabulary(SPEC.tables[0], [70, 80, 90])}
+    ids = {name: space.fingerprint() for name, space in spaces.items()}
+    for last, users in (
+        ("2024-03-02", [70]),
+        ("2024-03-04", [90, 70]),
+        ("2024-03-06", [80]),
     ):
-        actual = coverage.visible(present, versions, day, slots)
-        assert actual.tolist() == [bool(e) for e in expected]
+        window = windows.Window(last, last)
+        manifest = store.Manifest(snapshots.KIND, window, ids=ids)
+        table = snapshots.SnapshotTable(
+            np.array(users),
+            np.ones((len(users), 2), np.float32),
+            np.ones(len(users), np.int64),
+        )
+        snapshot = tmp_path / "tpm" / last
+        with store.publish(snapshot, manifest) as staging:
+            snapshots.write(staging, {"user": table})
+        historical.aggregate(
+            [snapshot],
+            tmp_path / "historical" / last,
+            config_lib.HistoryConfig(aggregation="concat"),
+        )
+    return spaces
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "slots", "expected"),
+    [
+        # Before all versions, the first one, and the next but from the 5th on.
+        (
+            "mean",
+            1,
+            {"2024-03-03": [1], "2024-03-04": [1], "2024-03-05": [1, 3]},
+        ),
+        ("concat", 2, {"2024-03-06": [1, 3], "2024-03-07": [1, 2, 3]}),
+    ],
+)
+def test_held_is_what_versions_from_before_the_day_know(
+    tmp_path, aggregation, slots, expected
+):
+    spaces = publish_versions(tmp_path)
+    found = coverage.held(
+        tmp_path / "historical",
+        ["2024-03-02", *expected],
+        types.SimpleNamespace(spec=SPEC, id_spaces=spaces),
+        config_lib.HistoryConfig(aggregation, slots),
+    )
+    # Row 0 is of unknown ids; 70 has row 1, 80 row 2, 90 row 3.
+    rows = {day: of["user"].tolist() for day, of in found.items()}
+    assert rows == expected
 
 
 def test_undefined_numbers_are_null_and_dashes(tmp_path, data_dir):

@@ -77,7 +77,7 @@ def _chunks(
     """Yield the rows of a domain's days, each day in as few parts as can be."""
     names = [data.spec.user, data.spec.item, "click"]
     held: list[list[np.ndarray]] = []
-    size, today = 0, ""
+    size, today = 0, None
     for window in _windows(days):
         # A window at a time: opening a stream takes longer than a small day.
         groups = streams.rows(data, domain, window, names=names[:2])

@@ -17,6 +17,7 @@ R replicates, M metrics.
 import dataclasses
 import itertools
 import math
+import typing
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,6 +31,9 @@ from ecdctr_tf.metrics.weighted import ScoredRows, Scorer
 _CELLS = 1 << 21
 # A difference this close to 0 is rounding, not a difference.
 _ROUNDING = 1e-12
+
+# Metrics of each seed `[M, S]` and of each replicate `[M, R]` of a model.
+_Found = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +112,7 @@ def intervals(
       ValueError: there are no days, users or such models, days differ in
         their models, or a number is out of range.
     """
-    days, pairs = list(days), list(pairs)
+    days, pairs = list(days), [(a, b) for a, b in pairs]
     _check(days, pairs, replicates, level, seed)
     scorers, users = _scorers([_joined(days)] if pooled else days)
     ones = np.ones((1, users), np.int32)
@@ -126,8 +130,7 @@ def intervals(
         for model, (seeds, drawn) in found.items()
     }
     differences = {
-        f"{a} - {b}": _differences(*found[a], *found[b], level)
-        for a, b in pairs
+        f"{a} - {b}": _differences(found[a], found[b], level) for a, b in pairs
     }
     return Intervals(models, differences, users, replicates, level)
 
@@ -152,7 +155,9 @@ def estimate(
     return _difference(_estimate(point, kept.mean(axis=1), level))
 
 
-def draw_users(users: int, replicates: int, rng) -> np.ndarray:
+def draw_users(
+    users: int, replicates: int, rng: np.random.Generator
+) -> np.ndarray:
     """Return how often each user is drawn, int32 `[R, U]`.
 
     Args:
@@ -167,7 +172,13 @@ def draw_users(users: int, replicates: int, rng) -> np.ndarray:
     return np.stack(drawn).astype(np.int32)
 
 
-def _check(days, pairs, replicates: int, level: float, seed: int) -> None:
+def _check(
+    days: list[ScoredRows],
+    pairs: list[tuple[str, str]],
+    replicates: int,
+    level: float,
+    seed: int,
+) -> None:
     if not days or not any(len(day.click) for day in days):
         raise ValueError("`days` should hold rows. Received: none")
     for day in days[1:]:
@@ -214,9 +225,9 @@ def _scorers(days: list[ScoredRows]) -> tuple[list[Scorer], int]:
     return [Scorer(day, part) for day, part in parts], len(users)
 
 
-def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
+def _mean_over_days(scorers: list[Scorer], weights: np.ndarray) -> np.ndarray:
     """Return metrics `[M, R, L]`, means over the days that have them."""
-    total, count = np.zeros(()), np.zeros(())
+    total, count = np.zeros(()), np.zeros((), int)
     for scorer in scorers:
         values = scorer(weights)
         defined = ~np.isnan(values)
@@ -226,7 +237,7 @@ def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
 
 
 def _replicates(
-    scorers, users: int, count: int, seed: int, progress: bool
+    scorers: list[Scorer], users: int, count: int, seed: int, progress: bool
 ) -> np.ndarray:
     """Return metrics `[M, R, L]` of draws of the users."""
     rng = np.random.default_rng([seed, 0])
@@ -242,7 +253,7 @@ def _replicates(
 
 def _by_model(
     seeds: dict[str, int], point: np.ndarray, values: np.ndarray, seed: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+) -> dict[str, _Found]:
     """Return what was found of each model.
 
     Args:
@@ -274,7 +285,9 @@ def _draw_seeds(count: int, replicates: int, seed: int) -> np.ndarray:
     return rng.integers(0, count, (replicates, max(count - 1, 1)))
 
 
-def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
+def _estimate(
+    seeds: np.ndarray, drawn: np.ndarray, level: float
+) -> dict[str, typing.Any]:
     """Return the fields of an `Estimate`.
 
     Args:
@@ -283,7 +296,7 @@ def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
       level: share of replicates inside the interval.
     """
     defined = drawn[~np.isnan(drawn)]
-    fields: dict[str, float | None] = dict.fromkeys(
+    fields: dict[str, typing.Any] = dict.fromkeys(
         ("mean", "std", "low", "high")
     )
     fields["undefined"] = len(drawn) - len(defined)
@@ -298,28 +311,30 @@ def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
     return fields
 
 
-def _differences(first, first_drawn, second, second_drawn, level) -> dict:
+def _differences(
+    first: _Found, second: _Found, level: float
+) -> dict[str, Difference]:
     """Return metric -> `Difference` of two models.
 
     Args:
-      first: each metric of each seed, `[M, S]`.
-      first_drawn: each metric of each replicate, `[M, R]`.
-      second: of the model that is subtracted, maybe of other seeds.
-      second_drawn: of the same draws.
+      first: each metric of each seed, and of each replicate.
+      second: of the model that is subtracted, maybe of other seeds; replicates
+        are of the same draws.
       level: share of replicates inside an interval.
     """
-    if first.shape == second.shape:
-        apart = first - second
+    (a, a_drawn), (b, b_drawn) = first, second
+    if a.shape == b.shape:
+        apart = a - b
     else:
-        apart = (first.mean(axis=1) - second.mean(axis=1))[:, np.newaxis]
-    drawn = first_drawn - second_drawn
+        apart = (a.mean(axis=1) - b.mean(axis=1))[:, np.newaxis]
+    drawn = a_drawn - b_drawn
     return {
         metric: _difference(_estimate(apart[i], drawn[i], level))
         for i, metric in enumerate(METRICS)
     }
 
 
-def _difference(fields: dict) -> Difference:
+def _difference(fields: dict[str, typing.Any]) -> Difference:
     """Return a difference with the fields of an `Estimate`."""
     low, high = fields["low"], fields["high"]
     away = low is not None and (low > _ROUNDING or high < -_ROUNDING)

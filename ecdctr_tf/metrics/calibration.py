@@ -4,6 +4,7 @@ Shapes: N rows.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf.metrics import checks
 from ecdctr_tf.metrics.metric import Sums, ratio
@@ -13,7 +14,7 @@ from ecdctr_tf.metrics.metric import Sums, ratio
 EPSILON = 1e-7
 
 
-def log_loss(click, ctr) -> float:
+def log_loss(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     """Return the mean cross-entropy of clicks under the predictions, in nats.
 
         -mean(click log(ctr) + (1 - click) log(1 - ctr))
@@ -29,12 +30,17 @@ def log_loss(click, ctr) -> float:
 
     Raises:
       ValueError: there are no rows, or an input is malformed.
+
+    Example:
+
+    >>> round(log_loss([1, 0], [0.5, 0.5]), 4)
+    0.6931
     """
     click, ctr = _rows(click, ctr, "Log loss")
     return float(_losses(click, ctr).mean())
 
 
-def normalized_entropy(click, ctr) -> float:
+def normalized_entropy(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     """Return the log loss over the entropy of the click rate.
 
     1 is what always predicting the mean click rate gives; lower is better.
@@ -52,6 +58,11 @@ def normalized_entropy(click, ctr) -> float:
 
     Source: He et al., "Practical Lessons from Predicting Clicks on Ads at
     Facebook", Evaluation Metrics.
+
+    Example:
+
+    >>> normalized_entropy([1, 0], [0.5, 0.5])
+    1.0
     """
     click, ctr = _rows(click, ctr, "Normalized entropy")
     rate = click.mean()
@@ -63,7 +74,7 @@ def normalized_entropy(click, ctr) -> float:
     return log_loss(click, ctr) / float(_entropy(rate))
 
 
-def pcoc(click, ctr) -> float:
+def pcoc(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     """Return predicted over observed clicks: mean prediction / mean click.
 
     1 is calibrated on the whole; above 1 the model promises too much.
@@ -77,6 +88,11 @@ def pcoc(click, ctr) -> float:
 
     Raises:
       ValueError: there is no click, or an input is malformed.
+
+    Example:
+
+    >>> pcoc([1, 0, 0, 0], [0.5, 0.5, 0.25, 0.25])
+    1.5
     """
     click, ctr = _rows(click, ctr, "PCOC")
     if not click.any():
@@ -103,12 +119,16 @@ def weighted_pcoc(sums: Sums) -> np.ndarray:
     return ratio(sums.own, sums.clicks)
 
 
-def losses_by_user(click, ctr, user) -> np.ndarray:
+def losses_by_user(
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+) -> np.ndarray:
     """Return the sum of the log losses of each user's rows, `[U]`."""
     return np.bincount(user, _losses(click, ctr))
 
 
-def predictions_by_user(click, ctr, user) -> np.ndarray:
+def predictions_by_user(
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+) -> np.ndarray:
     """Return the sum of the predictions of each user's rows, `[U]`."""
     del click
     return np.bincount(user, ctr)
@@ -128,7 +148,9 @@ def _entropy(rate: np.ndarray) -> np.ndarray:
     return np.where(both, -entropy, 0)
 
 
-def _rows(click, ctr, metric: str) -> tuple[np.ndarray, np.ndarray]:
+def _rows(
+    click: npt.ArrayLike, ctr: npt.ArrayLike, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
     click, ctr = checks.clicks_and_probabilities(click, ctr)
     if not len(click):
         raise ValueError(f"{metric} needs rows. Received: none")

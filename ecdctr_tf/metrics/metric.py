@@ -8,6 +8,9 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
+
+ByUser = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,12 +47,10 @@ class Metric:
     # weights of 1 it is `value`.
     weighted: Callable[[Sums], np.ndarray]
     # Click, ctr and user (0 to U - 1) `[N]` -> float64 `[U]`, for `Sums.own`.
-    by_user: (
-        Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None
-    ) = None
+    by_user: ByUser | None = None
 
 
-def ratio(above: np.ndarray, below) -> np.ndarray:
+def ratio(above: np.ndarray, below: npt.ArrayLike) -> np.ndarray:
     """Return `above / below`, NaN where `below` is 0."""
     above, below = np.broadcast_arrays(above, np.asarray(below, np.float64))
     result = np.full(above.shape, np.nan)

@@ -6,6 +6,7 @@ Shapes: N rows, G groups (users).
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf.metrics import checks
 from ecdctr_tf.metrics.metric import Sums, ratio
@@ -28,7 +29,7 @@ class GaucResult:
     dropped_groups: int
 
 
-def auc(click, score) -> float:
+def auc(click: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the area under the ROC curve, exact.
 
     It is the share of pairs of a clicked and an unclicked row in which the
@@ -59,7 +60,7 @@ def auc(click, score) -> float:
     return float(areas(click, score, np.zeros(len(click), np.int8))[0][0])
 
 
-def expected_auc(true_ctr, score) -> float:
+def expected_auc(true_ctr: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the AUC that scores have by the true click probabilities.
 
     A row counts as clicked with the weight p of its true probability and as
@@ -144,7 +145,9 @@ def weighted_expected_auc(
     return np.concatenate(found)
 
 
-def gauc(click, score, group) -> GaucResult:
+def gauc(
+    click: npt.ArrayLike, score: npt.ArrayLike, group: npt.ArrayLike
+) -> GaucResult:
     """Return the mean of the groups' AUCs, weighted by their impressions.
 
     With n_u the rows of user u, over the users that have both classes:
@@ -203,7 +206,9 @@ def weighted_gauc(sums: Sums) -> np.ndarray:
     return ratio(sums.own, sums.mixed)
 
 
-def areas_by_user(click, ctr, user) -> np.ndarray:
+def areas_by_user(
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+) -> np.ndarray:
     """Return rows times AUC of each user `[U]`, 0 of those of one class."""
     found, rows = areas(click, ctr, user)
     return np.nan_to_num(found) * rows

@@ -3,11 +3,17 @@
 Shapes: N rows.
 """
 
+import typing
+
+import numpy.typing as npt
+
 from ecdctr_tf.metrics import checks, ranking
 from ecdctr_tf.metrics.table import METRICS
 
 
-def evaluate(click, ctr, user) -> dict:
+def evaluate(
+    click: npt.ArrayLike, ctr: npt.ArrayLike, user: npt.ArrayLike
+) -> dict[str, typing.Any]:
     """Return the metrics of scored rows, ready for JSON.
 
     Args:

@@ -7,12 +7,12 @@ W words that hold the weights of k replicates each.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ecdctr_tf.metrics import checks
-from ecdctr_tf.metrics.metric import Sums
+from ecdctr_tf.metrics.metric import ByUser, Sums
 from ecdctr_tf.metrics.table import METRICS
 
 
@@ -33,7 +33,7 @@ class ScoredRows:
     user: np.ndarray
     ctr: Mapping[str, Sequence[np.ndarray]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the columns; hold them as float64."""
         click, _ = checks.clicks_and_scores(self.click, self.click)
         user = checks.groups(click, self.user)
@@ -84,7 +84,7 @@ class Scorer:
         mixed = np.where((clicks > 0) & (clicks < rows), rows, 0)
         sums = [np.stack([rows, clicks, mixed], axis=1)]
         # Metrics of the same sums share their columns.
-        self._columns: dict[Callable, slice] = {}
+        self._columns: dict[ByUser | None, slice] = {}
         for metric in METRICS.values():
             if metric.by_user is None or metric.by_user in self._columns:
                 continue
@@ -163,7 +163,9 @@ class _Line:
     not_above: np.ndarray  # [P]
 
     @classmethod
-    def of(cls, click: np.ndarray, score: np.ndarray, place: np.ndarray):
+    def of(
+        cls, click: np.ndarray, score: np.ndarray, place: np.ndarray
+    ) -> "_Line":
         """Return the order of scores `[N]`; `place` `[N]` is whose they are."""
         unclicked = np.flatnonzero(click == 0)
         unclicked = unclicked[np.argsort(score[unclicked], kind="stable")]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecdctr_tf import store, windows
+from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf.results.models import Model
-from ecdctr_tf.training import levels
 
 
 def costs(model: Model) -> dict[str, dict]:
@@ -40,7 +39,7 @@ def _of_level(directory: pathlib.Path, kind: str) -> dict:
         "bytes": sum(
             file["bytes"]
             for name, file in manifests[-1].files.items()
-            if name.startswith((levels.WEIGHTS, levels.OPTIMIZER))
+            if name.startswith((artefacts.WEIGHTS, artefacts.OPTIMIZER))
         ),
     }
 
@@ -50,7 +49,7 @@ def _rows(path: pathlib.Path, manifest: store.Manifest) -> int:
 
     Its manifest also counts what the artefacts that it goes on from read.
     """
-    file = path / levels.CURVE
+    file = path / artefacts.CURVE
     curve = json.loads(file.read_text("utf-8")) if file.exists() else []
     return curve[-1]["rows"] if curve else manifest.rows
 

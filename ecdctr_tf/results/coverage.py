@@ -1,7 +1,6 @@
 """How many scored rows are of users and items that history knows.
 
-Shapes: N rows of a day, S dated versions, V table rows, H row numbers that a
-historical table holds.
+Shapes: N rows of a day, H row numbers that a historical table holds.
 """
 
 import pathlib
@@ -15,9 +14,6 @@ from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results import slices
 from ecdctr_tf.results.models import MAIN, Model
 from ecdctr_tf.transfer import historical
-
-# Table -> (present bool [S, V], visible_from int [S], days since 1970-01-01).
-History = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def of_models(
@@ -55,29 +51,24 @@ def held(
     Raises:
       FileNotFoundError, ValueError: history is damaged, or of other ids.
     """
-    learned = history.aggregation in historical.LEARNED
-    slots = history.snapshots if learned else 1
-    published, versions = store.dated(directory), {}
+    published = store.dated(directory)
+    known: dict[str, dict[str, np.ndarray]] = {}
     tables = {
         role: data.spec.feature(getattr(data.spec, role)).table
         for role in slices.ROLES
     }
     result = {}
     for day in days:
-        earlier = [last for last in published if last < day]
-        if not earlier:
-            continue
-        newest = earlier[-1]
-        if newest not in versions:
-            path = directory / newest
-            versions[newest] = read_history(path, data.id_spaces)
-        result[day] = {
-            role: np.flatnonzero(
-                visible(*versions[newest][name], windows.day_number(day), slots)
-            )
-            for role, name in tables.items()
-            if name in versions[newest]
-        }
+        seen = historical.seen_in(published, windows.Window(day, day), history)
+        for version in set(seen) - set(known):
+            read = historical.read(directory / version, data.id_spaces)
+            known[version] = {name: rows for name, (rows, _) in read.items()}
+        if seen:
+            result[day] = {
+                role: np.unique(np.concatenate([known[v][name] for v in seen]))
+                for role, name in tables.items()
+                if name in known[seen[-1]]
+            }
     return result
 
 
@@ -113,39 +104,3 @@ def mean(by_day: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         for role in ("user", "item", "both")
         if days and all(role in of for of in days)
     }
-
-
-def read_history(directory: pathlib.Path, id_spaces: dict) -> History:
-    """Return what the dated versions of a `historical/<day>` artefact know.
-
-    Args:
-      directory: the artefact.
-      id_spaces: table name -> id space of the data directory.
-
-    Raises:
-      FileNotFoundError, ValueError: it is missing, damaged, or of other ids.
-    """
-    return {
-        name: (
-            table.present.numpy().reshape(table.versions, table.rows),
-            table.visible_from.numpy(),
-        )
-        for name, table in historical.load(directory, id_spaces).items()
-    }
-
-
-def visible(present, visible_from, day: int, slots: int) -> np.ndarray:
-    """Return which table rows the newest visible versions know.
-
-    Args:
-      present: bool `[S, V]`, oldest version first.
-      visible_from: int `[S]`, rising.
-      day: days since 1970-01-01.
-      slots: versions that a row sees.
-
-    Returns:
-      bool `[V]`.
-    """
-    seen = int(np.searchsorted(visible_from, day, side="right"))
-    present = np.asarray(present, bool)
-    return present[max(seen - slots, 0) : seen].any(axis=0)

@@ -4,13 +4,14 @@ Everything here leaves out what a work directory does not have.
 """
 
 import json
+import pathlib
 from collections.abc import Sequence
+from typing import Any
 
-from ecdctr_tf import store
+from ecdctr_tf import artefacts, store
 from ecdctr_tf.results import figures, text
 from ecdctr_tf.results.models import Model
 from ecdctr_tf.results.page import Section
-from ecdctr_tf.training import levels
 
 LEVELS = {"tpm": "TPM", "cpm": "CPM", "ctr": "A-CTR"}
 
@@ -53,7 +54,7 @@ def curves(models: Sequence[Model]) -> dict[str, list[dict]]:
             seen.add(directory)
             lines: list[dict] = []
             for day in store.dated(directory):
-                points = _json(directory / day / levels.CURVE)
+                points = _json(directory / day / artefacts.CURVE)
                 if not points:
                     continue
                 if level != "ctr" or not lines:
@@ -70,7 +71,7 @@ def _warm_start(model: Model) -> list[Section]:
     """Return the first restore report of a model: a line, a folded table."""
     directory = model.workdirs[0].ctr(model.base)
     for day in store.dated(directory):
-        entries = (_json(directory / day / "restore.json") or {}).get(
+        entries = (_json(directory / day / artefacts.RESTORE) or {}).get(
             "variables"
         )
         if not entries:
@@ -115,5 +116,5 @@ def _extend(line: dict, points: list[dict]) -> None:
     line["loss"] += [point["loss"] for point in points]
 
 
-def _json(path):
+def _json(path: pathlib.Path) -> Any:
     return json.loads(path.read_text("utf-8")) if path.exists() else None

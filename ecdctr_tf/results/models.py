@@ -10,13 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ecdctr_tf import artefacts, model_table, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import presets, store, windows
 from ecdctr_tf.comparison import matrix
-from ecdctr_tf.comparison.variants import VARIANTS
 from ecdctr_tf.training import workdir
 
-SCORES = "scores.npz"
 MAIN, BASELINE, ORACLE = "e_cdctr", "ads_only", "oracle"
 
 
@@ -24,19 +22,33 @@ MAIN, BASELINE, ORACLE = "e_cdctr", "ads_only", "oracle"
 class Model:
     """A model and its runs."""
 
-    # Its key in results, and what tables and plots call it.
-    name: str
-    label: str
-    # Name that its days are published under.
-    base: str
+    row: model_table.ModelRow
     # Config of the runs but for the seed.
     config: configs.Config
     # Where its levels were published, one a seed.
     workdirs: tuple[workdir.Workdir, ...]
     # AUC of each trial of its tuning; empty where nothing was tuned.
     trials: tuple[float, ...] = ()
-    # Whether it is another model with something changed.
-    ablation: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its key in results."""
+        return self.row.name
+
+    @property
+    def label(self) -> str:
+        """What tables and plots call it."""
+        return self.row.label
+
+    @property
+    def base(self) -> str:
+        """The name that its days are published under."""
+        return self.row.base
+
+    @property
+    def ablation(self) -> bool:
+        """Whether it is E-CDCTR with something changed."""
+        return self.row.ablation
 
     def scored_days(self, run: workdir.Workdir) -> list[str]:
         """Return the days that a run has scores of."""
@@ -44,14 +56,13 @@ class Model:
         return [
             day
             for day in store.dated(directory)
-            if (directory / day / SCORES).exists()
+            if (directory / day / artefacts.SCORES).exists()
         ]
 
     def window(self, day: str) -> windows.Window:
         """Return the days scored together under the name of the last one."""
         path = self.workdirs[0].ctr(self.base) / day
-        window = store.read_manifest(path, "ctr").window
-        return window or windows.Window(day, day)
+        return store.read_manifest(path, "ctr").window
 
     def scores(self, day: str) -> list[dict[str, np.ndarray]]:
         """Return the scores of a day, one a seed; see `read_scores`."""
@@ -59,29 +70,21 @@ class Model:
 
     def levels(self) -> dict[str, tuple[pathlib.Path, str]]:
         """Return the levels of its first run: name -> directory and kind."""
-        run, found = self.workdirs[0], {}
-        joint = self.base in configs.JOINT_MODELS
-        if configs.reads_tpm(self.config) and not joint:
-            found["tpm"] = (run.tpm, "snapshot")
-        if self.config.warm_start.from_cpm and not joint:
-            found["cpm"] = (run.cpm(self.base), "cpm")
-        return {**found, "ctr": (run.ctr(self.base), "ctr")}
+        kinds = {"ctr": artefacts.CTR}
+        if self.row.has_cpm:
+            kinds = {"cpm": artefacts.CPM, **kinds}
+        if configs.reads_tpm(self.config):
+            kinds = {"tpm": artefacts.TPM, **kinds}
+        run = self.workdirs[0]
+        return {
+            name: (run.level(kind, self.row.base), kind)
+            for name, kind in kinds.items()
+        }
 
 
 def of_comparison(runs: Sequence[matrix.Runs]) -> list[Model]:
     """Return the models of a comparison."""
-    return [
-        Model(
-            r.variant.name,
-            r.variant.label,
-            r.variant.base,
-            r.config,
-            r.workdirs,
-            r.trials,
-            r.variant.ablation,
-        )
-        for r in runs
-    ]
+    return [Model(r.variant, r.config, r.workdirs, r.trials) for r in runs]
 
 
 def of_workdirs(
@@ -98,21 +101,15 @@ def of_workdirs(
       only some have.
     """
     models, notes = [], []
-    for name in configs.MODELS:
-        model = Model(
-            name,
-            VARIANTS[name].label,
-            name,
-            presets.variant(config, name),
-            tuple(runs),
-        )
+    for row in model_table.MODELS.values():
+        model = Model(row, configs.of_model(config, row), tuple(runs))
         without = [seed_name(run) for run in runs if not model.scored_days(run)]
         if not without:
             models.append(model)
         elif len(without) < len(runs):
             notes.append(
-                f"{name} is left out: {', '.join(without)} has no scored day "
-                "of it."
+                f"{row.name} is left out: {', '.join(without)} has no scored "
+                "day of it."
             )
     return (models if runs else []), notes
 
@@ -138,12 +135,13 @@ def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
       ValueError: it is not the artefact of a ctr day, or lacks a column.
     """
     store.read_manifest(path, "ctr")
-    with np.load(path / SCORES) as file:
+    with np.load(path / artefacts.SCORES) as file:
         missing = {"ctr", "click", "user", "item"} - set(file.files)
         if missing:
             raise ValueError(
-                f"{path / SCORES} lacks {', '.join(sorted(missing))}. Delete "
-                f"{path} and the days after it, and run `--stage=ctr` again."
+                f"{path / artefacts.SCORES} lacks "
+                f"{', '.join(sorted(missing))}. Delete {path} and the days "
+                "after it, and run `--stage=ctr` again."
             )
         return {name: file[name] for name in file.files}
 

@@ -177,9 +177,7 @@ def _with_history_down(
         if model.scored_days(model.workdirs[0])[0] >= spans[0].first:
             continue
         seeds = [
-            rescoring.without_history(
-                data, run, model.config, model.base, spans
-            )
+            rescoring.without_history(data, model, run, spans)
             for run in model.workdirs
         ]
         return [

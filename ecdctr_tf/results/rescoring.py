@@ -8,20 +8,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tqdm
 
+from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.training import history, levels, scoring, workdir
-
-KIND = "ctr"
+from ecdctr_tf.results.models import Model
+from ecdctr_tf.training import workdir
+from ecdctr_tf.training.level import Level
 
 
 def each(
     data: DataDirectory,
+    model: Model,
     run: workdir.Workdir,
-    config: configs.Config,
-    name: str,
     groups: Sequence[windows.Window],
     today: bool = False,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -37,9 +35,8 @@ def each(
 
     Args:
       data: the data directory.
-      run: a run of a model without joint training.
-      config: its config.
-      name: what its days are published under.
+      model: a model that does not learn both domains together.
+      run: one of its runs.
       groups: J windows of scored days, in order.
       today: which historical embeddings rows see.
 
@@ -50,33 +47,28 @@ def each(
     Raises:
       FileNotFoundError: the last day of a group has not been published.
     """
+    level = None
     for i, group in enumerate(groups):
         tomorrow = windows.day_name(windows.day_number(group.last) + 1)
-        model, known = None, None
         for j, scored in enumerate(groups):
-            day = tomorrow if today else scored.last
-            newest = workdir.newest_before(run.historical, day)
-            if model is None or (config.model.history and newest != known):
-                model = load(data, run, config, name, group.last, day)
-                known = newest
+            seen = windows.Window(tomorrow, tomorrow) if today else scored
+            level = opened(data, model, run, group.last, seen, level)
             as_of = tomorrow if today else ""
-            yield i, j, scoring.score(model, data, scored, as_of=as_of)["ctr"]
+            yield i, j, level.score(scored, as_of=as_of)["ctr"]
 
 
 def without_history(
     data: DataDirectory,
+    model: Model,
     run: workdir.Workdir,
-    config: configs.Config,
-    name: str,
     days: Sequence[windows.Window],
 ) -> list[np.ndarray]:
     """Return what is predicted of days if every historical vector is missing.
 
     Args:
       data: the data directory.
-      run: a run with history.
-      config: its config.
-      name: what its days are published under.
+      model: a model with history.
+      run: one of its runs.
       days: windows as they were scored.
 
     Returns:
@@ -85,42 +77,49 @@ def without_history(
     Raises:
       FileNotFoundError: no day from before a window has been published.
     """
-    published = store.dated(run.ctr(name))
-    found = []
+    published = store.dated(run.ctr(model.base))
+    level, found = None, []
     for day in tqdm.tqdm(days, "history down", unit="day"):
         earlier = [d for d in published if d < day.first]
         if not earlier:
             raise FileNotFoundError(
-                f"{run.ctr(name)} holds no model from before {day.first}."
+                f"{run.ctr(model.base)} holds no model from before {day.first}."
             )
-        model = load(data, run, config, name, earlier[-1], day.first)
-        for table in model.history_tables.values():
+        seen = windows.Window(day.first, day.first)
+        level = opened(data, model, run, earlier[-1], seen, level)
+        for table in level.model.history_tables.values():
             table.clear()
-        found.append(scoring.score(model, data, day)["ctr"])
+        found.append(level.score(day)["ctr"])
     return found
 
 
-def load(
+def opened(
     data: DataDirectory,
+    model: Model,
     run: workdir.Workdir,
-    config: configs.Config,
-    name: str,
     published: str,
-    day: str,
-) -> CTRModel:
-    """Return a published model with the history that a day may see.
+    window: windows.Window,
+    level: Level | None = None,
+) -> Level:
+    """Return a published day as a level, with the history that rows may see.
 
     Args:
       data: the data directory.
-      run: the run.
-      config: its config.
-      name: what its days are published under.
+      model: the model.
+      run: one of its runs.
       published: the day that the model was trained on last.
-      day: of the rows that it will score.
+      window: the days of the rows that it will score.
+      level: what was returned last, which is used again if it fits.
     """
-    tables: dict = {}
-    if config.model.history:
-        _, tables = history.newest_before(data, run, day)
-    path = run.ctr(name) / published
-    stage = configs.ctr_config(config)
-    return levels.load(data, config, stage, path, KIND, tables).model
+    path = run.ctr(model.base) / published
+    manifest = store.read_manifest(path, artefacts.CTR)
+    cpm = None
+    if artefacts.CPM in manifest.parents:
+        cpm = artefacts.parent_path(path, manifest, artefacts.CPM)
+    if level is None or level.last != path:
+        config = configs.Config.from_json(path / artefacts.CONFIG)
+        level = Level(data, run, config, model.row, artefacts.CTR)
+        level.look_up(window, cpm)
+        level.open(path)
+    level.look_up(window, cpm)
+    return level

@@ -104,7 +104,7 @@ def scope(results: Mapping) -> str:
 def by_auc(results: Mapping) -> list[tuple[str, dict]]:
     """Return the models and their metrics, best AUC first."""
 
-    def auc(item) -> float:
+    def auc(item: tuple[str, dict]) -> float:
         mean = item[1]["auc"]["mean"]
         return math.inf if mean is None else -mean
 

@@ -70,12 +70,12 @@ def sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def to_json(values) -> str:
+def to_json(values: object) -> str:
     """Return values as JSON text, null for numbers that are undefined."""
     return json.dumps(_defined(values), indent=1, allow_nan=False) + "\n"
 
 
-def _defined(values):
+def _defined(values: object) -> object:
     if isinstance(values, dict):
         return {name: _defined(value) for name, value in values.items()}
     if isinstance(values, list | tuple):

@@ -6,6 +6,7 @@ instance to the next, attribute names do not.
 """
 
 import pathlib
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +25,7 @@ def named_variables(parts: dict) -> dict[str, tf.Variable]:
     found: dict[str, tf.Variable] = {}
     seen: dict[int, object] = {}  # By identity; kept, so that none is reused.
 
-    def visit(trackable, path):
+    def visit(trackable: typing.Any, path: str) -> None:
         if id(trackable) in seen:
             return
         seen[id(trackable)] = trackable
@@ -42,7 +43,9 @@ def named_variables(parts: dict) -> dict[str, tf.Variable]:
     return found
 
 
-def optimizer_variables(**optimizers) -> dict[str, tf.Variable]:
+def optimizer_variables(
+    **optimizers: tf.keras.optimizers.Optimizer,
+) -> dict[str, tf.Variable]:
     """Return the state of optimizers, named by optimizer and order."""
     return {
         f"{name}/{i}": variable
@@ -51,13 +54,46 @@ def optimizer_variables(**optimizers) -> dict[str, tf.Variable]:
     }
 
 
+class NotFiniteError(ValueError):
+    """A weight is infinite or not a number."""
+
+
+def check_finite(variables: dict) -> None:
+    """Make sure that all numbers are finite.
+
+    Args:
+      variables: name -> variable or array.
+
+    Raises:
+      NotFiniteError: some are not; the message names the first variables.
+    """
+    bad = [name for name, value in variables.items() if not _finite(value)]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise NotFiniteError(
+            f"{', '.join(bad[:3])}{more} hold values that are infinite or not "
+            "numbers."
+        )
+
+
+def _finite(value: tf.Variable | np.ndarray) -> bool:
+    kind = value.dtype
+    if not tf.as_dtype(kind).is_floating:
+        return True
+    return bool(tf.reduce_all(tf.math.is_finite(value)))
+
+
 def write(prefix: str | pathlib.Path, variables: dict) -> None:
     """Write variables as a TensorFlow checkpoint `<prefix>.index`, `.data-*`.
 
     Args:
       prefix: path of the checkpoint, without the ending.
       variables: name, with `/` between its parts -> variable or array.
+
+    Raises:
+      NotFiniteError: a number is not finite; nothing is written.
     """
+    check_finite(variables)
     tree: dict = {}
     for name, value in variables.items():
         *parents, leaf = name.split("/")
@@ -91,6 +127,6 @@ def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
         }
     except (tf.errors.OpError, RuntimeError, IndexError) as error:
         raise ValueError(
-            f"The checkpoint {prefix} cannot be read; remove its directory "
-            f"and make it anew. ({str(error).splitlines()[0]})"
+            f"The checkpoint {prefix} cannot be read. Delete its directory to "
+            f"rebuild it. ({str(error).splitlines()[0]})"
         ) from error

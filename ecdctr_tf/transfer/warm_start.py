@@ -118,7 +118,9 @@ def restore(
     return RestoreReport(source, tuple(rows), unused)
 
 
-def _restore_one(name, variable, value, batch_norm) -> RestoredVariable:
+def _restore_one(
+    name: str, variable: tf.Variable, value: np.ndarray | None, batch_norm: str
+) -> RestoredVariable:
     old = variable.numpy()
     before = float(np.linalg.norm(old))
     taken = 0
@@ -160,7 +162,9 @@ def verified(
     return manifest
 
 
-def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
+def check_ids(
+    manifest: store.Manifest, id_spaces: dict, source: object
+) -> None:
     """Make sure that an artefact numbers ids as the data directory does.
 
     Raises:
@@ -174,14 +178,16 @@ def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
             )
         if id_spaces[table].fingerprint(recorded["rows"]) != recorded:
             raise ValueError(
-                f"{source} was made with another id space of table {table!r} "
-                "than the data directory's: the same row stands for another "
-                "id. Train it anew on this data directory, or use the data "
-                "directory it was trained on."
+                f"{source} was trained with another id space of table "
+                f"{table!r} than the data directory's: the same row stands for "
+                "another id. Use the data directory it was trained on, or "
+                "train it again on this one."
             )
 
 
-def check_spec(manifest: store.Manifest, fingerprint: str, source) -> None:
+def check_spec(
+    manifest: store.Manifest, fingerprint: str, source: object
+) -> None:
     """Make sure that an artefact was made for this feature spec.
 
     Raises:
@@ -189,7 +195,7 @@ def check_spec(manifest: store.Manifest, fingerprint: str, source) -> None:
     """
     if manifest.spec != fingerprint:
         raise ValueError(
-            f"{source} was made for the feature spec {manifest.spec}; the "
-            f"data directory has {fingerprint}. Convert the logs with the "
-            "spec it was made for, or train it anew."
+            f"{source} was trained with the feature spec {manifest.spec}; the "
+            f"data directory has {fingerprint}. Use the data directory it was "
+            "trained on, or train it again on this one."
         )

@@ -7,19 +7,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
-from ecdctr_tf import store
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, fit, joint, levels, scoring, tasks
+from ecdctr_tf.training import daily, fit
+from ecdctr_tf.training import level as levels
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
 
+NAMES = [
+    row.name
+    for row in model_table.MODELS.values()
+    if row.origin == model_table.BOTH_DOMAINS
+]
 CONFIG = configs.override(
     training_world.SMALL_CONFIG,
-    ["joint.batch_size=8", "schedule.cpm_days=2", "schedule.catch_up_days=1"],
+    [
+        *(f"{name}.batch_size=8" for name in NAMES),
+        "schedule.cpm_days=2",
+        "schedule.catch_up_days=1",
+    ],
 )
 NATURAL, ADS = training_world.SMALL_NATURAL_ROWS, training_world.SMALL_ADS_ROWS
 # Two days of natural logs and one of ads come before the first scored day.
@@ -59,12 +69,14 @@ def finished(tmp_path_factory, data):
 
 def train(data, run, parts, config=CONFIG, name="joint") -> Workdir:
     """Go through days in a new trainer, as a new process does."""
-    joint.JointTrainer(data, run, config, name).run(parts)
+    row = model_table.model(name)
+    of_model = configs.of_model(config, row)
+    daily.DailyTrainer(data, run, of_model, row).run(parts)
     return run
 
 
 def scores(run, number, name="joint") -> dict:
-    with np.load(run.ctr(name) / day(number) / daily.SCORES) as file:
+    with np.load(run.ctr(name) / day(number) / artefacts.SCORES) as file:
         return {key: file[key] for key in file.files}
 
 
@@ -72,18 +84,16 @@ def manifest(run, number, name="joint") -> store.Manifest:
     return store.read_manifest(run.ctr(name) / day(number), "ctr")
 
 
-def weights(run, number, name="joint", file=levels.WEIGHTS) -> dict:
+def weights(run, number, name="joint", file=artefacts.WEIGHTS) -> dict:
     return checkpoint.read(run.ctr(name) / day(number) / file)
 
 
-def load(data, run, number, name) -> levels.Level:
-    stage = configs.joint_config(CONFIG, name)
-    path = run.ctr(name) / day(number)
-    return levels.load(data, CONFIG, stage, path, "ctr")
+def load(data, run, number, name):
+    return artefacts.read_model(run.ctr(name) / day(number), data)
 
 
 def assert_equal_runs(found: Workdir, expected: Workdir, number, name="joint"):
-    for file in (levels.WEIGHTS, levels.OPTIMIZER):
+    for file in (artefacts.WEIGHTS, artefacts.OPTIMIZER):
         arrays = weights(found, number, name, file)
         for key, value in weights(expected, number, name, file).items():
             np.testing.assert_allclose(
@@ -95,12 +105,12 @@ def assert_equal_runs(found: Workdir, expected: Workdir, number, name="joint"):
         )
 
 
-@pytest.mark.parametrize("name", configs.JOINT_MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_day_is_scored_before_it_is_trained_on(data, finished, name):
     """As ads, by the published model of the day before."""
     run = finished(name)
     found = scores(run, 6, name)
-    before, after = (load(data, run, n, name).model for n in (5, 6))
+    before, after = (load(data, run, n, name) for n in (5, 6))
     columns = streams.read_columns(data, "ads", *days(6, 6))
     inputs = {n: tf.constant(columns[n]) for n in ("user_id", "item_id")}
     inputs |= {n: tf.constant(columns[n]) for n in ("price", "day")}
@@ -115,7 +125,7 @@ def test_a_day_is_scored_before_it_is_trained_on(data, finished, name):
     np.testing.assert_array_equal(found["user"], columns["user_id"])
 
 
-@pytest.mark.parametrize("name", configs.JOINT_MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_new_process_goes_on_with_the_same_numbers(
     data, finished, tmp_path, name
 ):
@@ -133,7 +143,7 @@ def test_rows_of_both_domains_are_counted(finished):
         assert manifest(run, number).metrics["rows"] == ADS
         assert manifest(run, number).metrics["seconds"] > 0
         assert manifest(run, number).window == Window(day(number), day(number))
-        state = weights(run, number, file=levels.OPTIMIZER)
+        state = weights(run, number, file=artefacts.OPTIMIZER)
         assert int(state["dense_optimizer/0"]) == rows // 8
     curve = json.loads((run.ctr("joint") / day(6) / "curve.json").read_text())
     assert curve[-1]["rows"] == DAY
@@ -144,12 +154,12 @@ def test_windows_that_are_learned(data, tmp_path, monkeypatch):
     """Before the first scored day those of the schedule, then each day."""
     seen = []
 
-    def spy(data, config, training, model, parts, *args, **kwargs):
+    def spy(self, parts, *args, **kwargs):
         seen.append({name: str(window) for name, window in parts.items()})
-        return mixed_task(data, config, training, model, parts, *args, **kwargs)
+        return fit_level(self, parts, *args, **kwargs)
 
-    mixed_task = tasks.mixed_task
-    monkeypatch.setattr(tasks, "mixed_task", spy)
+    fit_level = levels.Level.fit
+    monkeypatch.setattr(levels.Level, "fit", spy)
     train(data, Workdir(tmp_path / "run"), days(5, 6))
     assert seen == [
         {"natural": f"{day(3)}..{day(4)}", "ads": f"{day(4)}..{day(4)}"},
@@ -210,8 +220,9 @@ def test_a_killed_day_is_taken_up(data, finished, tmp_path, ended):
 
         patch.setattr(fit._Recorder, "restore", spy)
         train(data, run, days(5, 6), config)
-    # Of eight steps of the start or of five of the day; the last was the end.
-    assert steps == [[8, 0, 0], [0, 4, 0]][ended - 1]
+    # Of eight steps of the start and of five of the day; the last was the end.
+    # States of the start are kept until the day is published.
+    assert steps == [[8, 0, 0], [8, 4, 0]][ended - 1]
     for number in (5, 6):
         assert_equal_runs(run, finished("joint"), number)
 
@@ -260,8 +271,8 @@ def test_tables_grow_into_a_larger_model(tmp_path, name):
     assert len(before[users]) < 78 <= len(after[users])
     assert set(before) == set(after)
     assert manifest(run, 6, name).rows == START + 2 * DAY
-    model = load(grown, run, 6, name).model
-    assert np.isfinite(scoring.score(model, grown, days(7, 7)[0])["ctr"]).all()
+    model = load(grown, run, 6, name)
+    assert np.isfinite(levels.score(model, grown, days(7, 7)[0])["ctr"]).all()
 
 
 def test_days_without_ads_are_passed_over(tmp_path):
@@ -297,8 +308,3 @@ def test_no_natural_logs_to_start_with_raise(data, tmp_path):
             Workdir(tmp_path / "run"),
             days(5, 5),
         )
-
-
-def test_other_models_are_refused(data, tmp_path):
-    with pytest.raises(ValueError, match="one of joint, mmoe, ple, star"):
-        joint.JointTrainer(data, Workdir(tmp_path), CONFIG, "e_cdctr")

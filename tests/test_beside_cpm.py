@@ -1,4 +1,4 @@
-"""Plugged models over days of ads in a small world, beside a frozen CPM."""
+"""Models beside a frozen CPM over days of ads in a small world."""
 
 import dataclasses
 import json
@@ -10,30 +10,27 @@ import sys
 import numpy as np
 import pytest
 
+from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
-from ecdctr_tf import presets, store
 from ecdctr_tf.comparison import matrix, shared, variants
 from ecdctr_tf.results import costs, of_comparison
-from ecdctr_tf.training import (
-    cpm,
-    daily,
-    fit,
-    inheritance,
-    levels,
-    plugged,
-    scoring,
-)
+from ecdctr_tf.training import daily, fit, natural
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
-from tests.test_joint_trainer import planted
+from tests.test_both_domains import planted
 
 # A killed run can be taken up at every step.
 CONFIG = configs.override(
     training_world.SMALL_CONFIG, ["ctr.checkpoint_steps=1"]
 )
-NAMES = configs.PLUGGED_MODELS
+NAMES = [
+    row.name
+    for row in model_table.MODELS.values()
+    if row.origin == model_table.BESIDE_CPM
+]
 ROWS = training_world.SMALL_ADS_ROWS
 USERS = "embedding/tables/user/embeddings"
 
@@ -50,14 +47,24 @@ def days(first: int, last: int) -> list[Window]:
     return [Window(day(n), day(n)) for n in range(first, last + 1)]
 
 
-def train_cpm(data, run, name, first, last):
-    config = presets.variant(CONFIG, name)
-    return cpm.train_cpm(data, run, config, name, Window(day(first), day(last)))
+def of(name, config=CONFIG):
+    """Return the config and the row of a model."""
+    row = model_table.model(name)
+    return configs.of_model(config, row), row
+
+
+def train_cpm(data, run, name, first, last, config=CONFIG):
+    window = Window(day(first), day(last))
+    return natural.train(data, run, *of(name, config), artefacts.CPM, window)
+
+
+def trainer_of(data, run, name, config=CONFIG) -> daily.DailyTrainer:
+    return daily.DailyTrainer(data, run, *of(name, config))
 
 
 def train(data, run, parts, name, config=CONFIG) -> Workdir:
     """Go through days in a new trainer, as a new process does."""
-    plugged.PluggedTrainer(data, run, config, name).run(parts)
+    trainer_of(data, run, name, config).run(parts)
     return run
 
 
@@ -92,7 +99,7 @@ def finished(tmp_path_factory, data, begun):
 
 
 def scores(run, number, name) -> dict:
-    with np.load(run.ctr(name) / day(number) / daily.SCORES) as file:
+    with np.load(run.ctr(name) / day(number) / artefacts.SCORES) as file:
         return {key: file[key] for key in file.files}
 
 
@@ -100,31 +107,42 @@ def manifest(run, number, name) -> store.Manifest:
     return store.read_manifest(run.ctr(name) / day(number), "ctr")
 
 
-def weights(run, number, name, file=levels.WEIGHTS) -> dict:
+def weights(run, number, name, file=artefacts.WEIGHTS) -> dict:
     return checkpoint.read(run.ctr(name) / day(number) / file)
 
 
 def of_cpm(run, number, name) -> dict:
-    return checkpoint.read(run.cpm(name) / day(number) / levels.WEIGHTS)
+    return checkpoint.read(run.cpm(name) / day(number) / artefacts.WEIGHTS)
 
 
-def score_beside(data, run, name, own, of, number) -> np.ndarray:
-    """Return the scores of a day by a published day beside a CPM."""
-    config = presets.variant(CONFIG, name)
-    source = inheritance.frozen(data, config, run.cpm(name) / day(of))
-    level = levels.load(
-        data,
-        config,
-        configs.plugged_config(config, name),
-        run.ctr(name) / day(own),
-        "ctr",
-        source=source,
-    )
-    return scoring.score(level.model, data, *days(number, number))["ctr"]
+def score_beside(
+    data, run, name, own, beside, number, estimated=None
+) -> np.ndarray:
+    """Return the scores of a day by a published day beside a CPM.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      name: of the model.
+      own: its day.
+      beside: the day of the CPM.
+      number: the day that is scored.
+      estimated: the ads that batch norm's statistics are estimated on before;
+        None: they are those of the published day.
+    """
+    config, row = of(name)
+    level = Level(data, run, config, row, artefacts.CTR)
+    level.sources = [
+        artefacts.read_cpm(run.cpm(name) / day(beside), data, row, config)
+    ]
+    level.open(run.ctr(name) / day(own))
+    if estimated is not None:
+        level.estimate_statistics(estimated)
+    return level.score(*days(number, number))["ctr"]
 
 
 def assert_equal_runs(found: Workdir, expected: Workdir, number, name):
-    for file in (levels.WEIGHTS, levels.OPTIMIZER):
+    for file in (artefacts.WEIGHTS, artefacts.OPTIMIZER):
         arrays = weights(found, number, name, file)
         for key, value in weights(expected, number, name, file).items():
             np.testing.assert_allclose(
@@ -140,19 +158,31 @@ def assert_equal_runs(found: Workdir, expected: Workdir, number, name):
 def test_a_day_is_scored_before_it_is_trained_on(data, finished, name):
     """By the day before, beside the CPM of then, and not by its own."""
     found = scores(finished, 6, name)["ctr"]
-    before = score_beside(data, finished, name, own=5, of=4, number=6)
+    before = score_beside(data, finished, name, own=5, beside=4, number=6)
     np.testing.assert_allclose(found, before, atol=1e-6)
-    after = score_beside(data, finished, name, own=6, of=4, number=6)
+    after = score_beside(data, finished, name, own=6, beside=4, number=6)
     assert np.abs(found - after).max() > 1e-4
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_newer_cpm_takes_the_place_of_the_source_only(data, finished, name):
-    """Day 7 is scored by day 6 as it was, beside the newer CPM."""
+    """Day 7 is scored by day 6 as it was, beside the newer CPM.
+
+    Only the statistics of batch norm are estimated anew, on the newest ads. The
+    moving ones remember ten batches of 8 rows; there are 64 rows of ads.
+    """
     found = scores(finished, 7, name)["ctr"]
-    newer = score_beside(data, finished, name, own=6, of=6, number=7)
+    newer = score_beside(
+        data,
+        finished,
+        name,
+        own=6,
+        beside=6,
+        number=7,
+        estimated=Window(day(3), day(6)),
+    )
     np.testing.assert_allclose(found, newer, atol=1e-6)
-    older = score_beside(data, finished, name, own=6, of=4, number=7)
+    older = score_beside(data, finished, name, own=6, beside=4, number=7)
     assert np.abs(found - older).max() > 1e-5
     paths = [
         manifest(finished, n, name).parents["cpm"]["path"][-10:]
@@ -165,7 +195,7 @@ def test_a_newer_cpm_takes_the_place_of_the_source_only(data, finished, name):
         2 * ROWS,
         3 * ROWS,
     ]
-    steps = weights(finished, 7, name, levels.OPTIMIZER)["dense_optimizer/0"]
+    steps = weights(finished, 7, name, artefacts.OPTIMIZER)["dense_optimizer/0"]
     assert int(steps) == 3 * ROWS // CONFIG.ctr.batch_size
     seen = scores(finished, 7, name)["user"]
     away = np.setdiff1d(np.arange(1, 18), seen)
@@ -177,10 +207,10 @@ def test_a_newer_cpm_takes_the_place_of_the_source_only(data, finished, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_frozen_cpm_keeps_its_bits(data, begun, tmp_path, name):
     run = copy(begun, tmp_path / "run")
-    trainer = plugged.PluggedTrainer(data, run, CONFIG, name)
+    trainer = trainer_of(data, run, name)
     trainer.run(days(5, 6))
-    variables = checkpoint.named_variables(trainer._source.parts())
-    assert trainer._level.model.source is trainer._source
+    (source,) = trainer._level.model.sources
+    variables = checkpoint.named_variables(source.parts())
     expected = of_cpm(begun, 4, name)
     assert set(variables) == set(expected)
     for key, value in expected.items():
@@ -194,20 +224,18 @@ def test_the_frozen_cpm_keeps_its_bits(data, begun, tmp_path, name):
 
 def test_ctnet_starts_as_the_cpm(data, begun, finished):
     """The first day is scored as by the CPM alone; the report says why."""
-    config = presets.variant(CONFIG, "cpm_finetune")
-    path = finished.cpm("ctnet") / day(4)
-    stage = configs.cpm_config(config)
-    level = levels.load(data, config, stage, path, "cpm")
-    expected = scoring.score(level.model, data, *days(5, 5))["ctr"]
+    level = Level(data, finished, *of("ctnet"), artefacts.CPM)
+    level.open(finished.cpm("ctnet") / day(4))
+    expected = level.score(*days(5, 5))["ctr"]
     found = scores(finished, 5, "ctnet")["ctr"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     report = json.loads(
         (finished.ctr("ctnet") / day(5) / "restore.json").read_text()
     )
-    of = {v["name"]: v["status"] for v in report["variables"]}
-    new = {n for n, status in of.items() if status == "new"}
-    assert {n.split("/")[0] for n in new} == {"adapter_0", "adapter_head"}
-    assert {of[n] for n in set(of) - new} <= {"restored", "remapped"}
+    status = {v["name"]: v["status"] for v in report["variables"]}
+    new = {name for name in status if status[name] == "new"}
+    assert {n.split("/")[0] for n in new} == {"adapters", "head_adapter"}
+    assert {status[n] for n in set(status) - new} <= {"restored", "remapped"}
     assert not (finished.ctr("ctnet") / day(7) / "restore.json").exists()
 
 
@@ -222,12 +250,12 @@ def test_adapters_count_neither_as_restored_nor_as_missing(
 
 def test_keep_starts_from_scratch(data, finished):
     """Users without ads have fresh rows, not those of the CPM."""
-    config = presets.variant(CONFIG, "keep")
-    stage = configs.plugged_config(config, "keep")
-    source = inheritance.frozen(data, config, finished.cpm("keep") / day(4))
-    rows = data.table_rows(day(4))
-    fresh = levels.build(data, config, stage, "ctr", rows, source=source)
-    start = fresh.embedding.tables["user"].embeddings.numpy()
+    config, row = of("keep")
+    level = Level(data, finished, config, row, artefacts.CTR)
+    path = finished.cpm("keep") / day(4)
+    level.sources = [artefacts.read_cpm(path, data, row, config)]
+    level.fresh(day(4))
+    start = level.model.embedding.tables["user"].embeddings.numpy()
     seen = scores(finished, 5, "keep")["user"]
     away = np.setdiff1d(np.arange(1, 17), seen)
     assert len(away)
@@ -253,8 +281,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 tf.config.experimental.enable_op_determinism()
-from tests import test_plugged_trainer
-test_plugged_trainer.kill_and_compare(*sys.argv[1:])
+from tests import test_beside_cpm
+test_beside_cpm.kill_and_compare(*sys.argv[1:])
 """
 
 
@@ -266,8 +294,8 @@ def kill_and_compare(data_dir, begun, place) -> None:
     keep = fit._Recorder._keep
     for name in NAMES:
         plain, killed = (
-            copy(Workdir(pathlib.Path(begun)), pathlib.Path(place, of + name))
-            for of in ("plain-", "killed-")
+            copy(Workdir(pathlib.Path(begun)), pathlib.Path(place, how + name))
+            for how in ("plain-", "killed-")
         )
         train(data, plain, days(5, 7), name)
         for part in days(5, 7):
@@ -284,7 +312,7 @@ def kill_and_compare(data_dir, begun, place) -> None:
             assert len(steps) == 1, steps
             train(data, killed, [part], name)
         for number in (5, 6, 7):
-            for file in (levels.WEIGHTS, levels.OPTIMIZER):
+            for file in (artefacts.WEIGHTS, artefacts.OPTIMIZER):
                 found = weights(killed, number, name, file)
                 for key, value in weights(plain, number, name, file).items():
                     np.testing.assert_array_equal(found[key], value, key)
@@ -349,9 +377,9 @@ def test_the_cpm_of_a_published_day_is_needed(data, finished, tmp_path, name):
     shutil.rmtree(run.cpm(name) / day(6))
     with pytest.raises(FileNotFoundError, match=f"{day(6)}.* is gone"):
         train(data, run, days(8, 8), name)
-    config = dataclasses.replace(presets.variant(CONFIG, name), seed=1)
-    cpm.train_cpm(data, run, config, name, Window(day(5), day(6)))
-    with pytest.raises(ValueError, match=f"{day(6)} is not the CPM that"):
+    shutil.rmtree(run.cpm(name))
+    train_cpm(data, run, name, 5, 6, dataclasses.replace(CONFIG, seed=1))
+    with pytest.raises(ValueError, match=f"{day(6)} is not the artefact from"):
         train(data, run, days(8, 8), name)
 
 
@@ -361,31 +389,26 @@ def test_tables_grow_and_those_of_the_source_do_not(begun, tmp_path, name):
     grown = training_world.small_data(tmp_path / "data", jump=day(6))
     run = Workdir(tmp_path / "run")
     train_cpm(grown, run, name, 3, 4)
-    trainer = plugged.PluggedTrainer(grown, run, CONFIG, name)
+    trainer = trainer_of(grown, run, name)
     trainer.run(days(5, 6))
     before, after = (weights(run, n, name)[USERS] for n in (5, 6))
     assert len(before) < 78 <= len(after)
-    source = trainer._level.model.source
+    (source,) = trainer._level.model.sources
     assert source.embedding.tables["user"].capacity == len(before)
-    found = scoring.score(trainer._level.model, grown, *days(7, 7))["ctr"]
-    expected = score_beside(grown, run, name, own=6, of=4, number=7)
+    found = trainer._level.score(*days(7, 7))["ctr"]
+    expected = score_beside(grown, run, name, own=6, beside=4, number=7)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unread_settings_change_nothing(data, begun, finished, tmp_path, name):
     """No TPM, no history, no restart, whatever the config says of them."""
-    settings = ["warm_start.refresh=restart", "warm_start.from_cpm=false"]
+    settings = ["warm_start.refresh=restart"]
     settings += ["history.snapshots=2", "ads_only.batch_size=4"]
     config = configs.override(CONFIG, settings)
     run = copy(begun, tmp_path / "run")
     train(data, run, days(5, 7), name, config)
     assert_equal_runs(run, finished, 7, name)
-
-
-def test_other_models_are_refused(data, tmp_path):
-    with pytest.raises(ValueError, match="one of keep, ctnet. Received: 'jo"):
-        plugged.PluggedTrainer(data, Workdir(tmp_path), CONFIG, "joint")
 
 
 def test_a_comparison_trains_one_cpm_for_all(data, tmp_path):
@@ -402,7 +425,6 @@ def test_a_comparison_trains_one_cpm_for_all(data, tmp_path):
     assert len(list(tmp_path.glob("cpm/*/*/manifest.json"))) == 1
     for r, run in zip(runs, works, strict=True):
         assert isinstance(run, shared.SharedWorkdir)
-        assert r.variant.training == "ctr"
         assert store.dated(run.ctr(r.variant.base)) == [day(5)]
         found = costs.costs(*of_comparison([r]))
         assert set(found) == {"cpm", "ctr"}
