@@ -36,7 +36,7 @@ import pathlib
 from absl import app, flags
 from absl import logging as absl_logging
 
-from ecdctr_tf import command_line, presets, windows
+from ecdctr_tf import command_line, model_table, presets, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import variants
 
@@ -92,8 +92,8 @@ _END = flags.DEFINE_string(
 _MODELS = flags.DEFINE_list(
     "models",
     ["e_cdctr", "ads_only"],
-    f"Models to train: any of {', '.join(configs.MODELS)}; for compare also "
-    f"{', '.join(sorted(set(variants.VARIANTS) - set(configs.MODELS)))}, or "
+    f"Models to train: any of {', '.join(model_table.MODELS)}; for compare "
+    f"also {', '.join(variants.GROUPS['ablations'])}, or "
     f"{' or '.join(variants.GROUPS)} for all of a kind.",
 )
 _TRIALS = flags.DEFINE_integer(
@@ -179,15 +179,10 @@ def _check_models() -> None:
     if _STAGE.value == "compare":
         variants.chosen(_MODELS.value)
         return
-    unknown = sorted(set(_MODELS.value) - set(configs.MODELS))
-    if unknown:
-        raise ValueError(
-            f"--models should be any of {', '.join(configs.MODELS)}. "
-            f"Received: {', '.join(unknown)}"
-        )
+    model_table.chosen(_MODELS.value)
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Run the stage that the flags ask for."""
     # What TensorFlow logs through absl is of no use to who trains a model.
     absl_logging.set_verbosity(

@@ -1,29 +1,33 @@
-"""The configuration: frozen dataclasses, presets, typed dotted overrides.
+"""The configuration: frozen dataclasses and typed dotted overrides.
 
-`Config.model` is the network of CPM and A-CTR alike; TPM, CPM and A-CTR are
-one model class under `tpm_config`, `cpm_config` and `ctr_config`.
+`Config.model` is the network of CPM and A-CTR alike. The config describes
+E-CDCTR; `of_model` derives that of any model of the table of models.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 import types
 import typing
 
-AGGREGATIONS = ("last", "mean", "decay", "concat", "attention")
+from ecdctr_tf import model_table, typed_values
+
+AGGREGATIONS = (
+    "last",
+    "mean",
+    "decay",
+    "concat",
+    "attention",
+    "self_attention",
+)
 BATCH_NORMS = ("keep", "statistics", "full")
 REFRESHES = ("change", "restart")
+START_TABLES = ("auto", "true", "false")
 # Of computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
-# Models that learn natural logs and ads together, to be compared with.
-JOINT_MODELS = ("joint", "mmoe", "ple", "star")
-# Models of ads that read a frozen CPM, to be compared with.
-PLUGGED_MODELS = ("keep", "ctnet")
 
 
-def _check(owner, field: str, valid: bool, expected: str) -> None:
+def _check(owner: typing.Any, field: str, valid: bool, expected: str) -> None:
     if not valid:
         value = getattr(owner, field)
         raise ValueError(f"`{field}` should be {expected}. Received: {value!r}")
@@ -31,7 +35,15 @@ def _check(owner, field: str, valid: bool, expected: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network of a level."""
+    """The network of a level.
+
+    Example:
+      >>> ecdctr_tf.ModelConfig(hidden_units=(128, 64)).hidden_units
+      (128, 64)
+      >>> ecdctr_tf.ModelConfig(embedding_dim=0)
+      Traceback (most recent call last):
+      ValueError: `embedding_dim` should be at least 1. Received: 0
+    """
 
     # Width D of every feature embedding.
     embedding_dim: int = 16
@@ -50,7 +62,7 @@ class ModelConfig:
     # Features of the data that the model does not read.
     exclude: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "embedding_dim", self.embedding_dim >= 1, "at least 1")
         units = all(u >= 1 for u in self.hidden_units)
@@ -86,7 +98,7 @@ class TrainingConfig:
     # Steps between two resumable states of a window.
     checkpoint_steps: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("batch_size", "passes", "checkpoint_steps"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -105,7 +117,10 @@ class TrainingConfig:
 class HistoryConfig:
     """How dated TPM snapshots become historical embeddings."""
 
-    # "last", "mean", "decay" (one table), "concat" or "attention" (learned).
+    # "last", "mean" and "decay" make one vector of an id's snapshots by a fixed
+    # rule. "concat" and "attention" leave that to each model. "self_attention"
+    # is learned in the CPM, then frozen and merged into one vector an id, as in
+    # the paper.
     aggregation: str = "mean"
     # K, the newest snapshots used.
     snapshots: int = 3
@@ -116,10 +131,12 @@ class HistoryConfig:
     # Share of the rows trained on that read no historical embeddings, [0, 1):
     # the models learn to do without, as when the store of history fails.
     dropout: float = 0.1
-    # Whether the CPM's own tables start from the TPM's newest rows.
-    start_tables: bool = True
+    # Whether the CPM's own tables start from the newest TPM snapshot that ended
+    # before its window: "auto" where there is one, "true" (it is an error if
+    # there is none), or "false".
+    start_tables: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.aggregation in AGGREGATIONS
         choices = f"one of {', '.join(AGGREGATIONS)}"
@@ -128,28 +145,38 @@ class HistoryConfig:
         _check(self, "decay", 0 < self.decay <= 1, "in (0, 1]")
         _check(self, "lag", self.lag >= 0, "at least 0")
         _check(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
+        valid = self.start_tables in START_TABLES
+        choices = f"one of {', '.join(START_TABLES)}"
+        _check(self, "start_tables", valid, choices)
+
+    @property
+    def starts_tables(self) -> bool:
+        """Whether tables may start from the TPM."""
+        return self.start_tables != "false"
 
 
 @dataclasses.dataclass(frozen=True)
 class WarmStartConfig:
     """How the A-CTR starts from the CPM."""
 
-    # Whether there is a CPM to start from; if not, A-CTR starts from scratch.
-    from_cpm: bool = True
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
     batch_norm: str = "keep"
     # What a newer CPM does to a running A-CTR: add its "change" since the last
-    # one, or "restart" from it and catch up.
+    # one, or "restart" from it.
     refresh: str = "change"
+    # Past days of ads, of those there are, that an A-CTR which has just started
+    # is trained on before it scores; see also `schedule.catch_up_days`.
+    warm_up_days: int = 0
     # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
     min_restored: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.batch_norm in BATCH_NORMS
         _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
         valid = self.refresh in REFRESHES
         _check(self, "refresh", valid, f"one of {', '.join(REFRESHES)}")
+        _check(self, "warm_up_days", self.warm_up_days >= 0, "at least 0")
         _check(self, "min_restored", 0 <= self.min_restored <= 1, "in [0, 1]")
 
 
@@ -157,18 +184,18 @@ class WarmStartConfig:
 class ScheduleConfig:
     """Which windows the levels are trained on when no dates are given."""
 
-    # First and last day of the TPM's windows; empty: first natural day, and
-    # the day before the first scored day.
+    # First and last day of the TPM's windows; empty: from the first natural day
+    # up to the last scored day, which no window reaches.
     tpm_first: str = ""
     tpm_last: str = ""
     # Days of a TPM window; 0: calendar months.
     tpm_days: int = 30
-    # Days of a CPM window, which ends the day before the CPM is used.
+    # Days of the first CPM window, which ends the day before the CPM is used.
     cpm_days: int = 7
-    # Days between two CPMs; 0: one, before the first scored day.
-    cpm_every: int = 0
-    # Days by which CPMs are late: how much earlier than they could windows end,
-    # and a scored day has them.
+    # Days between two CPMs; 0: there is one, before the first scored day.
+    cpm_every: int = 7
+    # Days by which CPMs are late: their windows end that much earlier, and a
+    # scored day sees them that much later.
     cpm_lag: int = 0
     # First and last scored day of ads; empty: the first one that leaves
     # `catch_up_days` of ads before it, and the last there is.
@@ -184,7 +211,7 @@ class ScheduleConfig:
     # means over days: for days of few rows.
     report_pooled: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("cpm_days", "ctr_days"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -208,7 +235,7 @@ class ForgettingConfig:
     # Days at the beginning of a group that a return is judged on.
     return_days: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("group_days", "returns_after"):
             _check(self, field, getattr(self, field) >= 0, "at least 0")
@@ -217,7 +244,15 @@ class ForgettingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything but where the files are and which stage is run."""
+    """Everything but where the files are and which stage is run.
+
+    Example:
+      >>> config = ecdctr_tf.Config(
+      ...     seed=1, model=ecdctr_tf.ModelConfig(embedding_dim=8)
+      ... )
+      >>> config.model.embedding_dim
+      8
+    """
 
     # Of weights, the order of rows and everything else that is drawn.
     seed: int = 0
@@ -230,22 +265,25 @@ class Config:
     tpm: TrainingConfig = TrainingConfig()
     cpm: TrainingConfig = TrainingConfig()
     ctr: TrainingConfig = TrainingConfig(batch_size=512)
-    # Training of the model without transfer that A-CTR is compared with.
-    ads_only: TrainingConfig = TrainingConfig(batch_size=512)
-    # Training of the joint models, on natural logs and ads together.
-    joint: TrainingConfig = TrainingConfig(batch_size=1024)
     history: HistoryConfig = HistoryConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
+    # Training settings of one model only, as `ads_only.batch_size=64`: the name
+    # of a model and a field of `TrainingConfig`.
+    of_models: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "seed", self.seed >= 0, "at least 0")
+        for assignment in self.of_models:
+            name, _, change = assignment.partition(".")
+            model_table.model(name)
+            override(Config(), [f"ctr.{change}"])
 
     def to_json(self) -> str:
         """Return the config as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return typed_values.to_json(dataclasses.asdict(self), "the config")
 
     @classmethod
     def from_json(cls, path: str | pathlib.Path) -> "Config":
@@ -259,8 +297,8 @@ class Config:
         if not path.exists():
             raise FileNotFoundError(f"The config {path} does not exist.")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            values = typed_values.from_json(path.read_bytes())
+        except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise ValueError(
@@ -270,74 +308,43 @@ class Config:
         return _replace(cls(), values, "")
 
 
-@dataclasses.dataclass(frozen=True)
-class StageConfig:
-    """What one level is built and trained from."""
+def of_model(config: Config, row: model_table.ModelRow) -> Config:
+    """Return the config of a model, given that of E-CDCTR.
 
-    model: ModelConfig
-    training: TrainingConfig
-    # One of `JOINT_MODELS`; empty for the model of all other levels.
-    joint: str = ""
-    # One of `PLUGGED_MODELS`; empty for the model of all other levels.
-    plugged: str = ""
+    Args:
+      config: the config of E-CDCTR.
+      row: the model.
 
-
-def tpm_config(config: Config) -> StageConfig:
-    """Return the level of the tiny pre-training model."""
-    return StageConfig(config.tpm_model, config.tpm)
-
-
-def cpm_config(config: Config) -> StageConfig:
-    """Return the level of the complete pre-training model."""
-    return StageConfig(config.model, config.cpm)
-
-
-def ctr_config(config: Config) -> StageConfig:
-    """Return the level of the advertisement model."""
-    return StageConfig(config.model, config.ctr)
+    Returns:
+      A config whose `ctr` is the training of the model.
+    """
+    own = [
+        assignment.removeprefix(f"{row.name}.")
+        for assignment in config.of_models
+        if assignment.startswith(f"{row.name}.")
+    ]
+    config = dataclasses.replace(config, of_models=())
+    if row.training is not None:
+        config = dataclasses.replace(config, ctr=TrainingConfig())
+        own = [*row.training, *own]
+    return override(config, [*row.changes, *(f"ctr.{c}" for c in own)])
 
 
 def reads_tpm(config: Config) -> bool:
-    """Return whether CPM or A-CTR take anything from the TPM."""
-    return config.model.history or config.history.start_tables
-
-
-def joint_config(config: Config, name: str) -> StageConfig:
-    """Return the level of one of `JOINT_MODELS`.
-
-    Raises:
-      ValueError: there is no such model.
-    """
-    _check_name(name, JOINT_MODELS)
-    return StageConfig(config.model, config.joint, name)
-
-
-def plugged_config(config: Config, name: str) -> StageConfig:
-    """Return the level of one of `PLUGGED_MODELS`.
-
-    Raises:
-      ValueError: there is no such model.
-    """
-    _check_name(name, PLUGGED_MODELS)
-    return StageConfig(config.model, config.ctr, plugged=name)
-
-
-def _check_name(name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise ValueError(
-            f"`name` should be one of {', '.join(known)}. Received: {name!r}"
-        )
+    """Return whether a CPM or an A-CTR takes anything from the TPM."""
+    return config.model.history or config.history.starts_tables
 
 
 def override(config: Config, assignments: list[str]) -> Config:
     """Return the config with `name.field=value` assignments carried out.
 
     Values are typed by their field: numbers, `true` or `false`, text, and
-    comma-separated lists for tuples.
+    comma-separated lists for tuples. Where `name` is that of a model, such as
+    `ads_only`, `field` is one of `TrainingConfig` and set for that model only.
 
     Raises:
-      ValueError: an assignment is not of that form, names no field, or its
-        value is not of the field's type or range.
+      ValueError: an assignment is not of that form, names an unknown field, or
+        its value is not of the field's type or range.
     """
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -345,6 +352,10 @@ def override(config: Config, assignments: list[str]) -> Config:
             raise ValueError(
                 f"--set should be name.field=value. Received: {assignment!r}"
             )
+        if name.strip().partition(".")[0] in model_table.MODELS:
+            changed = (*config.of_models, f"{name.strip()}={text}")
+            config = dataclasses.replace(config, of_models=changed)
+            continue
         value: typing.Any = text
         for part in reversed(name.strip().split(".")):
             value = {part: value}
@@ -352,7 +363,9 @@ def override(config: Config, assignments: list[str]) -> Config:
     return config
 
 
-def _replace(instance, values: dict, prefix: str):
+def _replace(
+    instance: typing.Any, values: dict[str, typing.Any], prefix: str
+) -> typing.Any:
     """Return a dataclass with fields replaced, checked by name and type."""
     hints = typing.get_type_hints(type(instance))
     changes = {}
@@ -360,7 +373,7 @@ def _replace(instance, values: dict, prefix: str):
         if name not in hints:
             fields = ", ".join(f"{prefix}{field}" for field in hints)
             raise ValueError(
-                f"There is no config field {prefix}{name}; there are: {fields}."
+                f"Unknown config field {prefix}{name}. The fields are {fields}."
             )
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, dict):
@@ -378,7 +391,7 @@ def _replace(instance, values: dict, prefix: str):
         raise ValueError(f"In {prefix or 'the config'}: {error}") from error
 
 
-def _typed(hint, value, name: str):
+def _typed(hint: typing.Any, value: typing.Any, name: str) -> typing.Any:
     """Return a value of the field's type, from text or JSON."""
     error = ValueError(
         f"{name} should be {getattr(hint, '__name__', hint)}. "

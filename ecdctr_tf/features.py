@@ -14,28 +14,43 @@ import json
 import keyword
 import pathlib
 import re
+import typing
+from collections.abc import Collection, Iterable
 
 from ecdctr_tf import typed_values
 
 ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
-KINDS = ("id", "sequence", "dense")
 SIDES = ("user", "item", "context")
 # Columns of every row, and arguments of Keras models and exported functions.
 RESERVED = ("click", "timestamp", "day", "domain", "self", "training")
 _LONGEST_NAME = 64
 DOMAINS = ("natural", "ads")
+# Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
+# What a kind does is said in `ecdctr_tf.kinds`.
+KINDS: dict[str, tuple[str, ...]] = {
+    "id": ("table",),
+    "sequence": ("table", "max_length"),
+    "dense": (),
+}
 # Value of the unused places of a padded sequence; never a row of a table.
 PADDING = -1
 
 
-def check_choice(owner: str, field: str, value, choices) -> None:
+def check_choice(
+    owner: str, field: str, value: object, choices: Collection[str]
+) -> None:
     """Raise a ValueError unless a value is one of the choices."""
     if value not in choices:
         raise ValueError(
             f"`{field}` of {owner} should be one of {', '.join(choices)}. "
             f"Received: {value!r}"
         )
+
+
+def _having(field: str) -> str:
+    """Return the kinds that have a field, for messages."""
+    return ", ".join(kind for kind, fields in KINDS.items() if field in fields)
 
 
 def check_name(what: str, name: str) -> None:
@@ -78,7 +93,12 @@ def check_names(what: str, names: list[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class TableSpec:
-    """An embedding table and the id space that numbers its rows."""
+    """An embedding table and the id space that numbers its rows.
+
+    Example:
+      >>> ecdctr_tf.TableSpec("item", dtype="string").ids
+      'vocabulary'
+    """
 
     name: str
     # "vocabulary": exact, append-only; "hashing": no files, ids may collide.
@@ -88,7 +108,7 @@ class TableSpec:
     # Rows shared by unknown ids (vocabulary) or by all ids (hashing).
     buckets: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         check_name("table", self.name)
         owner = f"table {self.name!r}"
@@ -100,6 +120,11 @@ class TableSpec:
                 f"Received: {self.buckets!r}"
             )
 
+    @property
+    def padding(self) -> int | str:
+        """What stands in the unused places of a list of raw ids."""
+        return -1 if self.dtype == "int64" else ""
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSpec:
@@ -108,6 +133,13 @@ class FeatureSpec:
     In a batch an "id" is int32 `[B]` (rows of its table), a "sequence" int32
     `[B, T]` with the newest entry last and `PADDING` in unused places, and a
     "dense" number float32 `[B]`.
+
+    Example:
+      >>> clicked = ecdctr_tf.FeatureSpec(
+      ...     "clicked_items", "sequence", "item", "user", max_length=20
+      ... )
+      >>> clicked.table, clicked.side
+      ('item', 'user')
     """
 
     name: str
@@ -121,27 +153,48 @@ class FeatureSpec:
     # Longest sequence kept (T), in entries; 0 for other kinds.
     max_length: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         check_name("feature", self.name)
         owner = f"feature {self.name!r}"
         check_choice(owner, "kind", self.kind, KINDS)
         check_choice(owner, "side", self.side, SIDES)
-        if (self.kind == "dense") != (self.table == ""):
+        if ("table" in KINDS[self.kind]) != (self.table != ""):
             raise ValueError(
-                f"`table` of {owner} should be set for ids and sequences and "
-                f"empty for dense numbers. Received: {self.table!r}"
+                f"`table` of {owner} should be set for the kinds "
+                f"{_having('table')} and empty for others. Received: "
+                f"{self.table!r}, kind {self.kind!r}"
             )
-        if (self.kind == "sequence") != (self.max_length > 0):
+        has_length = "max_length" in KINDS[self.kind]
+        if self.max_length < 0 or has_length != (self.max_length > 0):
             raise ValueError(
-                f"`max_length` of {owner} should be positive for a sequence "
-                f"and 0 for other kinds. Received: {self.max_length}"
+                f"`max_length` of {owner} should be positive for the kinds "
+                f"{_having('max_length')} and 0 for others. Received: "
+                f"{self.max_length}, kind {self.kind!r}"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """Tables and features of a data set, shared by both domains."""
+    """Tables and features of a data set, shared by both domains.
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...         ecdctr_tf.FeatureSpec("price", "dense"),
+      ...     ),
+      ... )
+      >>> [feature.name for feature in spec.of_kind("id")]
+      ['user_id', 'item_id']
+      >>> [feature.name for feature in spec.without(["price"]).features]
+      ['user_id', 'item_id']
+    """
 
     tables: tuple[TableSpec, ...]
     features: tuple[FeatureSpec, ...]
@@ -152,7 +205,7 @@ class DataSpec:
     # probability of a synthetic world.
     evaluation: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that names are unique and that every reference resolves."""
         check_names("table", [table.name for table in self.tables])
         names = [feature.name for feature in self.features]
@@ -204,7 +257,7 @@ class DataSpec:
         """Return the part that the tiny pre-training model reads."""
         return self.select([f.name for f in self.features if f.basic])
 
-    def without(self, names) -> "DataSpec":
+    def without(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec less the named features.
 
         Raises:
@@ -215,7 +268,7 @@ class DataSpec:
             [f.name for f in self.features if f.name not in unwanted]
         )
 
-    def select(self, names) -> "DataSpec":
+    def select(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec of the named features and the tables they use.
 
         Raises:
@@ -262,7 +315,7 @@ class DataSpec:
             raise ValueError(f"{path} is not a data spec: {error}") from error
 
     @classmethod
-    def from_dict(cls, values: dict) -> "DataSpec":
+    def from_dict(cls, values: dict[str, typing.Any]) -> "DataSpec":
         """Return the spec that `dataclasses.asdict` turned into `values`.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Configs of the data sets that come with builders, and of compared models.
+"""Configs of the data sets that come with builders.
 
 A preset says only what differs from the defaults. Learning rates and the like
 were chosen on validation days, for every model alike; see each docstring.
@@ -7,6 +7,7 @@ were chosen on validation days, for every model alike; see each docstring.
 import dataclasses
 
 from ecdctr_tf import config as configs
+from ecdctr_tf import model_table
 
 
 def synthetic() -> configs.Config:
@@ -27,7 +28,7 @@ def synthetic() -> configs.Config:
         ctr=configs.TrainingConfig(
             batch_size=128, dense_learning_rate=1e-3, table_learning_rate=1e-3
         ),
-        ads_only=configs.TrainingConfig(batch_size=32),
+        of_models=("ads_only.batch_size=32",),
         schedule=configs.ScheduleConfig(
             tpm_days=30, cpm_days=60, cpm_every=7, report_first="2024-06-14"
         ),
@@ -47,7 +48,7 @@ def seasonal() -> configs.Config:
     """
     return configs.Config(
         ctr=synthetic().ctr,
-        ads_only=synthetic().ads_only,
+        of_models=synthetic().of_models,
         tpm=configs.TrainingConfig(batch_size=512),
         cpm=configs.TrainingConfig(batch_size=512),
         history=configs.HistoryConfig(
@@ -78,7 +79,7 @@ def globo() -> configs.Config:
     return configs.Config(
         model=configs.ModelConfig(exclude=("weekday",)),
         ctr=configs.TrainingConfig(batch_size=128),
-        ads_only=configs.TrainingConfig(batch_size=64),
+        of_models=("ads_only.batch_size=64",),
         schedule=configs.ScheduleConfig(
             tpm_days=3,
             cpm_days=3,
@@ -104,7 +105,7 @@ def movielens() -> configs.Config:
         tpm=configs.TrainingConfig(batch_size=256),
         cpm=configs.TrainingConfig(batch_size=256),
         ctr=configs.TrainingConfig(batch_size=128),
-        ads_only=configs.TrainingConfig(batch_size=128),
+        of_models=("ads_only.batch_size=128",),
         schedule=configs.ScheduleConfig(
             tpm_days=0,
             tpm_last="2000-10-31",
@@ -117,41 +118,25 @@ def movielens() -> configs.Config:
     )
 
 
+def paper() -> configs.Config:
+    """Return the settings of the paper, for any data; dates are the data's.
+
+    The TPM has a snapshot a month, of which the three newest are combined by
+    self-attention that is learned in the CPM; the CPM has a month of natural
+    logs and is refreshed weekly; the A-CTR takes all of it but batch norm, and
+    warms up on the past seven days of ads.
+    """
+    schedule = configs.ScheduleConfig(
+        tpm_days=0, cpm_days=30, cpm_every=7, catch_up_days=7
+    )
+    config = configs.Config(schedule=schedule)
+    return configs.of_model(config, model_table.model("paper"))
+
+
 PRESETS = {
+    "paper": paper,
     "synthetic": synthetic,
     "seasonal": seasonal,
     "globo": globo,
     "movielens": movielens,
 }
-
-
-def variant(config: configs.Config, model: str) -> configs.Config:
-    """Return the config of one of the compared models.
-
-    Args:
-      config: the config of E-CDCTR.
-      model: "e_cdctr"; "cpm_finetune", the same without TPM and history;
-        "keep" and "ctnet", which have that CPM in ways of their own; every
-        other name, such as "ads_only", has no CPM either.
-    """
-    if model == "e_cdctr":
-        return config
-    config = dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, history=False),
-        history=dataclasses.replace(config.history, start_tables=False),
-    )
-    if model == "cpm_finetune":
-        return config
-    if model == "keep":  # Takes no weights: nothing else of it is read.
-        return dataclasses.replace(config, warm_start=configs.WarmStartConfig())
-    if model == "ctnet":  # A newer CPM never restarts it.
-        start = dataclasses.replace(
-            config.warm_start, from_cpm=True, refresh="change"
-        )
-        return dataclasses.replace(config, warm_start=start)
-    return dataclasses.replace(
-        config,
-        ctr=config.ads_only,
-        warm_start=dataclasses.replace(config.warm_start, from_cpm=False),
-    )

@@ -6,11 +6,19 @@ import pathlib
 
 import tensorflow as tf
 
+from ecdctr_tf import (
+    artefacts,
+    diagnostics,
+    export,
+    model_table,
+    results,
+    store,
+    windows,
+)
 from ecdctr_tf import config as configs
-from ecdctr_tf import diagnostics, evaluation, export, presets, store, windows
-from ecdctr_tf.comparison import matrix, results, variants
+from ecdctr_tf.comparison import matrix, variants
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import cpm, daily, history, schedule, tpm
+from ecdctr_tf.training import daily, history, natural, schedule
 from ecdctr_tf.training.workdir import Workdir
 
 
@@ -24,7 +32,7 @@ class Request:
     # None for "diagnose" of data that no run is there for.
     workdir: pathlib.Path | None
     config: configs.Config
-    # Names of `config.MODELS`; for "compare", of `variants.VARIANTS`.
+    # Names of `model_table.MODELS`; for "compare", of `variants.VARIANTS`.
     models: tuple[str, ...]
     # Days to train on instead of the schedule's.
     window: windows.Window | None = None
@@ -64,46 +72,67 @@ def run(request: Request) -> None:
     if request.stage in APART:
         APART[request.stage](data, request)
         return
-    for run_dir, config in request.runs():
-        run_dir.open(config)
+    # Before anything is trained: a misspelt name is refused here.
+    data.spec.without(request.config.model.exclude)
     if request.stage != "all":
         STAGES[request.stage](data, request)
+        _keep_config(request)
         return
     summary = None
     for stage in ("tpm", "aggregate", "cpm", "ctr", "export", "report"):
         summary = STAGES[stage](data, request)
-    evaluation.print_table(summary)
+    _keep_config(request)
+    results.print_table(summary)
+
+
+def _keep_config(request: Request) -> None:
+    """Leave the config of the last command that succeeded, for `--config`."""
+    for run_dir, config in request.runs():
+        if run_dir.path.is_dir():
+            path = run_dir.path / artefacts.CONFIG
+            store.write_text(path, config.to_json())
 
 
 def _tpm(data: DataDirectory, request: Request) -> None:
     for run_dir, config in request.runs():
-        planned = [request.window]
-        if request.window is None:
-            planned = schedule.plan(data, config.schedule).tpm
-        for window in planned:
-            tpm.train_tpm(data, run_dir, config, window)
-
-
-def _aggregate(data: DataDirectory, request: Request) -> None:
-    del data
-    for run_dir, config in request.runs():
-        days = store.dated(run_dir.tpm)
-        if request.window is not None:
-            days = [day for day in days if day <= request.window.last]
-        history.aggregate(run_dir, config, days)
+        row = model_table.model("e_cdctr")
+        _train(data, request, run_dir, config, row, artefacts.TPM)
 
 
 def _cpm(data: DataDirectory, request: Request) -> None:
     for run_dir, config in request.runs():
-        planned = [request.window]
-        if request.window is None:
-            planned = schedule.plan(data, config.schedule).cpm
-        for name in request.models:
-            variant = presets.variant(config, name)
-            if not variant.warm_start.from_cpm:
-                continue
-            for window in planned:
-                cpm.train_cpm(data, run_dir, variant, name, window)
+        for row in model_table.chosen(request.models):
+            if row.has_cpm:
+                _train(data, request, run_dir, config, row, artefacts.CPM)
+
+
+def _train(
+    data: DataDirectory,
+    request: Request,
+    run_dir: Workdir,
+    config: configs.Config,
+    row: model_table.ModelRow,
+    kind: str,
+) -> None:
+    """Train a TPM or a CPM on the window asked for, or on those planned."""
+    config = configs.of_model(config, row)
+    planned = [request.window]
+    if request.window is None:
+        plan = schedule.plan(data, config.schedule)
+        planned = schedule.left(
+            plan.tpm if kind == artefacts.TPM else plan.cpm,
+            run_dir.level(kind, row.base),
+            kind,
+        )
+    for window in planned:
+        natural.train(data, run_dir, config, row, kind, window)
+
+
+def _aggregate(data: DataDirectory, request: Request) -> None:
+    del data
+    last = request.window.last if request.window is not None else ""
+    for run_dir, config in request.runs():
+        history.aggregate(run_dir, config, last)
 
 
 def _ctr(data: DataDirectory, request: Request) -> None:
@@ -112,15 +141,20 @@ def _ctr(data: DataDirectory, request: Request) -> None:
             parts = schedule.plan(data, config.schedule).ctr
         else:
             parts = request.window.split(config.schedule.ctr_days)
-        for name in request.models:
-            variant = presets.variant(config, name)
-            daily.DailyTrainer(data, run_dir, variant, name).run(parts)
+        for row in model_table.chosen(request.models):
+            of_model = configs.of_model(config, row)
+            daily.DailyTrainer(data, run_dir, of_model, row).run(parts)
 
 
 def _export(data: DataDirectory, request: Request) -> None:
-    """Export the newest day of the first run's best-informed model."""
+    """Export the newest day of E-CDCTR in the first run, or of another model.
+
+    Of several models without E-CDCTR, it is the first one asked for.
+    """
     run_dir, _ = request.runs()[0]
-    name = max(request.models, key=configs.MODELS.index)
+    name = "e_cdctr"
+    if name not in request.models:
+        name = request.models[0]
     days = store.dated(run_dir.ctr(name))
     if request.window is not None:
         days = [day for day in days if day <= request.window.last]
@@ -144,16 +178,14 @@ def _export(data: DataDirectory, request: Request) -> None:
 
 def _report(data: DataDirectory, request: Request) -> dict:
     report_dir = request.report_dir or request.workdir / "report"
-    summary = evaluation.write_report(
-        [run_dir.path for run_dir, _ in request.runs()],
-        data.path,
-        report_dir,
-        request.config,
-        request.notes,
+    models, left_out = results.of_workdirs(
+        [run_dir for run_dir, _ in request.runs()], request.config
     )
+    notes = [*request.notes, *left_out]
+    found = results.write(data, models, report_dir, notes, rescored=False)
     if request.stage == "report":
-        evaluation.print_table(summary)
-    return summary
+        results.print_table(found)
+    return found
 
 
 def _compare(data: DataDirectory, request: Request) -> None:
@@ -162,7 +194,8 @@ def _compare(data: DataDirectory, request: Request) -> None:
         data, request.workdir, request.config, request.trials
     ).run(variants.chosen(request.models), request.seeds or (0,))
     report_dir = request.report_dir or request.workdir / "comparison"
-    results.write(data, runs, report_dir, request.notes)
+    models = results.of_comparison(runs)
+    results.print_table(results.write(data, models, report_dir, request.notes))
 
 
 def _diagnose(data: DataDirectory, request: Request) -> None:

@@ -54,12 +54,20 @@ def day_name(number: int) -> str:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Window:
-    """A run of whole days, both ends included, as `YYYY-MM-DD`."""
+    """Whole days in a row, both ends included, as `YYYY-MM-DD`.
+
+    Example:
+      >>> window = ecdctr_tf.Window.ending("2024-03-01", days=3)
+      >>> str(window)
+      '2024-02-28..2024-03-01'
+      >>> window.days
+      ['2024-02-28', '2024-02-29', '2024-03-01']
+    """
 
     first: str
     last: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the order of the ends."""
         if day_number(self.first) > day_number(self.last):
             raise ValueError(

@@ -246,7 +246,9 @@ class Passes:
         self._seen.end_day()
         return made
 
-    def _parts(self, domain: str, made) -> Iterator[dict]:
+    def _parts(
+        self, domain: str, made: impressions.Impressions
+    ) -> Iterator[dict]:
         """Yield the rows of a day, one dict a file."""
         for start in range(0, len(made), self._rows_per_file):
             part = slice(start, start + self._rows_per_file)

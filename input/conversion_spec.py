@@ -10,8 +10,10 @@ taken from "natural", "ads", "both", or "same": the domain of the row itself.
 import dataclasses
 import pathlib
 import tomllib
+import typing
 
-from ecdctr_tf import features, typed_values, windows
+from ecdctr_tf import features, kinds, typed_values, windows
+from ecdctr_tf.features import DataSpec
 from ecdctr_tf.input import log_spec
 
 HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
@@ -40,10 +42,11 @@ class Column:
     # Value of a missing dense number; None refuses missing values.
     missing: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the feature {self.name!r}"
-        features.check_choice(owner, "kind", self.kind, ("id", "dense"))
+        readable = [name for name, kind in kinds.KINDS.items() if kind.in_logs]
+        features.check_choice(owner, "kind", self.kind, readable)
         features.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
         if self.divide < 1 or (self.divide > 1 and self.separator):
             raise ValueError(
@@ -67,7 +70,7 @@ class Sequence:
     max_length: int
     domain: str = "both"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the sequence {self.name!r}"
         features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
@@ -91,7 +94,7 @@ class Count:
     window_days: int = 0
     side: str = "context"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the count {self.name!r}"
         features.check_choice(
@@ -125,7 +128,7 @@ class Negatives:
     drop_reclicks: bool = True
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the numbers."""
         if not (self.per_click > 0 < self.window_seconds <= 86_400):
             raise ValueError(
@@ -159,11 +162,11 @@ class ConversionSpec:
     # Hours that local time, which days, hours and weekdays follow, is ahead.
     utc_offset_hours: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that references resolve; the data spec checks the rest."""
         self.data_spec()
         windows.day_number(self.first_day)
-        ids = {f.name for f in self.features if f.kind == "id"}
+        ids = {feature.name for feature in kinds.ids(self.data_spec())}
         for count in self.counts:
             if not set(count.of) <= ids:
                 raise ValueError(
@@ -186,7 +189,7 @@ class ConversionSpec:
         """Return the column feature of that name."""
         return next(f for f in self.features if f.name == name)
 
-    def data_spec(self) -> features.DataSpec:
+    def data_spec(self) -> DataSpec:
         """Return the spec of the data directory."""
         made = [
             features.FeatureSpec(f.name, f.kind, f.table, f.side, f.basic)
@@ -198,11 +201,11 @@ class ConversionSpec:
             )
             for s in self.sequences
         ]
+        numbers: tuple[Count | Age, ...] = (*self.counts, *self.ages)
         made += [
-            features.FeatureSpec(f.name, "dense", side=f.side)
-            for f in (*self.counts, *self.ages)
+            features.FeatureSpec(f.name, "dense", side=f.side) for f in numbers
         ]
-        return features.DataSpec(
+        return DataSpec(
             self.tables, tuple(made), self.user, self.item, self.evaluation
         )
 
@@ -242,7 +245,7 @@ def from_dict(values: dict) -> ConversionSpec:
     return typed_values.make(ConversionSpec, "the conversion spec", values)
 
 
-def _made_list(kind: type, owner: str, entries) -> list:
+def _made_list(kind: type, owner: str, entries: typing.Any) -> list:
     """Return dataclasses from a list of TOML tables."""
     typed_values.check(owner, list, entries)
     if kind is log_spec.Log:
@@ -250,7 +253,7 @@ def _made_list(kind: type, owner: str, entries) -> list:
     return [typed_values.make(kind, owner, entry) for entry in entries]
 
 
-def _with_parts(entry):
+def _with_parts(entry: typing.Any) -> typing.Any:
     """Return the TOML table of a log, its rules and joins made."""
     if not isinstance(entry, dict):
         return entry

@@ -17,6 +17,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import typing
 from typing import Protocol
 
 import numpy as np
@@ -80,8 +81,9 @@ class Past:
                     f"the ids that {self.path} was made with. Put the file "
                     "back, or convert all logs anew."
                 )
-            if spaces[name].table.ids == "vocabulary":
-                spaces[name] = spaces[name].first(entry["rows"])
+            space = spaces[name]
+            if isinstance(space, id_space.Vocabulary):
+                spaces[name] = space.first(entry["rows"])
         return spaces
 
     def restore(self, parts: dict[str, Part]) -> None:
@@ -106,7 +108,8 @@ def save(
     path = directory / STATE / manifest.window.last
     with store.publish(path, manifest) as staging:
         for name, part in parts.items():
-            np.savez(staging / f"{name}.npz", **part.arrays())
+            arrays: dict[str, typing.Any] = part.arrays()
+            np.savez(staging / f"{name}.npz", **arrays)
         shutil.copy(directory / SUMMARY, staging)
 
 

@@ -11,7 +11,7 @@ from ecdctr_tf.input import history_features, impressions
 class Tally:
     """Counts the rows of each user and each item by domain."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._rows = {
             (domain, role): np.zeros(0, np.int64)
             for domain in features.DOMAINS
@@ -102,7 +102,7 @@ def show(summary: dict, console: rich.console.Console | None = None) -> None:
     console.print(table)
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -28,6 +28,7 @@ importing it defines no flags.
 """
 
 import pathlib
+import typing
 
 from absl import app, flags
 
@@ -66,7 +67,7 @@ def convert_logs(
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
     append: bool = False,
-    **options,
+    **options: typing.Any,
 ) -> dict:
     """Write a data directory from the log files that a spec names.
 
@@ -102,13 +103,13 @@ def find_spec(name: str) -> pathlib.Path:
     return path
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Convert as the flags say."""
     with command_line.reported():
         _convert(argv)
 
 
-def _convert(argv) -> None:
+def _convert(argv: list[str]) -> None:
     if argv[1:]:
         raise ValueError(
             f"Arguments are given as --flag=value. Received: {argv[1:]}"

@@ -12,6 +12,7 @@ summary.json, state/<last day>/  of the conversion; nothing here reads them
 
 import functools
 import pathlib
+import typing
 from collections.abc import Iterable
 
 from ecdctr_tf import features, store, windows
@@ -29,6 +30,30 @@ class DataDirectory:
 
     Raises:
       FileNotFoundError: there is no data directory at `path`.
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...     ),
+      ... )
+      >>> spec.save("spec.json")
+      >>> data = ecdctr_tf.DataDirectory(".")
+      >>> rows = {
+      ...     "user_id": np.array([1, 2], np.int32),
+      ...     "item_id": np.array([1, 1], np.int32),
+      ...     "click": np.array([0, 1]),
+      ...     "timestamp": np.array([1_704_067_200, 1_704_067_260]),
+      ... }
+      >>> known = {"user": 3, "item": 2}
+      >>> _ = data.write_day("ads", "2024-01-01", [rows], known)
+      >>> data.rows("ads", data.window("ads"))
+      2
     """
 
     def __init__(self, path: str | pathlib.Path):
@@ -156,7 +181,7 @@ class DataDirectory:
         self,
         domain: str,
         day: str,
-        parts: Iterable[dict],
+        parts: Iterable[dict[str, typing.Any]],
         table_rows: dict[str, int],
         file_format: str = "blocks",
     ) -> store.Manifest:

@@ -8,7 +8,7 @@ days, the natural events of a day before its ads.
 import numpy as np
 import pyarrow as pa
 
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 from ecdctr_tf.input import conversion_spec, events, history_features, id_space
 
 _DAY_SECONDS = 86_400
@@ -20,6 +20,7 @@ class Encoder:
     def __init__(self, spec: conversion_spec.ConversionSpec):
         self.spec = spec
         self.data_spec = spec.data_spec()
+        self.features = {f.name: f for f in kinds.of(self.data_spec)}
         self.id_spaces = {
             table.name: id_space.new(table) for table in self.data_spec.tables
         }
@@ -53,8 +54,8 @@ class Encoder:
 
         Returns:
           `time` int64, seconds; `second` int64, of the local day; `user` and
-          `item` int32 keys; `click` uint8; feature name -> int32 rows or
-          float32; the evaluation columns.
+          `item` int32 keys; `click` uint8; the columns of each feature, as
+          batches hold them; the evaluation columns.
         """
         columns = {
             "time": table["timestamp"].to_numpy(),
@@ -72,7 +73,7 @@ class Encoder:
                 raw = pa.array((local // _DAY_SECONDS + 3) % 7)
             else:
                 raw = table[feature.name].combine_chunks()
-            columns[feature.name] = self._column(feature, raw)
+            columns |= self.features[feature.name].encode(raw, self._rows)
         for name in self.spec.evaluation:
             columns[name] = table[name].to_numpy()
         return columns
@@ -82,14 +83,13 @@ class Encoder:
         self._keys[role].append(raw)
         return self._keys[role].lookup(raw) - 1
 
-    def _column(self, feature, raw: pa.Array) -> np.ndarray:
-        if feature.kind == "dense":
-            return raw.to_numpy()
-        space = self.id_spaces[feature.table]
+    def _rows(self, table: str, raw: pa.Array) -> np.ndarray:
+        """Return the rows of raw ids; new ids get rows."""
+        space = self.id_spaces[table]
         wanted = pa.int64() if space.table.dtype == "int64" else pa.string()
         raw = raw.cast(wanted)
-        if feature.table in self._waiting:
-            self._waiting[feature.table].count(raw)
+        if table in self._waiting:
+            self._waiting[table].count(raw)
         else:
             space.append(raw)
         return space.lookup(raw)

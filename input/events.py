@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf import windows
+from ecdctr_tf import kinds, windows
 from ecdctr_tf.input import conversion_spec
 
 # Column of row numbers that readers of files add for error messages.
@@ -48,15 +48,22 @@ def normalised(
     _refuse_nulls(table, columns["timestamp"], "timestamp", where)
     columns["click"] = _clicks(table, where)
     columns["day"] = _days(table, columns["timestamp"], spec, where)
+    of_data = {feature.name: feature for feature in kinds.of(spec.data_spec())}
     for feature in spec.features:
         if feature.source:
-            columns[feature.name] = _feature(table, feature, spec, where)
+            dtype = of_data[feature.name].log_type()
+            column = _feature(table, feature, dtype, where)
+            if feature.name in (spec.user, spec.item):
+                _refuse_nulls(table, column, feature.source, where)
+            columns[feature.name] = column
     for name in spec.evaluation:
-        columns[name] = _dense(table, name, name, None, where)
+        columns[name] = _numbers(table, name, f"{name!r} reads", None, where)
     return pa.table(columns)
 
 
-def local_seconds(timestamp, spec: conversion_spec.ConversionSpec):
+def local_seconds(
+    timestamp: np.ndarray, spec: conversion_spec.ConversionSpec
+) -> np.ndarray:
     """Return event times as seconds of local time since 1970-01-01."""
     return timestamp + int(spec.utc_offset_hours * 3600)
 
@@ -88,23 +95,25 @@ def ordered(table: pa.Table, user: str, item: str) -> pa.Table:
     return table.take(order)
 
 
-def _rank(column) -> np.ndarray:
+def _rank(column: pa.ChunkedArray) -> np.ndarray:
     """Return numbers that sort as the column does."""
     if pa.types.is_integer(column.type) and not column.null_count:
         return column.to_numpy()
     return pc.rank(column, tiebreaker="dense").to_numpy()
 
 
-def _feature(table, feature, spec, where):
-    name = feature.source
-    if feature.kind == "dense":
-        return _dense(table, name, feature.name, feature.missing, where)
+def _feature(
+    table: pa.Table,
+    feature: conversion_spec.Column,
+    dtype: pa.DataType,
+    where: str,
+) -> pa.Array:
+    """Return the values of a feature, of the type that its kind asks for."""
+    name, reader = feature.source, f"the feature {feature.name!r} reads"
+    if pa.types.is_floating(dtype):
+        return _numbers(table, name, reader, feature.missing, where)
     if name not in table.column_names:
-        raise _missing(
-            table, name, f"the feature {feature.name!r} reads", where
-        )
-    dtype = spec.data_spec().table(feature.table).dtype
-    wanted = pa.int64() if dtype == "int64" else pa.string()
+        raise _missing(table, name, reader, where)
     column = table[name]
     if feature.divide > 1:
         column = _cast(table, column, name, pa.int64(), where)
@@ -113,15 +122,19 @@ def _feature(table, feature, spec, where):
         column = _cast(table, column, name, pa.string(), where)
         parts = pc.split_pattern(column, feature.separator, max_splits=1)
         column = pc.list_element(parts, 0)
-    column = _cast(table, column, name, wanted, where)
-    if feature.name in (spec.user, spec.item):
-        _refuse_nulls(table, column, name, where)
-    return column
+    return _cast(table, column, name, dtype, where)
 
 
-def _dense(table, name, feature, missing, where):
+def _numbers(
+    table: pa.Table,
+    name: str,
+    reader: str,
+    missing: float | None,
+    where: str,
+) -> pa.Array:
+    """Return a column of finite numbers; `missing` stands in for nulls."""
     if name not in table.column_names:
-        raise _missing(table, name, f"{feature!r} reads", where)
+        raise _missing(table, name, reader, where)
     column = _cast(table, table[name], name, pa.float32(), where)
     if missing is not None:
         column = pc.fill_null(column, missing)
@@ -136,14 +149,14 @@ def _dense(table, name, feature, missing, where):
     return column
 
 
-def floor_divide(column, divisor: int):
+def floor_divide(column: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
     """Return whole numbers divided, rounded down also below zero."""
     rest = pc.subtract(column, pc.multiply(pc.divide(column, divisor), divisor))
     below = pc.cast(pc.less(rest, 0), pa.int64())
     return pc.subtract(pc.divide(column, divisor), below)
 
 
-def _clicks(table, where):
+def _clicks(table: pa.Table, where: str) -> pa.Array:
     if "click" not in table.column_names:
         return pa.array(np.ones(len(table), np.uint8))
     column = _cast(table, table["click"], "click", pa.float64(), where)
@@ -158,7 +171,12 @@ def _clicks(table, where):
     return column.cast(pa.uint8())
 
 
-def _days(table, stamp, spec, where):
+def _days(
+    table: pa.Table,
+    stamp: pa.Array,
+    spec: conversion_spec.ConversionSpec,
+    where: str,
+) -> pa.Array:
     seconds = local_seconds(stamp.to_numpy(), spec)
     days = (seconds // _DAY_SECONDS).astype(np.int32)
     if "day" in table.column_names:
@@ -175,7 +193,9 @@ def _days(table, stamp, spec, where):
     return pa.array(days)
 
 
-def _given_days(table, spec, where) -> np.ndarray:
+def _given_days(
+    table: pa.Table, spec: conversion_spec.ConversionSpec, where: str
+) -> np.ndarray:
     """Return the day column as days since 1970-01-01."""
     column = table["day"]
     _refuse_nulls(table, column, "day", where)
@@ -188,7 +208,13 @@ def _given_days(table, spec, where) -> np.ndarray:
     return column.to_numpy() + windows.day_number(spec.first_day)
 
 
-def _cast(table, column, name, dtype, where):
+def _cast(
+    table: pa.Table,
+    column: pa.ChunkedArray,
+    name: str,
+    dtype: pa.DataType,
+    where: str,
+) -> pa.Array:
     try:
         column = column.cast(dtype)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -199,12 +225,16 @@ def _cast(table, column, name, dtype, where):
     return column.combine_chunks() if hasattr(column, "chunks") else column
 
 
-def _refuse_nulls(table, column, name, where) -> None:
+def _refuse_nulls(
+    table: pa.Table, column: pa.ChunkedArray, name: str, where: str
+) -> None:
     if column.null_count:
         _refuse(table, pc.is_null(column), name, "there in every row", where)
 
 
-def _refuse(table, bad, name, should, where) -> None:
+def _refuse(
+    table: pa.Table, bad: pa.Array, name: str, should: str, where: str
+) -> None:
     """Raise where `bad` is true, naming the first row and its value."""
     if not pc.any(bad).as_py():
         return
@@ -220,7 +250,7 @@ def _refuse(table, bad, name, should, where) -> None:
     )
 
 
-def _missing(table, name, who, where) -> ValueError:
+def _missing(table: pa.Table, name: str, who: str, where: str) -> ValueError:
     columns = [c for c in table.column_names if c != ROW]
     return ValueError(
         f"{where} lacks the column {name!r}, which {who}. It has: "

@@ -18,7 +18,7 @@ import numpy as np
 _SECONDS = 17
 
 
-def grown(array: np.ndarray, rows: int, fill) -> np.ndarray:
+def grown(array: np.ndarray, rows: int, fill: float) -> np.ndarray:
     """Return the array with at least `rows` rows, new ones set to `fill`."""
     if len(array) >= rows:
         return array
@@ -28,7 +28,7 @@ def grown(array: np.ndarray, rows: int, fill) -> np.ndarray:
     return larger
 
 
-def trimmed(array: np.ndarray, fill) -> np.ndarray:
+def trimmed(array: np.ndarray, fill: float) -> np.ndarray:
     """Return the array less the rows at its end that are still `fill`."""
     used = np.flatnonzero(array != fill)
     return array[: used[-1] + 1 if len(used) else 0]
@@ -116,7 +116,7 @@ class ClickHistory:
         used = np.arange(self._length) < self._held[:, None]  # [U, T]
         self._items[used] = arrays["items"]
 
-    def _moment(self, user, second) -> np.ndarray:
+    def _moment(self, user: np.ndarray, second: np.ndarray | int) -> np.ndarray:
         return (np.asarray(user).astype(np.int64) << _SECONDS) | second
 
 
@@ -131,7 +131,9 @@ class DayCounts:
         self._window = window_days
         self._keys = np.zeros(0, np.int64)
         self._counts = np.zeros(0, np.int64)
-        self._days = collections.deque()
+        self._days: collections.deque[tuple[int, np.ndarray, np.ndarray]] = (
+            collections.deque()
+        )
 
     def start_day(self, day: int) -> None:
         """Forget what lies before the window of a day."""
@@ -198,7 +200,7 @@ class FirstSeen:
 
     _NEVER = np.iinfo(np.int64).max
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._first = np.zeros(0, np.int64)
 
     def start_day(self, keys: np.ndarray, times: np.ndarray) -> None:

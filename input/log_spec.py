@@ -77,7 +77,7 @@ class Log:
     negate: bool = False
     joins: tuple[Join, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the log {self.name or self.path!r}"
         features.check_choice(owner, "domain", self.domain, features.DOMAINS)

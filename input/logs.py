@@ -62,7 +62,9 @@ def tables(
                 yield log.domain, _prepared(table, spec, log, joins, str(file))
 
 
-def _wanted(spec, log) -> list[str]:
+def _wanted(
+    spec: conversion_spec.ConversionSpec, log: log_spec.Log
+) -> list[str]:
     """Return the columns to read from the files of a log."""
     joined = {name for join in log.joins for name in join.take}
     roles = (spec.column(spec.user).source, spec.column(spec.item).source)
@@ -91,7 +93,13 @@ def _side_table(source: pathlib.Path, join: log_spec.Join) -> pa.Table:
     ).combine_chunks()
 
 
-def _prepared(table, spec, log, joins, where: str) -> pa.Table:
+def _prepared(
+    table: pa.Table,
+    spec: conversion_spec.ConversionSpec,
+    log: log_spec.Log,
+    joins: list[tuple[log_spec.Join, pa.Table]],
+    where: str,
+) -> pa.Table:
     """Return a batch of a log with the columns that events are made from."""
     table = _filtered(table, log, where)
     for join, side in joins:
@@ -119,13 +127,13 @@ def _prepared(table, spec, log, joins, where: str) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({"where": where})
 
 
-def _set(table: pa.Table, name: str, values) -> pa.Table:
+def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     if name in table.column_names:
         table = table.drop_columns([name])
     return table.append_column(name, values)
 
 
-def _filtered(table: pa.Table, log, where: str) -> pa.Table:
+def _filtered(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
     """Return the rows that `keep`, `where` and `negate` let through."""
     for name, values in log.keep.items():
         column = table[name]
@@ -150,14 +158,21 @@ def _filtered(table: pa.Table, log, where: str) -> pa.Table:
     return table.filter(pa.array(holds != log.negate))
 
 
-def _labels(column, log, where: str):
+def _labels(
+    column: pa.ChunkedArray, log: log_spec.Log, where: str
+) -> pa.ChunkedArray:
     if log.click_at_least is None:
         return column
     column = _cast(column, pa.float64(), log.click, where)
     return pc.cast(pc.greater_equal(column, log.click_at_least), pa.int8())
 
 
-def _seconds(column, spec, log, where: str):
+def _seconds(
+    column: pa.ChunkedArray,
+    spec: conversion_spec.ConversionSpec,
+    log: log_spec.Log,
+    where: str,
+) -> pa.ChunkedArray:
     """Return an event time as whole seconds UTC, rounded down."""
     if pa.types.is_timestamp(column.type):
         return column
@@ -176,7 +191,9 @@ def _seconds(column, spec, log, where: str):
     return events.floor_divide(column, unit) if unit > 1 else column
 
 
-def _cast(column, dtype, name: str, where: str):
+def _cast(
+    column: pa.ChunkedArray, dtype: pa.DataType, name: str, where: str
+) -> pa.ChunkedArray:
     try:
         return column.cast(dtype)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

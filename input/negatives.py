@@ -27,7 +27,7 @@ def pair(user: np.ndarray, item: np.ndarray) -> np.ndarray:
 class SeenPairs:
     """Pairs of user and item that were clicked, with the day under way."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._before = np.zeros(0, np.int64)
         self._today = np.zeros(0, np.int64)
         self._first = np.zeros(0, np.int64)
@@ -64,7 +64,9 @@ class SeenPairs:
         return earlier | today
 
 
-def _found(table: np.ndarray, values: np.ndarray):
+def _found(
+    table: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return whether values are in a sorted table, and their places."""
     place = np.searchsorted(table, values)
     if not len(table):
@@ -128,14 +130,21 @@ def draw(
     return drawn
 
 
-def _allowed(pool, click, place, seen) -> np.ndarray:
+def _allowed(
+    pool: dict[str, np.ndarray],
+    click: np.ndarray,
+    place: np.ndarray,
+    seen: SeenPairs,
+) -> np.ndarray:
     """Return which drawn places may be negatives of their clicks."""
     user, item = pool["user"][click], pool["item"][place]
     other = (pool["user"][place] != user) & (pool["item"][click] != item)
     return other & ~seen.seen(pair(user, item), pool["time"][click])
 
 
-def _reopen_repeats(drawn, items, rows) -> None:
+def _reopen_repeats(
+    drawn: np.ndarray, items: np.ndarray, rows: np.ndarray
+) -> None:
     """Set to -1 what repeats an item to its left, in the given rows."""
     part = drawn[rows]
     item = np.where(part < 0, -1, items[part])

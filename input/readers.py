@@ -2,7 +2,7 @@
 
 import io
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv
@@ -39,7 +39,7 @@ def find(source: pathlib.Path, path: str) -> list[pathlib.Path]:
 def batches(
     file: pathlib.Path,
     log: log_spec.Log | log_spec.Join,
-    wanted,
+    wanted: Sequence[str],
 ) -> Iterator[pa.Table]:
     """Yield the wanted columns of a file in tables of bounded size.
 
@@ -63,7 +63,9 @@ def batches(
         raise ValueError(f"{file} cannot be read: {error}") from error
 
 
-def _check_columns(have, wanted, file) -> None:
+def _check_columns(
+    have: Sequence[str], wanted: Sequence[str], file: pathlib.Path
+) -> None:
     missing = [name for name in wanted if name not in have]
     if missing:
         raise ValueError(
@@ -72,14 +74,18 @@ def _check_columns(have, wanted, file) -> None:
         )
 
 
-def _parquet_batches(file, log, wanted) -> Iterator[pa.Table]:
+def _parquet_batches(
+    file: pathlib.Path, log: log_spec.Log | log_spec.Join, wanted: Sequence[str]
+) -> Iterator[pa.Table]:
     with pa.parquet.ParquetFile(file) as opened:
         _check_columns(opened.schema_arrow.names, wanted, file)
         for batch in opened.iter_batches(BATCH_ROWS, columns=list(wanted)):
             yield pa.Table.from_batches([batch])
 
 
-def _text_batches(file, log, wanted) -> Iterator[pa.Table]:
+def _text_batches(
+    file: pathlib.Path, log: log_spec.Log | log_spec.Join, wanted: Sequence[str]
+) -> Iterator[pa.Table]:
     single = len(log.delimiter) == 1
     names = list(log.columns)
     if not names:
@@ -108,7 +114,7 @@ def _text_batches(file, log, wanted) -> Iterator[pa.Table]:
         yield pa.csv.read_csv(io.BytesIO(block), reader, parse, convert)
 
 
-def _header(file, log) -> list[str]:
+def _header(file: pathlib.Path, log: log_spec.Log | log_spec.Join) -> list[str]:
     """Return the names in the first line of a text file."""
     with open(file, encoding=log.encoding) as opened:
         line = opened.readline().rstrip("\r\n")
@@ -116,7 +122,9 @@ def _header(file, log) -> list[str]:
     return [name.strip('"') for name in names]
 
 
-def _text_blocks(file, log) -> Iterator[tuple[bytes, bool]]:
+def _text_blocks(
+    file: pathlib.Path, log: log_spec.Log | log_spec.Join
+) -> Iterator[tuple[bytes, bool]]:
     """Yield whole lines of a file, some megabytes at a time."""
     wide = log.delimiter.encode(log.encoding) if log.delimiter[1:] else b""
     rest, first = b"", True

@@ -7,6 +7,8 @@ first event.
 Shapes: N rows, T entries of a sequence.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ecdctr_tf import features
@@ -113,7 +115,8 @@ class RowFeatures:
         }
         for feature in self._spec.features:
             place = item if feature.side == "item" else context
-            out[feature.name] = events[feature.name][place]
+            for column in self._encoder.features[feature.name].tensors():
+                out[column] = events[column][place]
         for name in self._spec.evaluation:
             out[name] = events[name][context]
         for sequence in self._spec.sequences:
@@ -137,7 +140,13 @@ class RowFeatures:
             out[age.name] = np.log1p(hours).astype(np.float32)
         return out
 
-    def _sequence(self, sequence, domain, events, context) -> np.ndarray:
+    def _sequence(
+        self,
+        sequence: conversion_spec.Sequence,
+        domain: str,
+        events: dict,
+        context: np.ndarray,
+    ) -> np.ndarray:
         """Return a sequence of the rows of items, int32 `[N, T]`."""
         if not len(context):
             return np.zeros((0, sequence.max_length), np.int32)
@@ -152,7 +161,13 @@ class RowFeatures:
         rows = self._item_rows[sequence.table][keys]
         return rows[context - context[0]]
 
-    def _count_keys(self, count, events, context, item) -> np.ndarray:
+    def _count_keys(
+        self,
+        count: conversion_spec.Count,
+        events: dict,
+        context: np.ndarray,
+        item: np.ndarray,
+    ) -> np.ndarray:
         """Return one int64 for each event's values of the counted features."""
         parts = []
         for name in count.of:
@@ -165,7 +180,9 @@ class RowFeatures:
         )
 
 
-def _histories(spec) -> dict[str, history_features.ClickHistory]:
+def _histories(
+    spec: conversion_spec.ConversionSpec,
+) -> dict[str, history_features.ClickHistory]:
     """Return the click histories that the sequences need, by domain."""
     lengths: dict[str, int] = {}
     for sequence in spec.sequences:
@@ -179,7 +196,7 @@ def _histories(spec) -> dict[str, history_features.ClickHistory]:
     }
 
 
-def _clicks(parts: list[dict], names) -> list[np.ndarray]:
+def _clicks(parts: list[dict], names: Sequence[str]) -> list[np.ndarray]:
     """Return columns of the clicks among the events of several domains."""
     columns = [[e[n][e["click"] == 1] for e in parts] for n in names]
     return [np.concatenate(c) if c else np.zeros(0, np.int64) for c in columns]

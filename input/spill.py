@@ -24,12 +24,16 @@ class Spill:
       buffer_rows: events held in memory.
     """
 
-    def __init__(self, directory: pathlib.Path, buffer_rows=BUFFER_ROWS):
+    def __init__(self, directory: pathlib.Path, buffer_rows: int = BUFFER_ROWS):
         self._directory = directory
         self._limit = buffer_rows
-        self._held = collections.defaultdict(list)
+        self._held: dict[tuple[str, int], list[pa.Table]] = (
+            collections.defaultdict(list)
+        )
         self._held_rows = 0
-        self._files = collections.defaultdict(list)
+        self._files: dict[tuple[str, int], list[pathlib.Path]] = (
+            collections.defaultdict(list)
+        )
 
     def add(self, domain: str, events: pa.Table) -> None:
         """Take in a table of events with a `day` column."""

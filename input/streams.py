@@ -6,6 +6,8 @@ on the seed, the day and the pass only, so a stream can be taken up again after
 any number of batches. `batches` is of one domain, `mixed` of both together.
 """
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,7 +26,7 @@ def batches(
     seed: int | None = None,
     passes: int = 1,
     skip: int = 0,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of a window, ready for `fit`.
 
@@ -32,7 +34,8 @@ def batches(
       data: the data directory.
       domain: "natural" (source) or "ads" (target).
       window: the days; every one has to be there.
-      batch_size: B, rows a batch; the last one may be smaller.
+      batch_size: the most rows of a batch. Batches are even: as many as are
+        needed, whose sizes B differ by one row at most.
       seed: of the order of rows; None keeps the order of the files.
       passes: times that the window is gone through, each in its own order.
       skip: batches at the beginning to pass over, to take up a stream again.
@@ -59,7 +62,7 @@ def mixed(
     seed: int,
     passes: int = 1,
     skip: int = 0,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of several domains in one order.
 
@@ -104,8 +107,7 @@ def mixed(
         groups = row_groups.read(
             data, domain, parts[domain], seed, passes, names, True
         )
-        ends = [i * size // chunks for i in range(chunks + 1)]
-        streamed.append(row_groups.regrouped(groups, np.diff(ends)))
+        streamed.append(row_groups.regrouped(groups, even(size, chunks)))
     places = [features.DOMAINS.index(domain) for domain in sizes]
     # Beside the seeds of days, none of which is numbered 0.
     seeds = shuffling.chunk_seeds([seed, 0], chunks * passes)
@@ -115,7 +117,7 @@ def mixed(
     return _finished(dataset, total * passes, batch_size, skip)
 
 
-def _mixer(places: tuple[int, ...]):
+def _mixer(places: tuple[int, ...]) -> Callable[..., tuple[dict, tf.Tensor]]:
     """Return the function from a chunk of each domain to rows in one order.
 
     Args:
@@ -123,7 +125,9 @@ def _mixer(places: tuple[int, ...]):
     """
 
     @tf.autograph.experimental.do_not_convert
-    def mix(chunks, seeds):
+    def mix(
+        chunks: tuple[tuple[dict, tf.Tensor], ...], seeds: tf.Tensor
+    ) -> tuple[dict, tf.Tensor]:
         every = []
         for place, (inputs, clicks) in zip(places, chunks, strict=True):
             domain = tf.fill(tf.shape(clicks), place)
@@ -144,11 +148,18 @@ def _finished(
 ) -> tf.data.Dataset:
     """Return groups of rows as batches, of known cardinality."""
     count = -(-rows // batch_size)
-    dataset = row_groups.regrouped(dataset, batch_size).skip(skip)
+    dataset = row_groups.regrouped(dataset, even(rows, count)).skip(skip)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(max(count - skip, 0))
     )
     return dataset.prefetch(_PREFETCHED)
+
+
+def even(rows: int, count: int) -> np.ndarray:
+    """Return the sizes of `count` even parts of some rows, int64 `[count]`."""
+    ends = np.arange(count + 1) * rows // max(count, 1)
+    # Without rows there is a size all the same: none would end the process.
+    return np.diff(ends) if count else np.ones([1], np.int64)
 
 
 def rows(
@@ -157,7 +168,7 @@ def rows(
     window: windows.Window,
     seed: int | None = None,
     passes: int = 1,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> tf.data.Dataset:
     """Return the columns of a window in groups of rows, each of one day.
 
@@ -171,7 +182,7 @@ def read_columns(
     data: data_directory.DataDirectory,
     domain: str,
     window: windows.Window,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return whole columns of a window in the order of the files, in memory.
 

@@ -12,32 +12,41 @@ MAY_IMPORT = {
     "typed_values": (),
     "command_line": (),
     "features": ("typed_values",),
-    "config": ("features",),
-    "presets": ("config",),
+    "model_table": (),
+    "config": ("model_table", "typed_values"),
+    "presets": ("config", "model_table"),
     "store": ("typed_values", "windows"),
     "layers": ("kernels",),
     "kernels": (),
     "optimizers": ("kernels",),
     "metrics": (),
-    "models": ("layers", "config", "features"),
+    "kinds": ("layers", "config", "features"),
+    "models": ("kinds", "layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.
-    "transfer": ("config", "features", "store", "windows")
+    "transfer": ("config", "store", "windows")
     + ("layers.historical_embedding",),
-    "input": ("command_line", "features", "store", "typed_values", "windows"),
-    "export": ("config", "features", "store", "windows")
+    "input": ("command_line", "features", "kinds", "store", "typed_values")
+    + ("windows",),
+    # What training and export both rebuild models with.
+    "artefacts": ("config", "features", "model_table", "store")
     + ("input", "layers", "models", "transfer"),
-    "training": ("config", "features", "presets", "store", "windows")
-    + ("input", "layers", "metrics", "models", "optimizers", "transfer"),
-    "evaluation": ("config", "features", "presets", "store", "windows")
-    + ("input", "metrics", "models", "training", "transfer"),
-    "diagnostics": ("config", "features", "store", "windows")
-    + ("evaluation", "input", "metrics", "transfer"),
-    # Of the diagnostics the alarm, which a comparison raises too.
-    "comparison": ("config", "presets", "store", "windows")
-    + ("diagnostics.alarm", "evaluation", "input", "metrics", "training"),
+    "export": ("artefacts", "features", "kinds", "store")
+    + ("input", "layers", "models"),
+    "training": ("artefacts", "config", "features", "kinds", "model_table")
+    + ("input", "layers", "metrics", "models", "optimizers", "store")
+    + ("transfer", "windows"),
+    "comparison": ("artefacts", "config", "model_table", "store", "windows")
+    + ("input", "training"),
+    # Of the comparison what was compared, not how it was trained.
+    "results": ("artefacts", "config", "model_table", "store", "windows")
+    + ("comparison.matrix", "features", "input", "metrics", "training")
+    + ("transfer", "typed_values"),
+    # The kit of pages, and the measures of scored days, are those of results.
+    "diagnostics": ("config", "features", "kinds", "store", "windows")
+    + ("input", "metrics", "results", "training.workdir", "transfer"),
     # The stages tie the rooms together for the command line.
-    "stages": ("config", "presets", "store", "windows")
-    + ("comparison", "diagnostics", "evaluation", "export", "input")
+    "stages": ("artefacts", "config", "model_table", "store", "windows")
+    + ("comparison", "diagnostics", "export", "input", "results")
     + ("training",),
 }
 
@@ -110,6 +119,8 @@ def test_every_room_of_the_table_exists():
         ("layers", "from ecdctr_tf import config"),
         ("layers", "from ecdctr_tf.models import ctr_model"),
         ("metrics", "import ecdctr_tf.windows"),
+        ("config", "from ecdctr_tf import artefacts"),
+        ("artefacts", "from ecdctr_tf.training import level"),
         ("models", "from ecdctr_tf.input import streams"),
         ("input", "from ecdctr_tf.models.ctr_model import CTRModel"),
         ("export", "def late():\n    from ecdctr_tf.training import fit"),

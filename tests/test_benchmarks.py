@@ -22,6 +22,7 @@ from benchmarks import (
     world,
 )
 from benchmarks.peers import environments
+from ecdctr_tf import config as configs
 from ecdctr_tf.input import conversion_spec, streams
 from ecdctr_tf.input.datasets import synthetic_world
 
@@ -209,6 +210,20 @@ def test_settings_of_ours_are_fields_of_the_config():
     assert ours.training(settings).batch_size == 7
     with pytest.raises(TypeError, match="unknown"):
         ours.training({"unknown": 1})
+
+
+def test_ours_trains_on_the_rows_of_a_window(tmp_path):
+    data = world.write(tmp_path / "data", rows=400, days=2, day_rows=60)
+    config = configs.Config(
+        model=ours.NETWORK, cpm=ours.training({"batch_size": 32})
+    )
+    level = ours.level(data, config, tmp_path / "run")
+    window = data.window(world.DOMAIN)
+    level.fresh(window.last)
+    assert ours.rate(level, window) > 0
+    assert level.rows == 2 * 60
+    # There is nothing to time but training.
+    assert not (tmp_path / "run").exists()
 
 
 def test_keras_model_is_that_of_this_project():

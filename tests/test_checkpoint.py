@@ -139,5 +139,5 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path, damage):
     checkpoint.write(tmp_path / "x", {"v": np.full(50, 1234.5, np.float32)})
     (data,) = tmp_path.glob("x.data*")
     damage(tmp_path / "x.index", data)
-    with pytest.raises(ValueError, match="x cannot be read; remove its"):
+    with pytest.raises(ValueError, match="x cannot be read. Delete its"):
         checkpoint.read(tmp_path / "x")

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from ecdctr_tf import config as config_lib
+from ecdctr_tf.model_table import model
 
 Config = config_lib.Config
 
@@ -62,10 +63,16 @@ def test_override_without_value_raises(assignment):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("sed=1", "no config field sed; there are: seed, model, tpm_model"),
-        ("model.width=1", "no config field model.width; .*model.embedding_dim"),
-        ("=1", "no config field ; there are: seed"),
-        ("model.=1", "no config field model.; there are"),
+        (
+            "sed=1",
+            "Unknown config field sed. The fields are seed, model, tpm_model",
+        ),
+        (
+            "model.width=1",
+            "Unknown config field model.width. .*model.embedding_dim",
+        ),
+        ("=1", "Unknown config field . The fields are seed"),
+        ("model.=1", "Unknown config field model.. The fields are"),
     ],
 )
 def test_override_of_unknown_field_lists_the_known(assignment, message):
@@ -166,7 +173,7 @@ def test_from_json_without_file_raises(tmp_path):
         ("{", "config.json is not JSON"),
         ("[1]", "config.json should hold the fields of a config"),
         ("null", "config.json should hold the fields of a config"),
-        ('{"sed": 1}', "no config field sed"),
+        ('{"sed": 1}', "Unknown config field sed"),
         ('{"seed": null}', "seed should be int"),
         ('{"seed": true}', "seed should be int"),
         ('{"seed": Infinity}', "seed should be int"),
@@ -188,22 +195,56 @@ def test_to_json_is_plain_json():
     assert set(values) == {field.name for field in dataclasses.fields(Config)}
 
 
-# The A-CTR starts from the CPM's weights: the networks have to be the same.
-def test_cpm_and_ctr_are_one_network():
+def test_settings_of_one_model_are_kept_apart():
+    """They are carried out where the config of the model is made."""
     config = config_lib.override(
-        Config(), ["model.embedding_dim=3", "model.cross_layers=2"]
+        Config(), ["ads_only.batch_size=64", "ads_only.passes=2"]
     )
-    cpm, ctr = config_lib.cpm_config(config), config_lib.ctr_config(config)
-    assert cpm.model == ctr.model == config.model
-    assert cpm.training == config.cpm
-    assert ctr.training == config.ctr
+    assert config.of_models == ("ads_only.batch_size=64", "ads_only.passes=2")
+    assert config.ctr == Config().ctr
+    training = config_lib.of_model(config, model("ads_only")).ctr
+    assert (training.batch_size, training.passes) == (64, 2)
+    assert config_lib.of_model(config, model("e_cdctr")).ctr == config.ctr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("ads_only.batch_sise=64", "Unknown config field ctr.batch_sise"),
+        ("ads_only.batch_size=0", "`batch_size` should be at least 1"),
+        ("ads_only=64", "ctr"),
+        ("of_models=adz_only.passes=2", "Unknown model 'adz_only'"),
+    ],
+)
+def test_settings_of_one_model_are_checked(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        config_lib.override(Config(), [assignment])
+
+
+# Ads only and joint models are not tuned by the settings of the A-CTR.
+@pytest.mark.parametrize(
+    ("name", "batch_size"), [("ads_only", 512), ("joint", 1024)]
+)
+def test_models_with_training_of_their_own(name, batch_size):
+    config = config_lib.override(Config(), ["ctr.passes=3", "ctr.l2=0.5"])
+    found = config_lib.of_model(config, model(name))
+    expected = dataclasses.replace(
+        config_lib.TrainingConfig(), batch_size=batch_size
+    )
+    assert found.ctr == expected
+    assert found.model.history is False
+
+
+def test_e_cdctr_is_the_config_itself():
+    config = config_lib.override(Config(), ["cpm.passes=3"])
+    assert config_lib.of_model(config, model("e_cdctr")) == config
 
 
 def test_tpm_is_tiny_and_reads_no_history():
-    tpm = config_lib.tpm_config(Config())
-    assert tpm.training == Config().tpm
-    assert tpm.model.history is False
-    assert tpm.model.embedding_dim == Config().model.embedding_dim
+    config = Config()
+    assert config.tpm_model.history is False
+    assert config.tpm_model.attention is False
+    assert config.tpm_model.embedding_dim == config.model.embedding_dim
 
 
 def test_configs_cannot_be_changed():

@@ -61,6 +61,8 @@ def test_feature_spec_with_length_that_does_not_fit_its_kind_raises():
         features.FeatureSpec("x", kind="sequence", table="item")
     with pytest.raises(ValueError, match="`max_length` of feature 'x'"):
         features.FeatureSpec("x", table="item", max_length=3)
+    with pytest.raises(ValueError, match="`max_length` of feature 'x'"):
+        features.FeatureSpec("x", table="item", max_length=-1)
 
 
 def test_data_spec_with_a_name_twice_raises(tiny_spec):

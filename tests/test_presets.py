@@ -4,6 +4,7 @@ import pytest
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets, windows
+from ecdctr_tf.model_table import MODELS, model
 
 NAMES = sorted(presets.PRESETS)
 
@@ -49,12 +50,6 @@ def test_dates_of_presets_are_dates_in_order(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_levels_of_a_preset_share_one_network(name):
-    config = presets.PRESETS[name]()
-    assert configs.cpm_config(config).model == configs.ctr_config(config).model
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_tables_of_tpm_and_cpm_are_as_wide(name):
     """So that the CPM's can start from the TPM's."""
     config = presets.PRESETS[name]()
@@ -65,23 +60,23 @@ def test_tables_of_tpm_and_cpm_are_as_wide(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_e_cdctr_is_the_config_itself(name):
     config = presets.PRESETS[name]()
-    assert presets.variant(config, "e_cdctr") == config
+    without = dataclasses.replace(config, of_models=())
+    assert configs.of_model(config, model("e_cdctr")) == without
 
 
-@pytest.mark.parametrize("model", ["cpm_finetune", "ads_only"])
+@pytest.mark.parametrize("row", MODELS.values(), ids=list(MODELS))
 @pytest.mark.parametrize("name", NAMES)
-def test_variants_differ_in_transfer_only(name, model):
-    config = presets.PRESETS[name]()
-    variant = presets.variant(config, model)
+def test_models_differ_in_transfer_and_training_only(name, row):
+    config = dataclasses.replace(presets.PRESETS[name](), of_models=())
+    found = configs.of_model(config, row)
     of_transfer = {"model.history", "history.start_tables"}
-    if model == "ads_only":
-        of_transfer.add("warm_start.from_cpm")
-        of_training = {f for f in differing(config, variant) if f[:4] == "ctr."}
-        of_transfer |= of_training
-        assert variant.ctr == config.ads_only
-    assert differing(config, variant) == of_transfer
-    assert variant.model.history is False
-    assert variant.history.start_tables is False
+    differ = {f for f in differing(config, found) if f[:4] != "ctr."}
+    assert differ == (
+        set() if row.name in ("e_cdctr", "tpm_only") else of_transfer
+    )
+    # A model is trained as the A-CTR is, or from the defaults on.
+    if row.training is None:
+        assert found.ctr == config.ctr
 
 
 def test_extras_left_out_of_the_globo_preset_are_features_of_its_data():

@@ -1,6 +1,7 @@
 import pytest
 
 from ecdctr_tf import config as configs
+from ecdctr_tf import store
 from ecdctr_tf.training import schedule
 from ecdctr_tf.windows import Window
 
@@ -32,8 +33,12 @@ def test_defaults_cover_all_days():
         Window("2024-03-15", "2024-04-13"),
         Window("2024-04-14", "2024-04-20"),
     ]
-    # The week before the first scored day.
-    assert found.cpm == [Window("2024-04-14", "2024-04-20")]
+    # The week before the first scored day, then one a week: of the second
+    # week after it only three days are there.
+    assert found.cpm == [
+        Window("2024-04-14", "2024-04-20"),
+        Window("2024-04-21", "2024-04-27"),
+    ]
     assert found.ctr == [
         Window(f"2024-04-{day}", f"2024-04-{day}") for day in range(21, 31)
     ]
@@ -96,7 +101,69 @@ def test_cpm_is_refreshed_for_a_scored_day_only():
 
 def test_cpm_window_begins_with_the_natural_logs_at_the_earliest():
     data = Days(("2024-04-19", "2024-04-30"), ("2024-04-21", "2024-04-30"))
-    assert plan(data).cpm == [Window("2024-04-19", "2024-04-20")]
+    assert plan(data).cpm[0] == Window("2024-04-19", "2024-04-20")
+
+
+def test_cpm_every_of_zero_is_one_cpm():
+    assert plan(cpm_every=0).cpm == [Window("2024-04-14", "2024-04-20")]
+
+
+def test_tpm_rolls_on_while_ads_are_scored():
+    """Whole windows only, each over before the last scored day."""
+    # 15 January to 20 April, then four days at a time up to the 29th.
+    assert plan(tpm_days=4).tpm[-3:] == [
+        Window("2024-04-20", "2024-04-20"),
+        Window("2024-04-21", "2024-04-24"),
+        Window("2024-04-25", "2024-04-28"),
+    ]
+    # A last day that is given is the last one.
+    assert plan(tpm_days=4, tpm_last="2024-04-20").tpm[-1].last == "2024-04-20"
+
+
+def test_tpm_by_months_rolls_on_at_the_end_of_a_month():
+    ads = ("2024-04-21", "2024-06-01")
+    assert plan(Days(("2024-04-01", "2024-06-01"), ads), tpm_days=0).tpm == [
+        Window("2024-04-01", "2024-04-20"),
+        Window("2024-04-21", "2024-04-30"),
+        Window("2024-05-01", "2024-05-31"),
+    ]
+    # The 30th of May is not the end of a month.
+    ads = ("2024-04-21", "2024-05-31")
+    found = plan(Days(("2024-04-01", "2024-05-31"), ads), tpm_days=0).tpm
+    assert found[-1] == Window("2024-04-21", "2024-04-30")
+
+
+def publish(directory, *learned):
+    for window in learned:
+        manifest = store.Manifest("snapshot", window)
+        with store.publish(directory / window.last, manifest):
+            pass
+
+
+JANUARY = [
+    Window("2024-01-01", "2024-01-03"),
+    Window("2024-01-04", "2024-01-06"),
+    Window("2024-01-07", "2024-01-09"),
+]
+
+
+def test_windows_that_were_learned_are_left_out(tmp_path, caplog):
+    publish(tmp_path, *JANUARY[:2])
+    assert schedule.left(JANUARY, tmp_path, "snapshot") == JANUARY[2:]
+    assert schedule.left(JANUARY, tmp_path / "new", "snapshot") == JANUARY
+    assert not caplog.records
+
+
+def test_a_window_of_another_schedule_is_cut_and_said(tmp_path, caplog):
+    """Days 1 to 5 were learned at once: day 6 is left of the second."""
+    publish(tmp_path, Window("2024-01-01", "2024-01-05"))
+    assert schedule.left(JANUARY, tmp_path, "snapshot") == [
+        Window("2024-01-06", "2024-01-06"),
+        JANUARY[2],
+    ]
+    passed, cut = (record.getMessage() for record in caplog.records)
+    assert "2024-01-01..2024-01-03 is passed over" in passed
+    assert "of the window 2024-01-04..2024-01-06, 2024-01-06" in cut
 
 
 def test_ctr_days_make_windows_of_which_the_last_may_be_shorter():

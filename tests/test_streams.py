@@ -38,12 +38,15 @@ def flat(dataset):
 
 def test_without_seed_rows_come_in_the_order_of_files(tiny_data):
     batches = numbers(streams.batches(tiny_data, "natural", WINDOW, 8))
-    assert [len(batch) for batch in batches] == [8] * 7 + [4]
+    # 60 rows in eight even batches, 7.5 rows each.
+    assert [len(batch) for batch in batches] == [7, 8] * 4
     assert sum(batches, []) == list(range(60))
 
 
 def test_batches_hold_features_day_and_clicks(tiny_data):
-    inputs, clicks = next(iter(streams.batches(tiny_data, "ads", *one_day())))
+    day, _ = one_day()
+    # Ten rows in two batches of five.
+    inputs, clicks = next(iter(streams.batches(tiny_data, "ads", day, 5)))
     assert set(inputs) == {
         "user_id",
         "item_id",
@@ -52,14 +55,15 @@ def test_batches_hold_features_day_and_clicks(tiny_data):
         "price",
         "day",
     }
-    np.testing.assert_array_equal(inputs["price"], [60, 61, 62, 63])
-    np.testing.assert_array_equal(inputs["user_id"], [1, 2, 3, 4])
-    np.testing.assert_array_equal(inputs["item_id"], [1, 2, 3, 4])
+    np.testing.assert_array_equal(inputs["price"], [60, 61, 62, 63, 64])
+    np.testing.assert_array_equal(inputs["user_id"], [1, 2, 3, 4, 1])
+    np.testing.assert_array_equal(inputs["item_id"], [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(
-        inputs["clicked"], [[-1, -1, -1], [1, -1, -1], [1, 2, -1], [1, 2, 3]]
+        inputs["clicked"],
+        [[-1, -1, -1], [1, -1, -1], [1, 2, -1], [1, 2, 3], [-1, -1, -1]],
     )
     assert clicks.dtype == tf.float32
-    np.testing.assert_array_equal(clicks, [1, 0, 0, 1])
+    np.testing.assert_array_equal(clicks, [1, 0, 0, 1, 0])
 
 
 def one_day():
@@ -182,14 +186,21 @@ def test_skip_takes_a_stream_up_again(tiny_data):
         assert numbers(rest) == whole[skip:]
 
 
+# A batch of a single row would have no variance.
+def test_a_batch_has_one_row_less_than_another_at_most(tiny_data):
+    for batch_size, sizes in ((59, [30, 30]), (29, [20] * 3), (60, [60])):
+        batches = numbers(
+            streams.batches(tiny_data, "natural", WINDOW, batch_size, seed=1)
+        )
+        assert [len(batch) for batch in batches] == sizes
+
+
 # 60 rows: ceil(60 * passes / batch_size) batches.
 @pytest.mark.parametrize(
     ("batch_size", "seed", "passes", "expected"),
     [(8, None, 1, 8), (60, None, 1, 1), (61, None, 1, 1), (7, 0, 2, 18)],
 )
-def test_cardinality_counts_the_last_partial_batch(
-    tiny_data, batch_size, seed, passes, expected
-):
+def test_cardinality_is_known(tiny_data, batch_size, seed, passes, expected):
     stream = streams.batches(
         tiny_data, "natural", WINDOW, batch_size, seed, passes
     )
@@ -363,7 +374,9 @@ def test_mixed_skip_takes_a_stream_up_again(tiny_data, monkeypatch):
     monkeypatch.setattr(row_groups, "SHUFFLE_ROWS", 20)
     kwargs = {"batch_size": 8, "seed": 2, "passes": 2}
     whole = numbers(streams.mixed(tiny_data, BOTH, **kwargs))
-    assert [len(batch) for batch in whole] == [8] * 22 + [4]
+    # 180 rows in 23 batches: 19 of eight and 4 of seven.
+    sizes = collections.Counter(len(batch) for batch in whole)
+    assert sizes == {8: 19, 7: 4}
     for skip in (2, 11, 22, 23):
         rest = streams.mixed(tiny_data, BOTH, skip=skip, **kwargs)
         assert rest.cardinality() == 23 - skip

@@ -156,7 +156,7 @@ def test_check_ids_refuses_another_id_space():
     manifest = store.Manifest(
         "cpm", ids={"item": vocabulary([5, 6]).fingerprint()}
     )
-    with pytest.raises(ValueError, match="cpm/1 was made with another id sp"):
+    with pytest.raises(ValueError, match="cpm/1 was trained with another id"):
         warm_start.check_ids(manifest, {"item": vocabulary([6, 5])}, "cpm/1")
     with pytest.raises(ValueError, match="has 2 rows; 3 were asked for"):
         warm_start.check_ids(manifest, {"item": vocabulary([5])}, "cpm/1")

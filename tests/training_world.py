@@ -229,7 +229,7 @@ SMALL_CONFIG = configs.Config(
     tpm=_STEPS,
     cpm=_STEPS,
     ctr=_STEPS,
-    ads_only=_STEPS,
+    of_models=("ads_only.batch_size=8",),
 )
 
 

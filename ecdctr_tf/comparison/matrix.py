@@ -7,27 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import tqdm
 
+from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import store, windows
 from ecdctr_tf.comparison import search, shared
-from ecdctr_tf.comparison.variants import VARIANTS, Variant
+from ecdctr_tf.comparison.variants import VARIANTS
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import (
-    cpm,
-    daily,
-    history,
-    joint,
-    plugged,
-    schedule,
-    tpm,
-)
+from ecdctr_tf.model_table import ModelRow
+from ecdctr_tf.training import daily, history, natural, schedule
 
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
     """The runs of a variant, one a seed."""
 
-    variant: Variant
+    variant: ModelRow
     # Config of the runs but for the seed.
     config: configs.Config
     # Mean AUC of the validation days by trial; empty where nothing was tuned.
@@ -75,7 +68,7 @@ class Matrix:
         self._tuned: dict[str, tuple[configs.TrainingConfig, tuple]] = {}
 
     def run(
-        self, variants: Sequence[Variant], seeds: Sequence[int]
+        self, variants: Sequence[ModelRow], seeds: Sequence[int]
     ) -> list[Runs]:
         """Tune, train and score variants; return their runs in their order."""
         jobs = [(variant, seed) for variant in variants for seed in seeds]
@@ -92,7 +85,7 @@ class Matrix:
             Runs(v, *chosen[v.name], tuple(workdirs[v.name])) for v in variants
         ]
 
-    def _choose(self, variant: Variant) -> tuple[configs.Config, tuple]:
+    def _choose(self, variant: ModelRow) -> tuple[configs.Config, tuple]:
         """Return a variant's config, tuned, and what the trials came to.
 
         An ablation has the training that E-CDCTR was given.
@@ -101,14 +94,14 @@ class Matrix:
         if of.name not in self._tuned:
             self._tuned[of.name] = self._tune(of)
         training, trials = self._tuned[of.name]
-        config = variant.config(self._config)
-        config = dataclasses.replace(config, **{variant.training: training})
+        config = configs.of_model(self._config, variant)
+        config = dataclasses.replace(config, ctr=training)
         return config, () if variant.ablation else trials
 
-    def _tune(self, variant: Variant) -> tuple[configs.TrainingConfig, tuple]:
+    def _tune(self, variant: ModelRow) -> tuple[configs.TrainingConfig, tuple]:
         """Return the best training of the trials, and all their AUC."""
-        config = variant.config(self._config)
-        start = getattr(config, variant.training)
+        config = configs.of_model(self._config, variant)
+        start = config.ctr
         candidates = [trial.apply(start) for trial in self._trials]
         if len(candidates) == 1:
             return start, ()
@@ -117,37 +110,40 @@ class Matrix:
         config = dataclasses.replace(config, schedule=until)
         reached = []
         for training in candidates:
-            changed = dataclasses.replace(
-                config, **{variant.training: training}
+            run = self._train(
+                variant, dataclasses.replace(config, ctr=training)
             )
-            run = self._train(variant, changed)
             reached.append(_mean_auc(run.ctr(variant.base), before))
         return candidates[int(np.argmax(reached))], tuple(reached)
 
     def _train(
-        self, variant: Variant, config: configs.Config
+        self, variant: ModelRow, config: configs.Config
     ) -> shared.SharedWorkdir:
         """Train and score a run up to the last day of its schedule."""
-        data, name = self._data, variant.base
-        run = shared.workdir_of(self._root, data, config, name)
-        run.open(config)
+        data = self._data
+        run = shared.workdir_of(self._root, data, config, variant)
         plan = schedule.plan(data, config.schedule)
-        if variant.joint:
-            joint.JointTrainer(data, run, config, name).run(plan.ctr)
-            return run
         if configs.reads_tpm(config):
-            for window in plan.tpm:
-                tpm.train_tpm(data, run, config, window)
+            self._train_level(run, config, variant, artefacts.TPM, plan.tpm)
         if config.model.history:
-            history.aggregate(run, config, store.dated(run.tpm))
-        if config.warm_start.from_cpm:
-            for window in plan.cpm:
-                cpm.train_cpm(data, run, config, name, window)
-        trainer = (
-            plugged.PluggedTrainer if variant.plugged else daily.DailyTrainer
-        )
-        trainer(data, run, config, name).run(plan.ctr)
+            history.aggregate(run, config)
+        if variant.has_cpm:
+            self._train_level(run, config, variant, artefacts.CPM, plan.cpm)
+        daily.DailyTrainer(data, run, config, variant).run(plan.ctr)
         return run
+
+    def _train_level(
+        self,
+        run: shared.SharedWorkdir,
+        config: configs.Config,
+        variant: ModelRow,
+        kind: str,
+        planned: list[windows.Window],
+    ) -> None:
+        """Train a TPM or a CPM on what it has not learned of its windows."""
+        directory = run.level(kind, variant.base)
+        for window in schedule.left(planned, directory, kind):
+            natural.train(self._data, run, config, variant, kind, window)
 
 
 def _mean_auc(directory: pathlib.Path, last: str) -> float:

@@ -6,6 +6,7 @@ import json
 import pathlib
 
 from ecdctr_tf import config as configs
+from ecdctr_tf import model_table
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import schedule, workdir
 
@@ -33,23 +34,19 @@ class SharedWorkdir(workdir.Workdir):
         del model
         return self.cpm_dir
 
-    def progress(self, *names: str) -> pathlib.Path:
-        """Where the resumable state of a window under way is kept."""
-        return self._owner(names) / ".progress" / pathlib.Path(*names)
+    def _beside(self, name: str, kind: str, model: str) -> pathlib.Path:
+        """Return a place for a level beside its artefacts.
 
-    def tensorboard(self, *names: str) -> pathlib.Path:
-        """Where TensorBoard scalars are written."""
-        return self._owner(names) / ".tensorboard" / pathlib.Path(*names)
-
-    def _owner(self, names: tuple[str, ...]) -> pathlib.Path:
-        """Return the directory of the level that a window belongs to."""
-        levels = {"tpm": self.tpm_dir, "cpm": self.cpm_dir}
-        of = [levels[name] for name in names if name in levels]
-        return of[0] if of else self.path
+        Levels that are shared keep theirs together.
+        """
+        return self.level(kind, model) / f".{name.lstrip('.')}"
 
 
 def workdir_of(
-    root: pathlib.Path, data: DataDirectory, config: configs.Config, name: str
+    root: pathlib.Path,
+    data: DataDirectory,
+    config: configs.Config,
+    row: model_table.ModelRow,
 ) -> SharedWorkdir:
     """Return the work directory of a run.
 
@@ -60,25 +57,28 @@ def workdir_of(
       root: directory of all runs.
       data: the data directory.
       config: the run's config, with its seed.
-      name: the variant's base.
+      row: the model.
     """
     plan = schedule.plan(data, config.schedule)
     of = {field: _plain(config, field) for field in _FIELDS}
     aggregated = dict(of["history"])
     # What the levels do with the tables, not what the tables are.
-    start_tables = aggregated.pop("start_tables")
+    del aggregated["start_tables"]
     dropout = aggregated.pop("dropout")
     tpm = [
         config.seed,
         of["tpm_model"],
         of["tpm"],
-        [str(window) for window in plan.tpm],
+        plan.tpm[0].first,
+        # Windows are cut at the first scored day, if not at a given last one.
+        config.schedule.tpm_last or plan.ctr[0].first,
+        config.schedule.tpm_days,
     ]
     historical = [tpm, aggregated]
     network = [
         config.seed,
         of["model"],
-        [tpm, config.history.lag] if start_tables else None,
+        [tpm, config.history.lag] if config.history.starts_tables else None,
         [historical, dropout] if config.model.history else None,
     ]
     cpm = [
@@ -88,19 +88,18 @@ def workdir_of(
         config.schedule.cpm_every,
     ]
     own = [
-        name,
+        row.base,
         network,
-        cpm if config.warm_start.from_cpm else None,
+        cpm if row.has_cpm else None,
         of["warm_start"],
         of["ctr"],
-        of["joint"],
         plan.ctr[0].first,
         config.schedule.cpm_days,
         config.schedule.ctr_days,
         config.schedule.catch_up_days,
     ]
     return SharedWorkdir(
-        root / "runs" / f"{name}-{_key(own)}",
+        root / "runs" / f"{row.base}-{_key(own)}",
         root / "tpm" / _key(tpm),
         root / "history" / _key(historical) / "historical",
         root / "cpm" / _key(cpm),
@@ -113,7 +112,6 @@ _FIELDS = (
     "tpm",
     "cpm",
     "ctr",
-    "joint",
     "history",
     "warm_start",
 )

@@ -1,80 +1,9 @@
-"""What can be compared: models, each as its paper has it, and ablations."""
+"""What can be compared: the table of models, and ablations of E-CDCTR."""
 
-import dataclasses
 from collections.abc import Sequence
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import presets
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """A model, or E-CDCTR with something changed."""
-
-    name: str
-    # As tables and plots call it.
-    label: str
-    # Where the model comes from, or what the ablation asks.
-    source: str
-    # Name of the config that `presets.variant` makes.
-    base: str = "e_cdctr"
-    # Changes of that config, as `--set` takes them.
-    changes: tuple[str, ...] = ()
-    # Whether E-CDCTR's tuned training is taken instead of tuning on its own.
-    ablation: bool = False
-
-    def config(self, config: configs.Config) -> configs.Config:
-        """Return the variant's config, given that of E-CDCTR.
-
-        What the variant does not read has its default, so that equal runs have
-        equal configs.
-        """
-        config = presets.variant(config, self.base)
-        unread = ("ads_only", "ctr" if self.joint else "joint")
-        default = {field: configs.TrainingConfig() for field in unread}
-        config = dataclasses.replace(config, **default)
-        return configs.override(config, list(self.changes))
-
-    @property
-    def joint(self) -> bool:
-        """Whether both domains are learned together."""
-        return self.base in configs.JOINT_MODELS
-
-    @property
-    def plugged(self) -> bool:
-        """Whether a frozen CPM stands beside the model of ads."""
-        return self.base in configs.PLUGGED_MODELS
-
-    @property
-    def training(self) -> str:
-        """Name of the config field that is tuned."""
-        return "joint" if self.joint else "ctr"
-
-
-_TRANSFER = "E-CDCTR (arXiv 2408.16238)"
-_MODELS = (
-    Variant("e_cdctr", "E-CDCTR", _TRANSFER),
-    Variant("ads_only", "ads only", "no transfer", "ads_only"),
-    Variant(
-        "cpm_finetune",
-        "CPM \N{RIGHTWARDS ARROW} fine-tune",
-        "pre-training and fine-tuning; E-CDCTR without TPM",
-        "cpm_finetune",
-    ),
-    Variant(
-        "tpm_only",
-        "TPM only",
-        "E-CDCTR without CPM",
-        changes=("warm_start.from_cpm=false",),
-    ),
-    Variant("keep", "KEEP-like", "KEEP (arXiv 2208.10174)", "keep"),
-    Variant("ctnet", "CTNet-like", "CTNet (arXiv 2208.05728)", "ctnet"),
-    Variant("joint", "joint", "one model of both domains, a flag", "joint"),
-    Variant("mmoe", "MMoE", "MMoE (KDD 2018)", "mmoe"),
-    Variant("ple", "PLE", "PLE (RecSys 2020)", "ple"),
-    Variant("star", "STAR", "STAR (arXiv 2101.11427)", "star"),
-)
-
+from ecdctr_tf.model_table import MODELS, ModelRow
 
 # Days between two CPMs -> label.
 _PACES = {
@@ -84,8 +13,8 @@ _PACES = {
 }
 
 
-def _ablation(name: str, label: str, asks: str, *changes: str) -> Variant:
-    return Variant(name, label, asks, changes=changes, ablation=True)
+def _ablation(name: str, label: str, asks: str, *changes: str) -> ModelRow:
+    return ModelRow(name, label, asks, changes=changes, ablation=True)
 
 
 _ABLATIONS = (
@@ -132,6 +61,13 @@ _ABLATIONS = (
         "batch norm of the A-CTR starts anew",
         "warm_start.batch_norm=full",
     ),
+    _ablation(
+        "refresh_restart",
+        "restart from each newer CPM",
+        "what a newer CPM does to a running A-CTR",
+        "warm_start.refresh=restart",
+        "warm_start.warm_up_days=7",
+    ),
     *(
         _ablation(
             f"cpm_days_{days}",
@@ -164,20 +100,20 @@ _ABLATIONS = (
         for days in (30, 60, 90)
     ),
 )
-VARIANTS = {v.name: v for v in (*_MODELS, *_ABLATIONS)}
+VARIANTS = {**MODELS, **{row.name: row for row in _ABLATIONS}}
 GROUPS = {
-    "models": tuple(v.name for v in _MODELS),
-    "ablations": tuple(v.name for v in _ABLATIONS),
+    "models": tuple(MODELS),
+    "ablations": tuple(row.name for row in _ABLATIONS),
 }
 
 
-def chosen(names: Sequence[str]) -> list[Variant]:
-    """Return variants by name or by group, each once, in the order asked.
+def chosen(names: Sequence[str]) -> list[ModelRow]:
+    """Return rows by name or by group, each once, in the given order.
 
     Raises:
-      ValueError: there is no such variant.
+      ValueError: a name is neither that of a model nor of an ablation.
     """
-    found: dict[str, Variant] = {}
+    found: dict[str, ModelRow] = {}
     for name in names:
         for member in GROUPS.get(name, (name,)):
             if member not in VARIANTS:

@@ -11,7 +11,7 @@ Shapes: N sampled rows, F features.
 import numpy as np
 import tqdm
 
-from ecdctr_tf import features, metrics, windows
+from ecdctr_tf import features, kinds, metrics, windows
 from ecdctr_tf.diagnostics import counting, logistic
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -104,7 +104,7 @@ def sample(
       spec: the features to return.
 
     Returns:
-      Feature name -> array of `count` rows, in the order of the files.
+      The columns of each feature, `count` rows, in the order of the files.
     """
     place = [seed, windows.day_number(day), features.DOMAINS.index(domain)]
     rng = np.random.default_rng(place)
@@ -113,13 +113,14 @@ def sample(
     names = [feature.name for feature in spec.features]
     window = windows.Window(day, day)
     groups = streams.rows(data, domain, window, names=names)
+    columns = [name for f in kinds.of(spec) for name in f.tensors()]
     parts, first = [], 0
     for group in groups.as_numpy_iterator():
         size = len(group["click"])
         inside = drawn[(drawn >= first) & (drawn < first + size)] - first
-        parts.append({name: group[name][inside] for name in names})
+        parts.append({name: group[name][inside] for name in columns})
         first += size
-    return {n: np.concatenate([p[n] for p in parts]) for n in names}
+    return {n: np.concatenate([p[n] for p in parts]) for n in columns}
 
 
 def _pairs(data: DataDirectory) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import typing
 
 import tensorflow as tf
 
@@ -69,7 +70,9 @@ def lookup(
 
 
 @tf.RegisterGradient("EcdctrLookup")
-def _lookup_gradient(operation, *gradients):
+def _lookup_gradient(
+    operation: tf.Operation, *gradients: tf.Tensor
+) -> list[tf.IndexedSlices | None]:
     """Return the gradients of the tables, a row each; none of the numbers."""
     count = operation.get_attr("N")
     slices = [
@@ -85,7 +88,7 @@ def _lookup_gradient(operation, *gradients):
 
 
 @functools.cache
-def load():
+def load() -> typing.Any:
     """Return the module of the compiled ops; None where there is none."""
     if os.environ.get(SWITCH) == "off":
         return None

@@ -3,28 +3,87 @@
 Shapes: B batch, N columns.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import tensorflow as tf
 import tf_keras as keras
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch norm of `[B, N]`, computed as that of B images of one pixel.
 
     Keras has a fused kernel for images only; on a matrix it is several ops
     that each go through memory. Batch statistics are float32 whatever the
     inputs are. The moving variance is the unbiased one.
+
+    With `full_batch`, a batch of fewer rows counts for less in the moving
+    statistics: n rows keep `momentum ** (n / full_batch)` of the old value. A
+    batch of one row, whose variance is 0, then leaves hardly a trace.
+
+    Example:
+      >>> norm = ecdctr_tf.BatchNorm(momentum=0.75)
+      >>> x = tf.constant([[0.0, 10.0], [2.0, 30.0]])
+      >>> norm(x, training=True).numpy().round(2).tolist()
+      [[-1.0, -1.0], [1.0, 1.0]]
+      >>> norm.moving_mean.numpy().tolist()
+      [0.25, 5.0]
     """
 
-    def build(self, input_shape):
+    # Rows of a batch that the momentum is meant for; 0: batches count alike.
+    full_batch: int = 0
+
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the weights, as for images of one pixel."""
         super().build([input_shape[0], 1, 1, input_shape[-1]])
         self.input_spec = keras.layers.InputSpec(
             ndim=2, axes={-1: input_shape[-1]}
         )
 
-    def call(self, inputs: tf.Tensor, training=None) -> tf.Tensor:
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None
+    ) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`."""
         columns = inputs.shape[-1]
         images = tf.reshape(inputs, [-1, 1, 1, columns])
+        self._rows = tf.shape(inputs)[0]
         outputs = super().call(images, training=training)
         return tf.reshape(outputs, [-1, columns])
+
+    def _assign_new_value(self, variable, value):
+        """Update a moving statistic; Keras calls it with the updated value."""
+        if self.full_batch:
+            share = tf.cast(self._rows, tf.float32) / self.full_batch
+            kept = tf.cast(self.momentum, tf.float32)
+            value = variable + (value - variable) * (
+                (1 - kept**share) / (1 - kept)
+            )
+        return super()._assign_new_value(variable, value)
+
+
+@contextlib.contextmanager
+def averaging(norms: list[BatchNorm]) -> Iterator[Callable[[], None]]:
+    """Let moving statistics become the plain means over batches.
+
+    Args:
+      norms: the layers.
+
+    Yields:
+      A function to call before each batch that is run in training mode,
+      eagerly: after n batches the statistics are the means of the n.
+    """
+    before = [(norm.momentum, norm.full_batch) for norm in norms]
+    seen = 0
+
+    def next_batch() -> None:
+        nonlocal seen
+        for norm in norms:
+            norm.momentum, norm.full_batch = seen / (seen + 1), 0
+        seen += 1
+
+    try:
+        yield next_batch
+    finally:
+        for norm, (momentum, full_batch) in zip(norms, before, strict=True):
+            norm.momentum, norm.full_batch = momentum, full_batch

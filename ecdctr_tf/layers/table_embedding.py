@@ -3,25 +3,56 @@
 Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 """
 
+import typing
+import zlib
+
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class TableEmbedding(keras.layers.Layer):
     """Look up the features of one table.
 
     The table has room for `capacity` rows, of which the first `vocab_size` are
     known. A larger row number is an id that came up after the model was
-    trained; it reads row 0, that of unknown ids. Negative rows in a sequence
-    are padding and give zeros.
+    trained; it reads its bucket of unknown ids (`set_buckets`), by default
+    row 0. Negative rows in a sequence are padding and give zeros.
+
+    What a row starts with depends on the seed, the name of the table and the
+    number of the row only (`initial_rows`), not on the capacity: two models of
+    one seed start the same id alike, whenever they meet it.
 
     Args:
       capacity: V, rows of the table.
       dim: D, width of a row.
       vocab_size: rows known, at most `capacity`; see `set_vocab_size`.
+      seed: of the values that rows start with.
+      **kwargs: what Keras' layers take.
+
+    Example:
+      >>> items = ecdctr_tf.TableEmbedding(capacity=8, dim=4, vocab_size=5)
+      >>> clicked = tf.constant([[1, 2, -1], [6, 0, -1]])
+      >>> vectors = items({"item": tf.constant([3, 4]), "clicked": clicked})
+      >>> {name: v.shape.as_list() for name, v in vectors.items()}
+      {'clicked': [2, 3, 4], 'item': [2, 4]}
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[0]))
+      True
+      >>> items.set_vocab_size(7)  # Row 6 is known from now on.
+      >>> vectors = items({"clicked": clicked})
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[6]))
+      True
     """
 
-    def __init__(self, capacity: int, dim: int, vocab_size: int, **kwargs):
+    def __init__(
+        self,
+        capacity: int,
+        dim: int,
+        vocab_size: int,
+        seed: int = 0,
+        **kwargs: typing.Any,
+    ):
         """Check the sizes and keep them."""
         super().__init__(**kwargs)
         if not 1 <= vocab_size <= capacity:
@@ -31,10 +62,10 @@ class TableEmbedding(keras.layers.Layer):
             )
         self.capacity = capacity
         self.dim = dim
+        self.seed = seed
+        self._initial_vocab_size = vocab_size
         self.embeddings = self.add_weight(
-            "embeddings",
-            [capacity, dim],
-            initializer=keras.initializers.RandomUniform(-0.05, 0.05),
+            "embeddings", [capacity, dim], initializer=_ByRow(seed, self.name)
         )
         self.vocab_size = self.add_weight(
             "vocab_size",
@@ -44,18 +75,41 @@ class TableEmbedding(keras.layers.Layer):
             trainable=False,
         )
 
+        # Bucket of each row while its id is unknown; empty: row 0 for all.
+        self._buckets: tf.Variable | None = None
+
     def set_vocab_size(self, rows: int) -> None:
         """Let the table know `rows` rows.
 
         Raises:
-          ValueError: the table has no room for them.
+          ValueError: the table has no room for them, or knows more: ids that
+            are known stay known.
         """
-        if rows > self.capacity:
+        known = int(self.vocab_size.numpy())
+        if not known <= rows <= self.capacity:
             raise ValueError(
-                f"{self.name} has room for {self.capacity} rows. "
-                f"Received: {rows}. Build a larger model and restore into it."
+                f"{self.name} knows {known} rows and has room for "
+                f"{self.capacity}; `rows` should lie between the two. "
+                f"Received: {rows}. Where there are more rows, build a larger "
+                "model and restore into it."
             )
         self.vocab_size.assign(rows)
+
+    def set_buckets(self, buckets: np.ndarray) -> None:
+        """Say which row an id reads while it is unknown.
+
+        Args:
+          buckets: int32, row number -> row of the bucket that the served model
+            and the converter give to the id of that row.
+        """
+        self._buckets = tf.Variable(
+            np.asarray(buckets, np.int32), trainable=False, shape=[None]
+        )
+
+    def initial_rows(self, first: int, last: int) -> np.ndarray:
+        """Return what rows `first` to `last - 1` start with, `[N, D]`."""
+        values = _ByRow(self.seed, self.name)([last, self.dim])
+        return values.numpy()[first:]
 
     def call(self, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the embeddings of features by name.
@@ -72,9 +126,17 @@ class TableEmbedding(keras.layers.Layer):
         return self.features(vectors, rows)
 
     def numbers(self, rows: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Return the rows of all features one after the other, int32 `[N]`."""
+        """Return the rows of all features one after the other, int32 `[N]`.
+
+        Unknown ids have the row of their bucket, if the table was told it.
+        """
         flat = [tf.reshape(rows[name], [-1]) for name in sorted(rows)]
-        return tf.concat(flat, axis=0) if len(flat) > 1 else flat[0]
+        numbers = tf.concat(flat, axis=0) if len(flat) > 1 else flat[0]
+        if self._buckets is None:
+            return numbers
+        place = tf.clip_by_value(numbers, 0, tf.size(self._buckets) - 1)
+        bucket = tf.gather(self._buckets, place)
+        return tf.where(numbers < self.vocab_size, numbers, bucket)
 
     def features(
         self, vectors: tf.Tensor, rows: dict[str, tf.Tensor]
@@ -97,3 +159,35 @@ class TableEmbedding(keras.layers.Layer):
         vectors = tf.reshape(vectors, shape)
         vectors = tf.ensure_shape(vectors, [*rows.shape, self.dim])
         return vectors * tf.cast(rows >= 0, vectors.dtype)[..., tf.newaxis]
+
+    def get_config(self) -> dict[str, typing.Any]:
+        """Return the arguments of the layer; weights hold the rows known."""
+        return {
+            **super().get_config(),
+            "capacity": self.capacity,
+            "dim": self.dim,
+            "vocab_size": self._initial_vocab_size,
+            "seed": self.seed,
+        }
+
+
+class _ByRow(keras.initializers.Initializer):
+    """Uniform values in [-0.05, 0.05) that a longer table repeats.
+
+    Args:
+      seed: the seed of the model.
+      name: the name of the table.
+    """
+
+    def __init__(self, seed: int, name: str):
+        self._seed = [seed, zlib.crc32(name.encode())]
+
+    def __call__(self, shape, dtype=None, **kwargs):
+        """Return float `[V, D]`, or a part of it for a sharded table."""
+        offset = kwargs.get("partition_offset", [0, 0])[0]
+        rows, dim = kwargs.get("partition_shape", shape)
+        # The values of stateless numbers come in the order of their places.
+        values = tf.random.stateless_uniform(
+            [offset + rows, dim], self._seed, -0.05, 0.05, dtype or tf.float32
+        )
+        return values[offset:]

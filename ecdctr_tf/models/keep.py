@@ -51,12 +51,8 @@ class KEEP(PluggedModel):
             dtype=policy,
         )
 
-    def plugs(self) -> dict[str, keras.layers.Layer]:
-        """Return norm and projection of the knowledge."""
-        return {"plug_norm": self.plug_norm, "plug": self.plug}
-
     def _plugged(
-        self, x: tf.Tensor, knowledge: Knowledge, training
+        self, x: tf.Tensor, knowledge: Knowledge, training: bool | None
     ) -> tf.Tensor:
         known = tf.concat([knowledge.top, *knowledge.ids], axis=1)  # [B, K]
         added = self.plug(self.plug_norm(known, training=training))  # [B, H]

@@ -48,15 +48,9 @@ class MMoE(CTRModel):
         }
         self.heads = {d: keras.layers.Dense(1) for d in features.DOMAINS}
 
-    def _top_parts(self) -> dict[str, keras.layers.Layer]:
-        parts = {f"expert_{i}": e for i, e in enumerate(self.experts)}
-        for domain in features.DOMAINS:
-            parts[f"gate_{domain}"] = self.gates[domain]
-            parts[f"tower_{domain}"] = self.towers[domain]
-            parts[f"head_{domain}"] = self.heads[domain]
-        return parts
-
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         outputs = [e(x, training=training) for e in self.experts]  # [B, H]
         crossed = self._crossed(x)
         logits = {}

@@ -5,9 +5,9 @@ of the head.
 """
 
 import typing
+from collections.abc import Sequence
 
 import tensorflow as tf
-import tf_keras as keras
 
 from ecdctr_tf.models.ctr_model import CTRModel
 
@@ -34,35 +34,42 @@ class PluggedModel(CTRModel):
 
     Args:
       *args: as for `CTRModel`.
-      source: the trained model, of the same features and network, without
-        history. Set to be not trainable.
+      sources: trained models of the same features and network, without history,
+        the newest first. They are set to be not trainable.
       **kwargs: as for `CTRModel`.
     """
 
     # Whether the weights that a CPM has too start from the CPM's.
     starts_from_source: bool
 
-    def __init__(self, *args, source: CTRModel, **kwargs):
-        """Freeze and keep the source."""
-        super().__init__(*args, **kwargs)
-        source.trainable = False
-        self.source = source
+    def __init__(
+        self,
+        *args: typing.Any,
+        sources: Sequence[CTRModel],
+        **kwargs: typing.Any,
+    ):
+        """Freeze and keep the sources."""
+        super().__init__(*args, sources=sources, **kwargs)
+        for source in sources:
+            source.trainable = False
 
-    def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor:
         """Return logits, float32 `[B]`; arguments as for `CTRModel`."""
         _, x = self._read(inputs, training)
         logits = self._plugged(x, self._knowledge(inputs), training)
         return tf.squeeze(logits, axis=1)  # [B]
 
     def _plugged(
-        self, x: tf.Tensor, knowledge: Knowledge, training
+        self, x: tf.Tensor, knowledge: Knowledge, training: bool | None
     ) -> tf.Tensor:
         """Return the logits `[B, 1]` of normalised inputs `[B, N]`."""
         raise NotImplementedError
 
     def _knowledge(self, inputs: dict[str, tf.Tensor]) -> Knowledge:
-        """Return what the source computes of rows."""
-        source, spec = self.source, self.spec
+        """Return what the newest source computes of rows."""
+        source, spec = self.sources[0], self.spec
         embedded, x = source._read(inputs, training=False)
         layers = source.mlp.states(x, training=False)
         top = tf.concat([layers[-1], *source._crossed(x)], axis=1)
@@ -71,10 +78,3 @@ class PluggedModel(CTRModel):
             lambda state: tf.stop_gradient(tf.cast(state, tf.float32)),
             Knowledge(ids, layers, top),
         )
-
-    def plugs(self) -> dict[str, keras.layers.Layer]:
-        """Return by name the layers between the source and the network."""
-        raise NotImplementedError
-
-    def _top_parts(self) -> dict[str, keras.layers.Layer]:
-        return {**super()._top_parts(), **self.plugs()}

@@ -8,41 +8,27 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from ecdctr_tf import artefacts, metrics, model_table, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.training import (
-    fit,
-    history,
-    inheritance,
-    levels,
-    scoring,
-    tasks,
-    workdir,
-)
+from ecdctr_tf.training import level as levels
+from ecdctr_tf.training import origins, workdir
 from ecdctr_tf.transfer import historical
-
-KIND = "ctr"
-SCORES = "scores.npz"
 
 
 class DailyTrainer:
-    """Progressive validation of one model over days of ads.
+    """Progressive validation of a model over days of ads.
 
-    A day (or several, `schedule.ctr_days`) is scored, then trained on, then
-    published with its scores under the name of the last day. The first model
-    starts from the CPM and catches up on `schedule.catch_up_days` past days.
-    When a newer CPM has been published, the A-CTR takes over its change, or
-    starts anew in the same way (`warm_start.refresh`). Without a CPM
-    (`warm_start.from_cpm`) only its tables may start from something, the TPM's
-    (`history.start_tables`).
+    A day (or several, `schedule.ctr_days`) is scored by the model of the day
+    before, trained on, and published with its scores under the name of the last
+    day. Where the first model comes from, and what a newer CPM does to it, is
+    said by the model's origin (`origins`).
 
     Args:
       data: the data directory.
       run: the work directory.
-      config: the model's config.
-      name: the model's name, a directory of `run`.
+      config: the config of the model, from `configs.of_model`.
+      row: the model.
 
     Reference: E-CDCTR (arXiv 2408.16238); progressive validation: Ad Click
     Prediction: a View from the Trenches (KDD 2013), section 5.1.
@@ -53,32 +39,31 @@ class DailyTrainer:
         data: DataDirectory,
         run: workdir.Workdir,
         config: configs.Config,
-        name: str,
+        row: model_table.ModelRow,
     ):
-        """Keep what the days need."""
-        self._data = data
-        self._run = run
-        self._name = name
-        self._config, self._stage = self._settings(config, name)
-        self._level: levels.Level | None = None
-        self._level_day = ""
-        # The frozen CPM that plugged models read.
-        self._source: CTRModel | None = None
-        self._history: tuple[pathlib.Path | None, dict] = (None, {})
+        """Keep what the days need.
 
-    @staticmethod
-    def _settings(
-        config: configs.Config, name: str
-    ) -> tuple[configs.Config, configs.StageConfig]:
-        """Return the model's config and the level that is trained daily."""
-        del name
-        return config, configs.ctr_config(config)
+        Raises:
+          ValueError: the model looks up what only a CPM can learn, and has
+            none.
+        """
+        learned = config.history.aggregation == historical.SELF_ATTENTION
+        if learned and config.model.history and not row.has_cpm:
+            raise ValueError(
+                f"{row.name} has no CPM in which self-attention over snapshots "
+                "could be learned. Set history.aggregation to another one, or "
+                "model.history=false."
+            )
+        self._data = data
+        self._config = config
+        self._level = levels.Level(data, run, config, row, artefacts.CTR)
+        self._origin = origins.ORIGINS[row.origin](self._level)
 
     def run(self, parts: list[windows.Window]) -> None:
         """Go through days, a window at a time; published ones are passed over.
 
-        Of a window that days were published in before, the later days are left:
-        it ended earlier then, because there were no more days.
+        Of a window in which days were published before, the later days are
+        left: it ended earlier then, because there were no more days.
 
         Args:
           parts: windows of ads in order; those without rows are passed over.
@@ -87,61 +72,175 @@ class DailyTrainer:
           FileNotFoundError, ValueError: what a day needs is missing, damaged,
             from the day's future, or of another spec or id space.
         """
+        level = self._level
         for part in parts:
-            self._data.covered(scoring.ADS, part)
-        bar = tqdm.tqdm(
-            parts, desc=f"{self._name} ctr", unit="day", mininterval=1.0
-        )
-        for part in bar:
-            left = self._left(part)
-            if left is None:
-                logging.info("%s of %s is there", part, self._name)
-            elif self._data.rows(scoring.ADS, left):
-                result = self._day(left)
-                bar.set_postfix({"auc": result["auc"]})
+            for domain in self._origin.domains:
+                self._data.covered(domain, part)
+        name = level.row.base
+        with store.lock(level.directory, f"the A-CTR of {name}"):
+            bar = tqdm.tqdm(
+                parts, desc=f"{name} ctr", unit="day", mininterval=1.0
+            )
+            for part in bar:
+                left = self._left(part)
+                if left is None:
+                    logging.info("%s of %s is there", part, name)
+                elif self._data.rows(levels.ADS, left):
+                    result = self._day(left)
+                    bar.set_postfix({"auc": result["auc"]})
 
     def _left(self, part: windows.Window) -> windows.Window | None:
-        """Return what of a window comes after the days published in it."""
-        published = store.dated(self._run.ctr(self._name))
-        done = max((d for d in published if d <= part.last), default="")
-        days = [day for day in part.days if day > done]
+        """Return what of a window the A-CTR has not been trained on.
+
+        Raises:
+          ValueError: a day with rows was left out before a published one.
+        """
+        directory = self._level.directory
+        published = [
+            store.read_manifest(directory / day, artefacts.CTR).window
+            for day in store.dated(directory)
+        ]
+        learned = max((window.last for window in published), default="")
+        for day in part.days:
+            if day > learned or any(
+                w.first <= day <= w.last for w in published
+            ):
+                continue
+            if self._data.rows(levels.ADS, windows.Window(day, day)):
+                raise ValueError(
+                    f"{directory} has days up to {learned}, but not {day}; an "
+                    "A-CTR never goes back in time. Put the day back, or "
+                    f"delete those from {day} on to train them again."
+                )
+        days = [day for day in part.days if day > learned]
         return windows.Window(days[0], days[-1]) if days else None
 
     def _day(self, today: windows.Window) -> dict:
-        """Score, train on and publish one day; return its metrics."""
+        """Score, train on and publish a day; return its metrics."""
         began = time.monotonic()
-        path = self._run.ctr(self._name) / today.last
-        level = self._ready(today.first, path)
-        scores = scoring.score(level.model, self._data, today)
+        level = self._level
+        self._ready(today.first)
+        scores = level.score(today)
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"]
         )
-        self._grow(today.last)
-        past = self._past(today.first, self._stage.training.replay_days)
-        first = past[0] if past else today.first
-        curve = self._fit(windows.Window(first, today.last))
+        level.grow(self._data.table_rows(today.last))
+        curve = self._fit(self._trained_on(today))
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         result["seconds"] = time.monotonic() - began
-        if self._history[0] is not None:
-            level.parents["historical"] = store.parent(self._history[0], path)
         self._write_scalars(today, result)
-        levels.publish(
-            self._data,
-            self._config,
-            level,
-            path,
+        level.publish(
             today,
             curve,
             result,
-            lambda staging: np.savez(staging / SCORES, **scores),
+            lambda staging: np.savez(staging / artefacts.SCORES, **scores),
         )
-        level.report = None
-        self._level_day = today.last
         return result
+
+    def _ready(self, day: str) -> None:
+        """Bring the level to score a day: it has seen earlier days only."""
+        level, origin = self._level, self._origin
+        last = workdir.newest_before(level.directory, day)
+        if last is None:
+            self._start(day)
+            return
+        manifest = store.read_manifest(last, artefacts.CTR)
+        historical.check_before(manifest, day, last)
+        if level.last != last:
+            self._look_up(day, _cpm_of(last, manifest))
+            origin.open(last)
+        if origin.restarts(day):
+            self._start(day)
+            return
+        changed = origin.refresh(day)
+        newest = self._newest_ads(day)
+        self._look_up(day, origin.cpm(day), newest.first if newest else "")
+        if changed and newest is not None:
+            level.estimate_statistics(newest)
+
+    def _start(self, day: str) -> None:
+        """Start a new A-CTR and let it catch up to a day."""
+        level, origin = self._level, self._origin
+        level.reset()
+        first = origin.first_days(day)
+        ads = first.get(levels.ADS)
+        statistics = (
+            self._config.warm_start.batch_norm == "statistics"
+            and level.row.origin == model_table.FROM_CPM
+        )
+        if statistics and ads is None:
+            raise ValueError(
+                "warm_start.batch_norm=statistics needs ads from before "
+                f"{day} to estimate from; the days to start with hold none. "
+                "Raise schedule.catch_up_days or warm_start.warm_up_days, or "
+                "set warm_start.batch_norm=keep."
+            )
+        since = min((part.first for part in first.values()), default=day)
+        self._look_up(day, origin.cpm(day), since)
+        origin.before_build(day)
+        level.fresh(windows.Window.ending(day, 2).first)
+        origin.start(day)
+        if statistics:
+            level.estimate_statistics(ads)
+        if len(origin.domains) > 1:
+            self._fit(first)
+        elif ads is not None:
+            for part in ads.split(self._config.schedule.ctr_days):
+                self._fit({levels.ADS: part})
+
+    def _look_up(
+        self, day: str, cpm: pathlib.Path | None, since: str = ""
+    ) -> None:
+        """Let rows up to a day see their historical vectors.
+
+        Args:
+          day: the day that is scored next.
+          cpm: the CPM that the level has.
+          since: the first day of further rows that are read; empty: none but
+            those of the day, and of the days gone through again.
+        """
+        replayed = self._past_ads(day, self._config.ctr.replay_days)
+        first = min([day, *filter(None, [since]), *replayed])
+        self._level.look_up(windows.Window(first, day), cpm)
+
+    def _trained_on(self, today: windows.Window) -> dict[str, windows.Window]:
+        """Return the days that a scored day is trained on, by domain."""
+        past = self._past_ads(today.first, self._config.ctr.replay_days)
+        window = windows.Window(past[0] if past else today.first, today.last)
+        return {domain: window for domain in self._origin.domains}
+
+    def _past_ads(self, day: str, days: int) -> list[str]:
+        return origins.past_days(self._level, levels.ADS, day, days)
+
+    def _newest_ads(self, day: str) -> windows.Window | None:
+        """Return the newest days of ads before a day, to estimate from.
+
+        They have as many rows as moving statistics remember, if there are.
+        """
+        momentum = self._config.model.batch_norm_momentum
+        enough = self._config.ctr.batch_size / (1 - momentum)
+        days = [d for d in self._data.days(levels.ADS) if d < day]
+        found = None
+        while days:
+            wider = windows.Window(days[-1], found.last if found else days[-1])
+            if (
+                found
+                and windows.Window.ending(found.first, 2).first != days[-1]
+            ):
+                break  # The day before is missing.
+            found = wider
+            if self._data.rows(levels.ADS, found) >= enough:
+                break
+            days.pop()
+        return found if found and self._data.rows(levels.ADS, found) else None
+
+    def _fit(self, parts: dict[str, windows.Window]) -> list[dict]:
+        return self._level.fit(parts, self._level.row.base, bar=False)
 
     def _write_scalars(self, today: windows.Window, result: dict) -> None:
         """Write the metrics of a scored day for TensorBoard."""
-        directory = self._run.tensorboard(self._name, "ctr")
+        level = self._level
+        directory = level.run.tensorboard(level.kind, level.row.base, "days")
         writer = tf.summary.create_file_writer(str(directory))
         step = windows.day_number(today.last)
         with writer.as_default():
@@ -150,156 +249,11 @@ class DailyTrainer:
                     tf.summary.scalar(f"day/{name}", value, step)
         writer.close()
 
-    def _ready(self, day: str, path: pathlib.Path) -> levels.Level:
-        """Return the level that scores a day: it has seen earlier days only."""
-        cpms, cpm = self._run.cpm(self._name), None
-        if self._config.warm_start.from_cpm:
-            lag = self._config.schedule.cpm_lag
-            cpm = inheritance.newest(cpms, day, lag)
-        last = workdir.newest_before(self._run.ctr(self._name), day)
-        if last is not None:
-            historical.check_before(store.read_manifest(last, KIND), day, last)
-        known = inheritance.known_to(last, cpms) if last is not None else None
-        restart = self._config.warm_start.refresh == "restart"
-        if last is None or (known != cpm and restart):
-            self._level = self._start(day, path, cpm)
-            return self._level
-        if self._level is None or self._level_day != last.name:
-            self._level = self._load(last, day)
-        else:
-            self._refresh_history(day)
-        if known != cpm:
-            self._take_newer(known, cpm, path)
-        return self._level
 
-    def _load(self, last: pathlib.Path, day: str) -> levels.Level:
-        """Return the level published last, to score a day."""
-        history_tables = self._history_of(day)
-        return levels.load(
-            self._data, self._config, self._stage, last, KIND, history_tables
-        )
-
-    def _take_newer(
-        self, known: pathlib.Path, cpm: pathlib.Path, path: pathlib.Path
-    ) -> None:
-        """Let the level take over what a newer CPM has learned."""
-        # The newer CPM may know more ids than the A-CTR did.
-        self._grow(cpm.name)
-        inheritance.take_change(self._data, self._level, known, cpm, path)
-
-    def _grow(self, day: str) -> None:
-        """Let the level know the ids of a day."""
-        rows = self._data.table_rows(day)
-        levels.grow(self._data, self._config, self._stage, self._level, rows)
-
-    def _history_of(self, day: str) -> dict:
-        """Return the historical tables for rows up to a day."""
-        if not self._config.model.history:
-            return {}
-        newest = workdir.newest_before(self._run.historical, day)
-        if newest is None or newest != self._history[0]:
-            self._history = history.newest_before(self._data, self._run, day)
-        return self._history[1]
-
-    def _refresh_history(self, day: str) -> None:
-        """Exchange the historical tables when newer ones were published."""
-        known = self._history[0]
-        tables = self._history_of(day)
-        if self._history[0] != known:
-            level = self._level
-            model = levels.build(
-                self._data,
-                self._config,
-                self._stage,
-                KIND,
-                level.table_rows,
-                tables,
-                level.model.embedding.capacities,
-            )
-            levels.copy_state(level.model, model)
-            level.model = model
-
-    def _start(self, day, path, cpm) -> levels.Level:
-        """Return a new level from a CPM or scratch, caught up to a day."""
-        past = self._past(day, self._config.schedule.catch_up_days)
-        statistics = self._config.warm_start.batch_norm == "statistics"
-        if cpm is not None and statistics and not past:
-            raise ValueError(
-                "warm_start.batch_norm=statistics needs ads from before "
-                f"{day} to estimate from; the last "
-                f"{self._config.schedule.catch_up_days} days hold none. Raise "
-                "schedule.catch_up_days, or set warm_start.batch_norm=keep."
-            )
-        level = self._fresh(day)
-        self._start_weights(level, day, path, cpm)
-        self._level = level
-        if past:
-            window = windows.Window(past[0], past[-1])
-            if cpm is not None and statistics:
-                batches = tasks.stream(
-                    self._data,
-                    self._config,
-                    self._stage.training,
-                    level.model,
-                    scoring.ADS,
-                    window,
-                )
-                scoring.adapt_statistics(level.model, batches)
-            for part in window.split(self._config.schedule.ctr_days):
-                self._fit(part)
-        return level
-
-    def _start_weights(self, level, day, path, cpm) -> None:
-        """Start the weights of a fresh level from a CPM, or its tables."""
-        if cpm is not None:
-            settings, title = self._config.warm_start, f"{self._name}: from CPM"
-            inheritance.start(self._data, level, cpm, settings, path, title)
-        elif self._config.history.start_tables:
-            history.start_tables(
-                self._data, self._run, self._config, level, day, path
-            )
-
-    def _fresh(self, day: str) -> levels.Level:
-        """Return a level with fresh weights that knows the ids before a day."""
-        until = windows.Window.ending(day, 2).first
-        table_rows = self._data.table_rows(until)
-        model = levels.build(
-            self._data,
-            self._config,
-            self._stage,
-            KIND,
-            table_rows,
-            self._history_of(day),
-            source=self._source,
-        )
-        return levels.Level(model, KIND, table_rows)
-
-    def _past(
-        self, day: str, days: int, domain: str = scoring.ADS
-    ) -> list[str]:
-        """Return the days there are among the last `days` before one."""
-        if not days:
-            return []
-        before = windows.Window.ending(day, days + 1).days[:-1]
-        return [d for d in self._data.days(domain) if d in set(before)]
-
-    def _fit(self, window: windows.Window) -> list[dict]:
-        level = self._level
-        task = tasks.task(
-            self._data,
-            self._config,
-            self._stage.training,
-            level.model,
-            scoring.ADS,
-            window,
-            self._name,
-            self._run.progress(self._name, "ctr", str(window)),
-            bar=False,
-            start={
-                "parents": dict(level.parents),
-                "rows": level.rows,
-                "historical": self._history[0] and self._history[0].name,
-            },
-        )
-        level.rows += task.rows
-        return fit.fit(level.model, task)
+def _cpm_of(
+    last: pathlib.Path, manifest: store.Manifest
+) -> pathlib.Path | None:
+    """Return the CPM that a published day was made from, or None."""
+    if artefacts.CPM not in manifest.parents:
+        return None
+    return artefacts.parent_path(last, manifest, artefacts.CPM)

@@ -3,7 +3,8 @@
 The state of a window under way (weights, optimizers, running loss, learning
 curve) is kept every `checkpoint_steps`. Since a stream's order depends on its
 seed only, a killed run passes over the batches it has seen and ends with the
-same numbers as an uninterrupted one.
+same numbers as an uninterrupted one. The state is kept until the window has
+been published (`forget`).
 """
 
 import dataclasses
@@ -36,7 +37,8 @@ class Task:
 
     # Shown beside the progress bar.
     label: str
-    # Number of steps to pass over -> the stream's remaining batches.
+    # Number of steps to pass over -> the stream's remaining batches, which are
+    # even: their sizes differ by one row at most.
     stream: Callable[[int], tf.data.Dataset]
     # Rows of the stream.
     rows: int
@@ -53,11 +55,19 @@ class Task:
     start: dict = dataclasses.field(default_factory=dict)
 
 
+class DivergenceError(ValueError):
+    """Training has left the finite numbers."""
+
+
 def fit(model: CTRModel, task: Task) -> list[dict]:
     """Fit a compiled model on a window; return its learning curve.
 
     Returns:
       `[{"step", "rows", "loss"}, ...]`: mean log loss since the point before.
+
+    Raises:
+      DivergenceError: the loss or a weight is not finite. The last state that
+        was kept is finite.
     """
     recorder = _Recorder(model, task)
     recorder.restore(_state_variables(model))
@@ -69,8 +79,12 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
             waited = model.train_steps(batches, tf.constant(steps))
             recorder.record(steps, float(waited), time.perf_counter() - began)
     recorder.close()
-    shutil.rmtree(task.progress, ignore_errors=True)
     return recorder.curve
+
+
+def forget(progress: pathlib.Path) -> None:
+    """Remove the state of a window that has been published."""
+    shutil.rmtree(progress, ignore_errors=True)
 
 
 def _state_variables(model: CTRModel) -> dict[str, tf.Variable]:
@@ -118,7 +132,9 @@ class _Recorder:
         path = self._task.progress / states[-1]
         manifest = store.verify(path, _KIND)
         if manifest.config != {"start": self._task.start}:
-            logging.warning("%s began otherwise: it is dropped", path)
+            logging.warning(
+                "%s is of other days, weights or settings: it is dropped.", path
+            )
             shutil.rmtree(self._task.progress)
             return
         values = checkpoint.read(path / _STATE)
@@ -165,6 +181,7 @@ class _Recorder:
         self._waited += waited
         self._passed += passed
         self._bar.update(self._rows() - self._bar.n)
+        self._check(math.isfinite(float(self._model.loss_metric.result())))
         if self.step % self._every == 0 or self.step == self._steps:
             loss = self._model.loss_metric
             point = {"step": self.step, "rows": self._rows()}
@@ -177,10 +194,31 @@ class _Recorder:
             self._keep()
 
     def _rows(self) -> int:
-        return min(self.step * self._task.batch_size, self._task.rows)
+        return self.step * self._task.rows // max(self._steps, 1)
+
+    def _check(self, finite: bool, what: str = "the loss") -> None:
+        """Stop the window unless training is among finite numbers."""
+        if finite:
+            return
+        self._bar.close()
+        raise DivergenceError(
+            f"Training of {self._task.label} diverged: {what} was not finite "
+            f"by step {self.step} of {self._steps}. Nothing of the window is "
+            "published. Try lower learning rates (dense_learning_rate, "
+            "table_learning_rate), and look for extreme numbers in the days of "
+            "the window."
+        )
+
+    def _check_weights(self) -> None:
+        try:
+            checkpoint.check_finite(self._variables)
+        except checkpoint.NotFiniteError as error:
+            self._check(False, f"a weight ({str(error).rstrip('.')})")
 
     def close(self) -> None:
-        """Close the bar and write the scalars."""
+        """Check the weights, close the bar and write the scalars."""
+        if self._steps:
+            self._check_weights()
         if self._bar is not None:
             self._bar.close()
         if self._task.tensorboard is None:
@@ -194,6 +232,7 @@ class _Recorder:
         writer.close()
 
     def _keep(self) -> None:
+        self._check_weights()
         metric = [float(v) for v in self._model.loss_metric.variables]
         manifest = store.Manifest(
             kind=_KIND,
@@ -205,9 +244,9 @@ class _Recorder:
         with store.publish(path, manifest) as staging:
             checkpoint.write(staging / _STATE, self._variables)
         for state in older:
-            shutil.rmtree(state)
+            store.remove(state)
 
 
 def curve_text(curve: list[dict]) -> str:
     """Return a learning curve as JSON text."""
-    return json.dumps(curve, indent=1) + "\n"
+    return json.dumps(curve, indent=1, allow_nan=False) + "\n"

@@ -2,120 +2,154 @@
 
 import logging
 import pathlib
+from collections.abc import Mapping
 
+from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
-from ecdctr_tf.training import levels, workdir
+from ecdctr_tf.layers.table_embedding import TableEmbedding
+from ecdctr_tf.training import workdir
 from ecdctr_tf.transfer import historical, snapshots, warm_start
 
 
 def aggregate(
-    run: workdir.Workdir, config: configs.Config, days: list[str]
-) -> pathlib.Path:
-    """Publish the historical tables of the newest of some snapshots.
-
-    Where snapshots end on scored days (`schedule.tpm_last` after
-    `schedule.ctr_first`), those that a scored day has to read instead of a
-    newer one, which has seen the day, are published too; and all, where CPMs
-    are late (`schedule.cpm_lag`), for their windows may end before any.
+    run: workdir.Workdir, config: configs.Config, last: str = ""
+) -> list[pathlib.Path]:
+    """Publish the historical version of each snapshot that lacks one.
 
     Args:
       run: the work directory.
-      config: the run's config.
-      days: the snapshots' days, in order.
+      config: the config of E-CDCTR.
+      last: the last day of a snapshot that counts; empty: all count.
 
     Returns:
-      The newest artefact's place. One published before is left as it is.
+      The places of the versions that were published now.
 
     Raises:
       FileNotFoundError: there is no snapshot.
     """
+    days = [day for day in store.dated(run.tpm) if not last or day <= last]
     if not days:
         raise FileNotFoundError(
             f"{run.tpm} holds no snapshot. Train one with "
             "`python train_main.py --stage=tpm`."
         )
-    first = config.schedule.ctr_first
-    before = [i for i, day in enumerate(days) if not first or day < first]
-    skipped = before[-1] if before and not config.schedule.cpm_lag else 0
-    for i in range(skipped, len(days)):
-        path = run.historical / days[i]
-        if not path.exists():
-            snapshot_dirs = [run.tpm / day for day in days[: i + 1]]
+    published = []
+    with store.lock(run.historical, "aggregate"):
+        there = set(store.dated(run.historical))
+        for i, day in enumerate(days):
+            path = run.historical / day
+            if day in there:
+                logging.info("%s is there", path)
+                continue
+            snapshot_dirs = [run.tpm / d for d in days[: i + 1]]
             historical.aggregate(snapshot_dirs, path, config.history)
-    return path
+            published.append(path)
+    return published
 
 
-def newest_before(
-    data: DataDirectory, run: workdir.Workdir, day: str
-) -> tuple[pathlib.Path | None, dict[str, HistoricalTable]]:
-    """Return the newest historical tables that a row of a day may see.
-
-    Raises:
-      FileNotFoundError: there are none.
-    """
-    path = workdir.newest_before(run.historical, day)
-    if path is None:
-        raise FileNotFoundError(
-            f"{run.historical} holds nothing from before {day}. Make it with "
-            "`python train_main.py --stage=aggregate`, or train without "
-            "history: --set model.history=false."
-        )
-    manifest = store.read_manifest(path, historical.KIND)
-    historical.check_before(manifest, day, path)
-    return path, historical.load(path, data.id_spaces)
-
-
-def start_tables(
-    data: DataDirectory,
-    run: workdir.Workdir,
-    config: configs.Config,
-    level: levels.Level,
-    day: str,
-    path: pathlib.Path,
-) -> None:
-    """Start a fresh level's tables from the TPM's newest rows before a day.
+class History:
+    """The historical tables that a level reads, loaded once for a window.
 
     Args:
       data: the data directory.
       run: the work directory.
-      config: the run's config.
-      level: the level; gets weights and a parent. Stays as it is, with a
-        warning, where there is no snapshot from before the day.
+      config: the config of the model.
+
+    Attributes:
+      tables: table name -> historical vectors; empty before `see`.
+      versions: the artefacts that they were loaded from.
+    """
+
+    def __init__(
+        self,
+        data: DataDirectory,
+        run: workdir.Workdir,
+        config: configs.Config,
+    ):
+        """Keep where the tables come from."""
+        self._data = data
+        self._run = run
+        self._settings = config.history
+        self.tables: Mapping[str, HistoricalTable] = {}
+        self.versions: list[pathlib.Path] = []
+        self._merged: pathlib.Path | None = None
+
+    def see(self, window: windows.Window, cpm: pathlib.Path | None) -> None:
+        """Load what rows of a window may see, unless it is loaded.
+
+        Args:
+          window: the days of the rows.
+          cpm: the CPM that an A-CTR reads merged tables of; None for a CPM.
+
+        Raises:
+          FileNotFoundError: there is no version from before the window's end.
+        """
+        merged = self._settings.aggregation == historical.SELF_ATTENTION
+        if merged and cpm is not None:
+            if self._merged != cpm:
+                self.tables = artefacts.read_merged(cpm, self._data)
+                self._merged = cpm
+            return
+        days = store.dated(self._run.historical)
+        seen = historical.seen_in(days, window, self._settings)
+        if not seen:
+            raise FileNotFoundError(
+                f"{self._run.historical} holds no historical vectors that rows "
+                f"of {window.last} may see. Publish some with `python "
+                "train_main.py --stage=aggregate`, or train without: "
+                "--set model.history=false."
+            )
+        versions = [self._run.historical / day for day in seen]
+        if versions != self.versions:
+            self.tables = historical.load(
+                versions, self._data.id_spaces, self._settings
+            )
+            self.versions = versions
+
+
+def newest_snapshot(
+    run: workdir.Workdir, config: configs.Config, day: str
+) -> pathlib.Path | None:
+    """Return the newest snapshot that a level trained from a day on may see."""
+    late = windows.Window.ending(day, config.history.lag + 1).first
+    return workdir.newest_before(run.tpm, late)
+
+
+def start_tables(
+    data: DataDirectory,
+    snapshot: pathlib.Path,
+    day: str,
+    tables: Mapping[str, TableEmbedding],
+) -> None:
+    """Start embedding tables from the rows of a snapshot.
+
+    Args:
+      data: the data directory.
+      snapshot: the snapshot.
       day: the first day that the level will be trained on.
-      path: place of the artefact that the level will be.
+      tables: table name -> the level's embeddings; those that the snapshot
+        lacks stay as they are.
 
     Raises:
-      FileNotFoundError, ValueError: the snapshot is damaged, of another id
-        space, or of another width.
+      FileNotFoundError, ValueError: the snapshot is damaged, has seen the day,
+        or is of another id space or width.
     """
-    late = windows.Window.ending(day, config.history.lag + 1).first
-    snapshot = workdir.newest_before(run.tpm, late)
-    if snapshot is None:
-        logging.warning(
-            "no TPM snapshot ended before %s: the tables of the %s start fresh",
-            late,
-            level.kind,
-        )
-        return
     manifest = store.read_manifest(snapshot, snapshots.KIND)
     historical.check_before(manifest, day, snapshot)
     warm_start.check_ids(manifest, data.id_spaces, snapshot)
     for name, table in snapshots.read(snapshot).items():
-        if name not in level.model.embedding.tables:
+        if name not in tables:
             continue
-        variable = level.model.embedding.tables[name].embeddings
+        variable = tables[name].embeddings
         if table.vectors.shape[1] != variable.shape[1]:
             raise ValueError(
                 f"Table {name!r} of {snapshot} has width "
-                f"{table.vectors.shape[1]}, that of the {level.kind} "
-                f"{variable.shape[1]}. Set tpm_model.embedding_dim as "
+                f"{table.vectors.shape[1]}; the model has width "
+                f"{variable.shape[1]}. Set tpm_model.embedding_dim to "
                 "model.embedding_dim, or history.start_tables=false."
             )
-        rows = table.rows(data.id_spaces[name])
         values = variable.numpy()
-        values[rows] = table.vectors
+        values[table.rows(data.id_spaces[name])] = table.vectors
         variable.assign(values)
-    level.parents["tpm"] = store.parent(snapshot, path)

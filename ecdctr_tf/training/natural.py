@@ -1,65 +1,133 @@
-"""What TPM and CPM share: going on from the last run, fitting a window."""
+"""TPM and CPM: train a level on a window of natural logs and publish it."""
 
-from ecdctr_tf import metrics, store, windows
-from ecdctr_tf.training import fit, levels, scoring, tasks, workdir
+import functools
+import logging
+import pathlib
+import time
 
-DOMAIN = "natural"
+import numpy as np
 
+from ecdctr_tf import artefacts, kinds, metrics, model_table, store, windows
+from ecdctr_tf import config as configs
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import workdir
+from ecdctr_tf.training.level import NATURAL, Level
+from ecdctr_tf.transfer import snapshots
 
-def continued(
-    data, config, stage, kind, directory, window, table_rows, history=None
-) -> levels.Level:
-    """Return the level of the last run before a window, or a fresh one."""
-    last = workdir.newest_before(directory, window.last)
-    if last is None:
-        model = levels.build(data, config, stage, kind, table_rows, history)
-        return levels.Level(model, kind, table_rows)
-    manifest = store.read_manifest(last, kind)
-    if manifest.window.last >= window.first:
-        raise ValueError(
-            f"{last} was trained up to {manifest.window.last}, inside the "
-            f"window {window} asked for: days would be learned twice. Ask for "
-            "a window that begins later."
-        )
-    level = levels.load(data, config, stage, last, kind, history)
-    levels.grow(data, config, stage, level, table_rows)
-    level.parents["last"] = store.parent(last, directory / window.last)
-    return level
+# As messages and progress bars call the levels.
+NAMES = {artefacts.TPM: "tpm", artefacts.CPM: "cpm"}
 
 
 def train(
-    data, run, config, stage, level, window, names
-) -> tuple[list[dict], dict]:
-    """Score a level on a window of natural logs, then fit it.
+    data: DataDirectory,
+    run: workdir.Workdir,
+    config: configs.Config,
+    row: model_table.ModelRow,
+    kind: str,
+    window: windows.Window,
+) -> pathlib.Path:
+    """Train a TPM or a CPM on a window of natural logs and publish it.
+
+    It goes on from its own last artefact. The first CPM starts from scratch,
+    its tables from the newest TPM from before the window if the config says so.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      config: the config of the model, from `configs.of_model`.
+      row: the model that the level belongs to.
+      kind: "snapshot" (TPM) or "cpm".
+      window: days of natural logs.
 
     Returns:
-      The learning curve, and what the artefact's metrics tell of it: the last
-      `loss`, and `natural`, the metrics of the window's first day.
+      The artefact's place. A window published before is left as it is.
+
+    Raises:
+      FileNotFoundError, ValueError: what it reads is missing, damaged or of
+        another spec, id space or training; or the window begins before the end
+        of what the level has learned: a level never goes back in time.
     """
-    if not data.rows(DOMAIN, window):
+    level = Level(data, run, config, row, kind)
+    name = NAMES[kind]
+    with store.lock(level.directory, f"the {name.upper()} of {window}"):
+        path = level.directory / window.last
+        last = _last(level, window)
+        if last == path:
+            logging.info("%s %s is there", name, window)
+            return path
+        if not data.rows(NATURAL, window):
+            raise ValueError(
+                f"{data.path / NATURAL} has no rows in {window}: there is "
+                "nothing to train on. Choose a window with rows (--start, "
+                "--end)."
+            )
+        return _train(level, window, last)
+
+
+def _last(level: Level, window: windows.Window) -> pathlib.Path | None:
+    """Return the artefact that a window goes on from, or that is of it.
+
+    Raises:
+      ValueError: the level has learned days of the window, or later ones.
+    """
+    days = store.dated(level.directory)
+    if not days:
+        return None
+    if window.last in days:
+        path = level.directory / window.last
+        manifest = store.read_manifest(path, level.kind)
+        if manifest.window == window:
+            return path
+    newest = level.directory / days[-1]
+    learned = store.read_manifest(newest, level.kind).window
+    if learned.last >= window.first:
         raise ValueError(
-            f"{data.path / DOMAIN} has no rows in {window}: there is nothing "
-            "to train on. Ask for a window with rows (--start, --end)."
+            f"{newest} has learned the days {learned}; a level never goes back "
+            f"in time, so that it cannot be trained on {window} now. Choose a "
+            f"window that begins after {learned.last}, or delete the artefacts "
+            f"from {window.first} on to train them again."
         )
-    before = _validate(data, level, window)
-    task = tasks.task(
-        data,
-        config,
-        stage.training,
-        level.model,
-        DOMAIN,
-        window,
-        names[-2],
-        run.progress(*names),
-        tensorboard=run.tensorboard(*names),
-        start={"parents": level.parents, "rows": level.rows},
+    return newest
+
+
+def _train(
+    level: Level, window: windows.Window, last: pathlib.Path | None
+) -> pathlib.Path:
+    """Train a level on a window, from its last artefact or from scratch."""
+    began = time.monotonic()
+    tomorrow = windows.day_name(windows.day_number(window.last) + 1)
+    level.look_up(windows.Window(window.first, tomorrow))
+    if last is None:
+        level.fresh(window.last)
+        if level.kind == artefacts.CPM and level.config.history.starts_tables:
+            level.start_tables(window.first)
+    else:
+        level.open(last)
+        level.grow(level.data.table_rows(window.last))
+        level.add_parent("last", last)
+    natural = _validate(level, window)
+    curve = level.fit(
+        {NATURAL: window},
+        NAMES[level.kind],
+        tensorboard=level.run.tensorboard(
+            level.kind, level.row.base, window.last
+        ),
     )
-    curve = fit.fit(level.model, task)
-    level.rows += task.rows
-    return curve, {"loss": curve[-1]["loss"], "natural": before}
+    write_more = None
+    if level.kind == artefacts.TPM:
+        write_more = functools.partial(
+            snapshots.write, tables=_snapshot(level, window)
+        )
+    found = {
+        "loss": curve[-1]["loss"],
+        "natural": natural,
+        "seconds": time.monotonic() - began,
+    }
+    return level.publish(window, curve, found, write_more)
 
 
-def _validate(data, level, window) -> dict:
+def _validate(level: Level, window: windows.Window) -> dict:
     """Score the first day of a window before it is trained on.
 
     Returns:
@@ -67,7 +135,32 @@ def _validate(data, level, window) -> dict:
       that has not been trained yet, and for a day without rows.
     """
     day = windows.Window(window.first, window.first)
-    if not level.rows or not data.rows(DOMAIN, day):
+    if not level.rows or not level.data.rows(NATURAL, day):
         return {}
-    scores = scoring.score(level.model, data, day, DOMAIN)
+    scores = level.score(day, NATURAL)
     return metrics.evaluate(scores["click"], scores["ctr"], scores["user"])
+
+
+def _snapshot(
+    level: Level, window: windows.Window
+) -> dict[str, snapshots.SnapshotTable]:
+    """Return the embeddings of the ids in a window, with their counts."""
+    of_table: dict[str, list[str]] = {}
+    for feature in kinds.ids(level.model.spec):
+        of_table.setdefault(feature.table, []).append(feature.name)
+    names = [feature.name for feature in level.model.spec.features]
+    counts = {n: np.zeros(level.table_rows[n], np.int64) for n in of_table}
+    for group in streams.rows(level.data, NATURAL, window, names=names):
+        for table, columns in of_table.items():
+            for column in columns:
+                counts[table] += np.bincount(
+                    group[column].numpy(), minlength=len(counts[table])
+                )
+    return {
+        table: snapshots.SnapshotTable.seen(
+            level.data.id_spaces[table],
+            level.model.embedding.tables[table].embeddings.numpy(),
+            counts[table],
+        )
+        for table in of_table
+    }

@@ -1,9 +1,11 @@
 """Which windows each level is trained on: dates from config and data."""
 
 import dataclasses
+import logging
+import pathlib
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import windows
+from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 
 
@@ -18,11 +20,11 @@ class Plan:
 
 
 def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
-    """Return the windows of a run.
+    """Return the windows of a run, each level at its own pace.
 
-    Empty dates are filled from the days there are: natural logs up to the day
-    before the first scored day for the TPM, and all days of ads but those that
-    a new A-CTR catches up on.
+    TPM and CPM have windows up to the day before the first scored day, then go
+    on while ads are scored: a window is planned once its days are there and a
+    scored day comes after it. Empty dates are filled from the days there are.
 
     Raises:
       FileNotFoundError: a domain has no days.
@@ -30,27 +32,66 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     """
     ads = data.window("ads")
     natural = data.window("natural")
-    first = schedule.ctr_first or windows.day_name(
-        windows.day_number(ads.first) + schedule.catch_up_days
-    )
+    first = schedule.ctr_first or _plus(ads.first, schedule.catch_up_days)
     ctr = _window(
         "A-CTR",
         "ctr_first, ctr_last or catch_up_days",
         first,
         schedule.ctr_last or ads.last,
     )
-    before = windows.day_name(windows.day_number(first) - 1)
-    tpm = _window(
-        "TPM",
-        "tpm_first, tpm_last or ctr_first",
-        schedule.tpm_first or natural.first,
-        schedule.tpm_last or min(before, natural.last),
-    )
     return Plan(
-        tpm=tpm.split(schedule.tpm_days) if schedule.tpm_days else tpm.months(),
+        tpm=_tpm_windows(schedule, natural, ctr),
         cpm=_cpm_windows(schedule, natural, ctr),
         ctr=ctr.split(schedule.ctr_days),
     )
+
+
+def left(
+    planned: list[windows.Window], directory: pathlib.Path, kind: str
+) -> list[windows.Window]:
+    """Return what a level has not learned of the windows planned for it.
+
+    Windows that the level has learned are left out, also where the schedule was
+    another one then, which is said. A window that it has learned the beginning
+    of is cut.
+
+    Args:
+      planned: the windows, in order.
+      directory: where the level publishes.
+      kind: of its artefacts.
+    """
+    published = [
+        store.read_manifest(directory / day, kind).window
+        for day in store.dated(directory)
+    ]
+    learned = max((window.last for window in published), default="")
+    found = []
+    for window in planned:
+        if window.first > learned:
+            found.append(window)
+        elif window.last > learned:
+            found.append(windows.Window(_plus(learned, 1), window.last))
+            logging.warning(
+                "%s has learned the days up to %s: of the window %s, %s is "
+                "left.",
+                directory,
+                learned,
+                window,
+                found[-1],
+            )
+        elif window not in published:
+            logging.warning(
+                "%s has learned the days up to %s in other windows: %s is "
+                "passed over.",
+                directory,
+                learned,
+                window,
+            )
+    return found
+
+
+def _plus(day: str, days: int) -> str:
+    return windows.day_name(windows.day_number(day) + days)
 
 
 def _window(level: str, fields: str, first: str, last: str) -> windows.Window:
@@ -64,30 +105,55 @@ def _window(level: str, fields: str, first: str, last: str) -> windows.Window:
         ) from error
 
 
+def _tpm_windows(
+    schedule: configs.ScheduleConfig,
+    natural: windows.Window,
+    ctr: windows.Window,
+) -> list[windows.Window]:
+    """Return the windows before the first scored day, then those after it."""
+    before = min(_plus(ctr.first, -1), natural.last)
+    launch = _window(
+        "TPM",
+        "tpm_first, tpm_last or ctr_first",
+        schedule.tpm_first or natural.first,
+        schedule.tpm_last or before,
+    )
+    found = _split(launch, schedule.tpm_days)
+    end = min(_plus(ctr.last, -1), natural.last)
+    if schedule.tpm_last or end <= launch.last:
+        return found
+    later = _split(
+        windows.Window(_plus(launch.last, 1), end), schedule.tpm_days
+    )
+    if not _is_whole(later[-1], schedule.tpm_days):
+        later.pop()
+    return found + later
+
+
+def _split(window: windows.Window, days: int) -> list[windows.Window]:
+    return window.split(days) if days else window.months()
+
+
+def _is_whole(window: windows.Window, days: int) -> bool:
+    """Return whether a window has all its days, or ends with its month."""
+    if days:
+        return len(window.days) == days
+    return _plus(window.last, 1)[:7] != window.last[:7]
+
+
 def _cpm_windows(
     schedule: configs.ScheduleConfig,
     natural: windows.Window,
     ctr: windows.Window,
 ) -> list[windows.Window]:
     """Return the window before the first scored day, then each refresh's."""
-    last = windows.day_number(ctr.first) - 1 - schedule.cpm_lag
-    first = max(last - schedule.cpm_days + 1, windows.day_number(natural.first))
-    found = [
-        _window(
-            "CPM",
-            "ctr_first or cpm_lag",
-            windows.day_name(first),
-            windows.day_name(last),
-        )
-    ]
-    if schedule.cpm_every:
-        end = windows.day_number(ctr.last) - 1 - schedule.cpm_lag
-        while last + schedule.cpm_every <= end:
-            found.append(
-                windows.Window(
-                    windows.day_name(last + 1),
-                    windows.day_name(last + schedule.cpm_every),
-                )
-            )
-            last += schedule.cpm_every
+    lag = schedule.cpm_lag + 1
+    last = min(_plus(ctr.first, -lag), natural.last)
+    first = max(_plus(last, 1 - schedule.cpm_days), natural.first)
+    found = [_window("CPM", "ctr_first or cpm_lag", first, last)]
+    end = min(_plus(ctr.last, -lag), natural.last)
+    while schedule.cpm_every and _plus(last, schedule.cpm_every) <= end:
+        window = windows.Window(_plus(last, 1), _plus(last, schedule.cpm_every))
+        found.append(window)
+        last = window.last
     return found

@@ -51,13 +51,46 @@ def optimizer_variables(**optimizers) -> dict[str, tf.Variable]:
     }
 
 
+class NotFiniteError(ValueError):
+    """A weight is infinite or not a number."""
+
+
+def check_finite(variables: dict) -> None:
+    """Make sure that all numbers are finite.
+
+    Args:
+      variables: name -> variable or array.
+
+    Raises:
+      NotFiniteError: some are not; the message names the first variables.
+    """
+    bad = [name for name, value in variables.items() if not _finite(value)]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise NotFiniteError(
+            f"{', '.join(bad[:3])}{more} hold values that are infinite or not "
+            "numbers."
+        )
+
+
+def _finite(value) -> bool:
+    kind = value.dtype
+    if not tf.as_dtype(kind).is_floating:
+        return True
+    return bool(tf.reduce_all(tf.math.is_finite(value)))
+
+
 def write(prefix: str | pathlib.Path, variables: dict) -> None:
     """Write variables as a TensorFlow checkpoint `<prefix>.index`, `.data-*`.
 
     Args:
       prefix: path of the checkpoint, without the ending.
       variables: name, with `/` between its parts -> variable or array.
+
+    Raises:
+      NotFiniteError: a number is not finite; nothing is written.
     """
+    check_finite(variables)
     tree: dict = {}
     for name, value in variables.items():
         *parents, leaf = name.split("/")
@@ -91,6 +124,6 @@ def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
         }
     except (tf.errors.OpError, RuntimeError, IndexError) as error:
         raise ValueError(
-            f"The checkpoint {prefix} cannot be read; remove its directory "
-            f"and make it anew. ({str(error).splitlines()[0]})"
+            f"The checkpoint {prefix} cannot be read. Delete its directory to "
+            f"rebuild it. ({str(error).splitlines()[0]})"
         ) from error

@@ -1,11 +1,11 @@
-"""Aggregate dated snapshots into what CPM and A-CTR look up.
+"""Historical tables: what CPM and A-CTR look up of dated TPM snapshots.
 
-The artefact holds dated versions of each table: for "last", "mean" and "decay"
-a version is one table made of the K newest snapshots of its date; for "concat"
-and "attention" it is the snapshot itself, combined by the model. Ids that a
-snapshot does not know do not count in averages.
+An artefact holds one version of each table, dated by its newest snapshot: for
+"last", "mean" and "decay" a vector an id, made of the K newest snapshots; for
+the other aggregations the snapshot itself, which a model combines. A row of a
+day sees the versions whose snapshots had ended before it.
 
-Shapes: K snapshots, S versions, N ids, D embedding width.
+Shapes: K snapshots, S versions, N ids, V table rows, D embedding width.
 """
 
 import pathlib
@@ -20,12 +20,9 @@ from ecdctr_tf.transfer import checkpoint, snapshots, warm_start
 
 NAME = "historical"
 KIND = "historical"
-LEARNED = ("concat", "attention")
-
-
-def mode(aggregation: str) -> str:
-    """Return the mode of `HistoricalEmbedding` for an aggregation."""
-    return aggregation if aggregation in LEARNED else "single"
+SELF_ATTENTION = "self_attention"
+# Combined by the model, which reads the K newest versions.
+LEARNED = ("concat", "attention", SELF_ATTENTION)
 
 
 def combine(
@@ -45,6 +42,9 @@ def combine(
 
     Returns:
       float32 `[N, D]`; zeros for ids that no snapshot knows.
+
+    Raises:
+      ValueError: there is no such aggregation.
     """
     age = np.arange(len(vectors))[::-1, np.newaxis]  # [K, 1]
     if aggregation == "last":
@@ -52,12 +52,30 @@ def combine(
         weights = (present & (age == newest)).astype(np.float32)
     elif aggregation == "mean":
         weights = present.astype(np.float32)
-    else:
+    elif aggregation == "decay":
         weights = present * np.float32(decay) ** age
+    else:
+        raise ValueError(
+            "`aggregation` should be last, mean or decay. "
+            f"Received: {aggregation!r}"
+        )
     total = weights.sum(0)[:, np.newaxis]  # [N, 1]
     total[total == 0] = 1
     summed = np.einsum("kn,knd->nd", weights, vectors)
     return (summed / total).astype(np.float32)
+
+
+def settings(history: configs.HistoryConfig) -> dict:
+    """Return the settings that the vectors of a version depend on."""
+    if history.aggregation in LEARNED:
+        return {"aggregation": "snapshot"}
+    found = {
+        "aggregation": history.aggregation,
+        "snapshots": history.snapshots,
+    }
+    if history.aggregation == "decay":
+        found["decay"] = history.decay
+    return found
 
 
 def aggregate(
@@ -65,47 +83,36 @@ def aggregate(
     target: pathlib.Path,
     history: configs.HistoryConfig,
 ) -> store.Manifest:
-    """Publish the historical tables of the newest snapshots.
+    """Publish the version of the newest of some snapshots.
 
     Args:
-      snapshot_dirs: published snapshots, oldest first; older ones than the
-        `2 K` newest are passed over.
+      snapshot_dirs: published snapshots, oldest first; those older than the
+        version needs are not read.
       target: the artefact's place, named by the last snapshot's day.
-      history: K, the kind of aggregation, and the lag.
+      history: K and the kind of aggregation.
 
     Raises:
       FileNotFoundError, ValueError: a snapshot is missing or damaged, or the
         snapshots are of several specs or widths.
     """
     began = time.monotonic()
-    count = history.snapshots
-    snapshot_dirs = snapshot_dirs[-2 * count :]
+    learned = history.aggregation in LEARNED
+    snapshot_dirs = snapshot_dirs[-1 if learned else -history.snapshots :]
     manifests = [store.read_manifest(d, snapshots.KIND) for d in snapshot_dirs]
     if len({m.spec for m in manifests}) > 1:
         raise ValueError(
-            f"The snapshots of {target.name} are of several feature specs: "
-            f"{[str(d) for d in snapshot_dirs]}. Remove those of the old spec."
+            f"The snapshots of {target.name} have several feature specs: "
+            f"{[str(d) for d in snapshot_dirs]}. Delete those of the old spec."
         )
-    read = [snapshots.read(d) for d in snapshot_dirs]
+    found = [snapshots.read(d) for d in snapshot_dirs]
     arrays = {}
-    for table in read[0]:
-        ids, vectors, present = _align([tables[table] for tables in read])
-        if history.aggregation not in LEARNED:
-            groups = [
-                slice(max(i + 1 - count, 0), i + 1) for i in range(len(vectors))
-            ]
-            kind, decay = history.aggregation, history.decay
-            vectors = np.stack(
-                [combine(vectors[g], present[g], kind, decay) for g in groups]
-            )
-            present = np.stack([present[g].any(0) for g in groups])
+    for table in found[0]:
+        ids, vectors, present = _align([tables[table] for tables in found])
+        kind = "last" if learned else history.aggregation
         arrays[f"{table}/ids"] = ids
-        arrays[f"{table}/vectors"] = vectors
-        arrays[f"{table}/present"] = present
-    after = 1 + history.lag
-    arrays["visible_from"] = np.array(
-        [windows.day_number(m.window.last) + after for m in manifests], np.int32
-    )
+        arrays[f"{table}/vectors"] = combine(
+            vectors, present, kind, history.decay
+        )
     manifest = store.Manifest(
         kind=KIND,
         window=windows.Window(
@@ -116,7 +123,7 @@ def aggregate(
         parents={
             f"snapshot {d.name}": store.parent(d, target) for d in snapshot_dirs
         },
-        config={"aggregation": history.aggregation, "snapshots": count},
+        config=settings(history),
     )
     with store.publish(target, manifest) as staging:
         checkpoint.write(staging / NAME, arrays)
@@ -131,46 +138,125 @@ def _align(tables: list[snapshots.SnapshotTable]) -> tuple:
     vectors = np.zeros((len(tables), len(ids), dim), np.float32)
     present = np.zeros((len(tables), len(ids)), bool)
     for i, table in enumerate(tables):
+        if table.vectors.shape[1] != dim:
+            raise ValueError(
+                "Snapshots have several widths: "
+                f"{[t.vectors.shape[1] for t in tables]}. Delete those with "
+                "another tpm_model.embedding_dim."
+            )
         place = np.searchsorted(ids, table.ids)
         vectors[i, place] = table.vectors
         present[i, place] = table.counts > 0
     return ids, vectors, present
 
 
+def _after(version: pathlib.Path) -> str:
+    """Return the day after the one that a version is dated by."""
+    return windows.day_name(windows.day_number(version.name) + 1)
+
+
+def visible_from(version: str | pathlib.Path, history: configs.HistoryConfig):
+    """Return the first day, since 1970-01-01, whose rows see a version."""
+    last = windows.day_number(pathlib.Path(version).name)
+    return last + 1 + history.lag
+
+
+def seen_in(
+    days: list[str],
+    window: windows.Window,
+    history: configs.HistoryConfig,
+) -> list[str]:
+    """Return the versions that rows of a window may see, oldest first.
+
+    Args:
+      days: the days of all versions, in order.
+      window: the days of the rows.
+      history: K, the kind of aggregation and the lag.
+    """
+    slots = history.snapshots if history.aggregation in LEARNED else 1
+    ends = [windows.day_number(day) for day in (window.first, window.last)]
+    before, until = (
+        sum(visible_from(day, history) <= end for day in days) for end in ends
+    )
+    return days[max(before - slots, 0) : until]
+
+
 def load(
-    directory: str | pathlib.Path, id_spaces: dict
+    directories: list[pathlib.Path],
+    id_spaces: dict,
+    history: configs.HistoryConfig,
 ) -> dict[str, HistoricalTable]:
-    """Return the historical tables of an artefact by table name.
+    """Return the historical tables of some versions by table name.
 
     Rows are those of the ids in the given id spaces.
 
+    Args:
+      directories: the versions, oldest first; at least one.
+      id_spaces: table name -> id space of the data directory.
+      history: the lag, and what the versions should have been made with.
+
     Raises:
-      FileNotFoundError, ValueError: the artefact is missing, damaged, or of
-        another id space.
+      FileNotFoundError, ValueError: a version is missing, damaged, of another
+        id space, made with other settings, or has seen more than its name says.
+    """
+    found = [
+        _checked(directory, id_spaces, history) for directory in directories
+    ]
+    since = np.array([visible_from(d, history) for d in directories], np.int32)
+    tables = {}
+    for name in found[-1]:
+        of_table = [version[name] for version in found]
+        size = 1 + max(int(rows.max(initial=0)) for rows, _ in of_table)
+        dim = of_table[-1][1].shape[1]
+        wide = np.zeros((len(found), size, dim), np.float32)
+        known = np.zeros((len(found), size), bool)
+        for i, (rows, vectors) in enumerate(of_table):
+            wide[i, rows], known[i, rows] = vectors, True
+        tables[name] = HistoricalTable(wide, known, since, name=name)
+    return tables
+
+
+def _checked(
+    directory: pathlib.Path, id_spaces: dict, history: configs.HistoryConfig
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return what `read` does, of a version made with the right settings."""
+    manifest = store.read_manifest(directory, KIND)
+    check_before(manifest, _after(directory), directory)
+    if manifest.config != settings(history):
+        raise ValueError(
+            f"{directory} was aggregated with {manifest.config}; the config "
+            f"asks for {settings(history)}. Use another --workdir, or delete "
+            f"{directory.parent} and run `python train_main.py "
+            "--stage=aggregate` to rebuild it."
+        )
+    return read(directory, id_spaces)
+
+
+def read(
+    directory: pathlib.Path, id_spaces: dict
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return rows `[N]` and vectors `[N, D]` of a version by table name.
+
+    Raises:
+      FileNotFoundError, ValueError: it is missing, damaged, or of another id
+        space.
     """
     manifest = store.verify(directory, KIND)
     warm_start.check_ids(manifest, id_spaces, directory)
-    arrays = checkpoint.read(pathlib.Path(directory) / NAME)
-    visible_from = arrays.pop("visible_from")
-    tables = {}
+    arrays = checkpoint.read(directory / NAME)
+    found = {}
     for name in sorted({key.split("/")[0] for key in arrays}):
         space = id_spaces[name]
-        ids = arrays[f"{name}/ids"]
-        rows = snapshots.rows_of(ids, space)
+        rows = snapshots.rows_of(arrays[f"{name}/ids"], space)
         if space.table.ids != "hashing" and np.any(rows < space.table.buckets):
             raise ValueError(
                 f"{directory} holds ids of table {name!r} that the data "
-                "directory's vocabulary lacks: it was made of snapshots of "
-                "several data directories. Remove those of the others and "
-                "rebuild it with `python train_main.py --stage=aggregate`."
+                "directory's vocabulary lacks: its snapshots come from several "
+                "data directories. Delete those of the others, and rebuild it "
+                "with `python train_main.py --stage=aggregate`."
             )
-        vectors, present = arrays[f"{name}/vectors"], arrays[f"{name}/present"]
-        size = int(rows.max(initial=0)) + 1
-        wide = np.zeros((len(vectors), size, vectors.shape[2]), np.float32)
-        known = np.zeros((len(vectors), size), bool)
-        wide[:, rows], known[:, rows] = vectors, present
-        tables[name] = HistoricalTable(wide, known, visible_from, name=name)
-    return tables
+        found[name] = rows, arrays[f"{name}/vectors"]
+    return found
 
 
 def check_before(manifest: store.Manifest, day: str, source) -> None:
@@ -181,7 +267,7 @@ def check_before(manifest: store.Manifest, day: str, source) -> None:
     """
     if manifest.window is not None and manifest.window.last >= day:
         raise ValueError(
-            f"{source} was made of data up to {manifest.window.last}; a model "
+            f"{source} has seen data up to {manifest.window.last}; a model "
             f"that is scored on {day} may only see earlier days. Use one whose "
             f"window ends before {day}."
         )

@@ -1,12 +1,24 @@
 """A newer CPM reaches a running A-CTR: add what the CPM has learned since.
 
 `A-CTR + (CPM today - CPM before)` keeps what the A-CTR learned from ads, with
-no restart and no replay, so that a refresh costs no rows of ads at all. Batch
-norm's moving statistics stay the A-CTR's own: a difference would make moving
-variances negative.
+no restart and no replay, so that a refresh costs no rows of ads at all. Which
+of the three models knows an id decides what becomes of its row:
+
+| known to                          | the row of the A-CTR becomes          |
+|-----------------------------------|---------------------------------------|
+| both CPMs                         | its value + (newer CPM - older CPM)   |
+| the newer CPM and the A-CTR       | its value + (newer CPM - first value) |
+| the newer CPM only                | that of the newer CPM                 |
+| not to the newer CPM              | its value                             |
+
+The first value of a row is the same in every model of a seed
+(`TableEmbedding.initial_rows`). Batch norm's moving statistics stay the
+A-CTR's own, since a difference would make moving variances negative; they are
+estimated again afterwards.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -17,19 +29,32 @@ SHIFTED = "shifted"
 _STATISTICS = ("moving_mean", "moving_variance")
 
 
+@dataclasses.dataclass(frozen=True)
+class TableRows:
+    """How many rows of a table each model knows, and how rows start."""
+
+    # Rows that the CPM before, the newer CPM and the A-CTR know.
+    old: int
+    new: int
+    own: int
+    # First and one past the last row -> their first values, float32 `[N, D]`.
+    initial: Callable[[int, int], np.ndarray]
+
+
 def add_change(
     variables: dict[str, tf.Variable],
     new: dict[str, np.ndarray],
     old: dict[str, np.ndarray],
+    tables: dict[str, TableRows],
     source: str,
 ) -> warm_start.RestoreReport:
     """Add the change from one checkpoint of a model to the next.
 
     Args:
-      variables: the A-CTR's, by path.
+      variables: the A-CTR's, by path; tables have room for all rows known.
       new: the newer CPM's values, by path.
-      old: the values of the CPM before it. Rows of tables that it lacks are
-        taken from `new` as they are.
+      old: the values of the CPM before it.
+      tables: path of a table's embeddings -> the rows that are known.
       source: where the values come from, for messages.
 
     Returns:
@@ -40,7 +65,9 @@ def add_change(
       ValueError: names or shapes differ; no variable has been changed.
     """
     values = {
-        name: _changed(name, variables.get(name), value, old.get(name))
+        name: _changed(
+            name, variables.get(name), value, old.get(name), tables.get(name)
+        )
         for name, value in new.items()
     }
     report = warm_start.restore(variables, values, source)
@@ -59,17 +86,34 @@ def _is_statistic(name: str) -> bool:
     return name.split("/")[-1] in _STATISTICS
 
 
-def _changed(name, variable, new, old) -> np.ndarray:
+def _changed(
+    name: str,
+    variable: tf.Variable | None,
+    new: np.ndarray,
+    old: np.ndarray | None,
+    table: TableRows | None,
+) -> np.ndarray:
     """Return a variable's value with the change added."""
     if variable is None or old is None:
         return new  # `restore` says what does not fit.
     value = variable.numpy()
     if _is_statistic(name):
         return value
-    if value.ndim == 0 or value.shape == new.shape == old.shape:
+    if table is not None:
+        return _changed_rows(value, new, old, table)
+    if value.shape == new.shape == old.shape:
         return value + (new - old)
-    rows = min(len(value), len(new))
-    known = min(rows, len(old))
-    value[:known] += new[:known] - old[:known]
-    value[known:rows] = new[known:rows]
+    return new
+
+
+def _changed_rows(
+    value: np.ndarray, new: np.ndarray, old: np.ndarray, known: TableRows
+) -> np.ndarray:
+    """Return the rows of a table by which of the models knows them."""
+    both = min(known.old, known.new)
+    value[:both] += new[:both] - old[:both]
+    learned = slice(both, max(min(known.new, known.own), both))
+    value[learned] += new[learned] - known.initial(learned.start, learned.stop)
+    first = max(both, known.own)
+    value[first : known.new] = new[first : known.new]
     return value

@@ -174,10 +174,10 @@ def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
             )
         if id_spaces[table].fingerprint(recorded["rows"]) != recorded:
             raise ValueError(
-                f"{source} was made with another id space of table {table!r} "
-                "than the data directory's: the same row stands for another "
-                "id. Train it anew on this data directory, or use the data "
-                "directory it was trained on."
+                f"{source} was trained with another id space of table "
+                f"{table!r} than the data directory's: the same row stands for "
+                "another id. Use the data directory it was trained on, or "
+                "train it again on this one."
             )
 
 
@@ -189,7 +189,7 @@ def check_spec(manifest: store.Manifest, fingerprint: str, source) -> None:
     """
     if manifest.spec != fingerprint:
         raise ValueError(
-            f"{source} was made for the feature spec {manifest.spec}; the "
-            f"data directory has {fingerprint}. Convert the logs with the "
-            "spec it was made for, or train it anew."
+            f"{source} was trained with the feature spec {manifest.spec}; the "
+            f"data directory has {fingerprint}. Use the data directory it was "
+            "trained on, or train it again on this one."
         )

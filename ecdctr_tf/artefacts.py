@@ -1,0 +1,373 @@
+"""What the artefact of a level holds, and the model rebuilt from it.
+
+Training and export both build models here and nowhere else. An artefact of
+kind "snapshot" (TPM), "cpm" or "ctr" (A-CTR) holds
+
+```
+config.json   the config of the model
+spec.json     the features of the data
+weights.*     its weights, a checkpoint
+optimizer.*   the state of its optimizers, to train it further
+curve.json    the learning curve of its window
+merged.*      of a CPM with self-attention: the historical vectors it merged
+scores.npz    of an A-CTR: the day, scored before it was trained on
+restore.json  of an A-CTR: what it took from a CPM, variable by variable
+```
+"""
+
+import gc
+import importlib
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from ecdctr_tf import config as configs
+from ecdctr_tf import features, model_table, store
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.layers.historical_embedding import HistoricalTable
+from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.transfer import checkpoint, historical, warm_start
+
+TPM, CPM, CTR = "snapshot", "cpm", "ctr"
+CONFIG = "config.json"
+SPEC = "spec.json"
+WEIGHTS = "weights"
+OPTIMIZER = "optimizer"
+CURVE = "curve.json"
+MERGED = "merged"
+SCORES = "scores.npz"
+RESTORE = "restore.json"
+
+
+def model_spec(
+    spec: features.DataSpec, config: configs.Config, kind: str
+) -> features.DataSpec:
+    """Return the features that a level reads."""
+    return spec.basic() if kind == TPM else spec.without(config.model.exclude)
+
+
+def stage(
+    config: configs.Config, kind: str
+) -> tuple[configs.ModelConfig, configs.TrainingConfig]:
+    """Return the network and the training of a level."""
+    if kind == TPM:
+        return config.tpm_model, config.tpm
+    return config.model, config.cpm if kind == CPM else config.ctr
+
+
+def network(row: model_table.ModelRow, kind: str) -> type[CTRModel]:
+    """Return the class of a level's model."""
+    if kind != CTR:
+        return CTRModel
+    module, name = row.network.split(".")
+    return getattr(importlib.import_module(f"ecdctr_tf.models.{module}"), name)
+
+
+def build(
+    spec: features.DataSpec,
+    config: configs.Config,
+    row: model_table.ModelRow,
+    kind: str,
+    table_rows: dict[str, int],
+    capacities: dict[str, int] | None = None,
+    history: dict[str, HistoricalTable] | None = None,
+    sources: Sequence[CTRModel] = (),
+) -> CTRModel:
+    """Return the model of a level with fresh weights.
+
+    The weights depend on the seed and the sizes only, not on what the process
+    did before.
+
+    Args:
+      spec: the features of the data.
+      config: the config of the model, from `configs.of_model`.
+      row: the model.
+      kind: "snapshot", "cpm" or "ctr".
+      table_rows: table name -> rows that the model knows.
+      capacities: table name -> rows there is room for.
+      history: table name -> historical vectors.
+      sources: the frozen CPMs that a model beside a CPM reads.
+
+    Raises:
+      ValueError: a feature that the config excludes is not in the data.
+    """
+    # A traced loop holds the variables of its model in cycles of references,
+    # which Python leaves for a long time: free the models from before.
+    gc.collect()
+    keras.utils.set_random_seed(config.seed)
+    model_config, training = stage(config, kind)
+    mode = config.history.aggregation
+    if mode not in historical.LEARNED or (
+        mode == historical.SELF_ATTENTION and kind == CTR
+    ):
+        mode = "single"
+    return network(row, kind)(
+        model_spec(spec, config, kind),
+        model_config,
+        table_rows,
+        capacities,
+        history=history if model_config.history else None,
+        history_mode=mode,
+        history_slots=config.history.snapshots,
+        history_dropout=config.history.dropout,
+        l2=training.l2,
+        table_l2=training.table_l2,
+        precision=training.precision,
+        seed=config.seed,
+        sources=sources,
+    ).build_from_spec()
+
+
+def weights(model: CTRModel) -> dict[str, tf.Variable]:
+    """Return all weights of a model by their path in the checkpoint.
+
+    Raises:
+      ValueError: a weight has no path: it would be trained and never saved.
+    """
+    named = checkpoint.named_variables(model.parts())
+    known = {variable.ref() for variable in named.values()}
+    known |= {t.vocab_size.ref() for t in model.embedding.tables.values()}
+    kept_elsewhere = [*model.metrics, *model.sources]
+    kept_elsewhere += model.history_tables.values()
+    known |= {v.ref() for owner in kept_elsewhere for v in owner.variables}
+    left = [v.name for v in model.variables if v.ref() not in known]
+    if left:
+        raise ValueError(
+            f"{type(model).__name__} has weights that no checkpoint would "
+            f"hold: {', '.join(left)}. Keep each layer in a public attribute "
+            "of the model, or in a list or dict that is one."
+        )
+    return named
+
+
+def read_weights(model: CTRModel, path: pathlib.Path) -> None:
+    """Give a model the weights of an artefact.
+
+    Raises:
+      FileNotFoundError, ValueError: they are missing or do not fit.
+    """
+    values = checkpoint.read(path / WEIGHTS)
+    warm_start.restore(weights(model), values, str(path / WEIGHTS))
+
+
+def verified(path: pathlib.Path, kind: str, data: DataDirectory):
+    """Return the manifest of a whole artefact that fits a data directory.
+
+    Raises:
+      FileNotFoundError, ValueError: it is missing, damaged, of another kind,
+        feature spec or id space.
+    """
+    return warm_start.verified(
+        path, kind, data.spec.fingerprint(), data.id_spaces
+    )
+
+
+def table_rows(manifest: store.Manifest) -> dict[str, int]:
+    """Return the rows of each table that an artefact knows."""
+    return {name: entry["rows"] for name, entry in manifest.ids.items()}
+
+
+def parent_path(
+    path: pathlib.Path, manifest: store.Manifest, role: str
+) -> pathlib.Path:
+    """Return the place of what an artefact was made from.
+
+    Args:
+      path: the artefact's place.
+      manifest: its manifest.
+      role: a key of `Manifest.parents`.
+
+    Raises:
+      FileNotFoundError: it is gone.
+      ValueError: another artefact lies in its place.
+    """
+    parent = manifest.parents[role]
+    place = (path / parent["path"]).resolve()
+    if not place.exists():
+        raise FileNotFoundError(
+            f"{place}, from which {path} was made, is gone. Put it back, or "
+            "train in another --workdir."
+        )
+    if store.file_hash(place / store.MANIFEST) != parent["manifest"]:
+        raise ValueError(
+            f"{place} is not the artefact from which {path} was made: it was "
+            "replaced. Put the former one back, or train in another --workdir."
+        )
+    return place
+
+
+def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
+    """Return the model of a published A-CTR day, to score with.
+
+    Args:
+      path: the artefact, `<workdir>/<model>/ctr/<day>`, with the artefacts that
+        it was made from beside it.
+      data: the data directory that it was trained on, or one grown from it.
+
+    Raises:
+      FileNotFoundError, ValueError: the artefact or one that it was made from
+        is missing, replaced, damaged, of another feature spec, id space or
+        network.
+    """
+    path = pathlib.Path(path)
+    manifest = verified(path, CTR, data)
+    config = configs.Config.from_json(path / CONFIG)
+    row = model_table.model(manifest.config["model"])
+    sources = []
+    if row.origin == model_table.BESIDE_CPM:
+        sources = frozen(path, manifest, data, row, config)
+    history = {}
+    if config.model.history:
+        history = history_of(path, manifest, data, config)
+    model = build(
+        features.DataSpec.load(path / SPEC),
+        config,
+        row,
+        CTR,
+        table_rows(manifest),
+        manifest.config["capacities"],
+        history,
+        sources,
+    )
+    read_weights(model, path)
+    return model
+
+
+def history_of(
+    path: pathlib.Path,
+    manifest: store.Manifest,
+    data: DataDirectory,
+    config: configs.Config,
+) -> dict[str, HistoricalTable]:
+    """Return the historical tables that an A-CTR day read.
+
+    Raises:
+      FileNotFoundError, ValueError: they are missing or replaced.
+    """
+    if config.history.aggregation == historical.SELF_ATTENTION:
+        return read_merged(parent_path(path, manifest, CPM), data)
+    roles = sorted(r for r in manifest.parents if r.startswith("historical "))
+    if not roles:
+        raise ValueError(
+            f"{path} looks history up (model.history=true), but its "
+            "manifest.json names no historical tables. Train it again."
+        )
+    versions = [parent_path(path, manifest, role) for role in roles]
+    return historical.load(versions, data.id_spaces, config.history)
+
+
+def frozen(
+    path: pathlib.Path,
+    manifest: store.Manifest,
+    data: DataDirectory,
+    row: model_table.ModelRow,
+    config: configs.Config,
+) -> list[CTRModel]:
+    """Return the CPMs that an A-CTR day reads, the newest first.
+
+    Raises:
+      FileNotFoundError, ValueError: one is missing or replaced.
+    """
+    roles = [cpm_role(i) for i in range(row.cpms)]
+    return [
+        read_cpm(parent_path(path, manifest, role), data, row, config)
+        for role in roles
+        if role in manifest.parents
+    ]
+
+
+def cpm_role(age: int) -> str:
+    """Return the role among parents of the newest CPM (0) or an older one."""
+    return CPM if not age else f"{CPM} {age} before"
+
+
+def read_cpm(
+    path: pathlib.Path,
+    data: DataDirectory,
+    row: model_table.ModelRow,
+    config: configs.Config,
+) -> CTRModel:
+    """Return the model of a CPM without history, to read from.
+
+    Raises:
+      FileNotFoundError, ValueError: the CPM is missing, damaged, of another id
+        space, feature spec or network.
+    """
+    manifest = verified(path, CPM, data)
+    without = ["cpm.l2=0", "cpm.table_l2=0"]
+    model = build(
+        data.spec,
+        configs.override(config, without),
+        row,
+        CPM,
+        table_rows(manifest),
+        manifest.config["capacities"],
+    )
+    set_buckets(model, data)
+    read_weights(model, path)
+    return model
+
+
+def set_buckets(model: CTRModel, data: DataDirectory) -> None:
+    """Let ids that a model does not know read the bucket they are served by."""
+    for name, table in model.embedding.tables.items():
+        space = data.id_spaces[name]
+        if space.table.ids == "vocabulary" and space.table.buckets > 1:
+            table.set_buckets(space.bucket_of(np.arange(space.rows)))
+
+
+def merged_arrays(
+    model: CTRModel, tables: dict[str, HistoricalTable]
+) -> dict[str, np.ndarray]:
+    """Return what self-attention makes of historical tables, by name.
+
+    Each version becomes the vectors that a row which sees it would read, so
+    that one look-up takes the place of K look-ups and the attention.
+
+    Args:
+      model: a CPM with self-attention.
+      tables: table name -> its dated vectors.
+    """
+    layers = {
+        model.spec.feature(name).table: layer
+        for name, layer in model.historical.items()
+    }
+    arrays = {}
+    for name, table in tables.items():
+        rows = tf.range(table.rows)
+        since = table.visible_from.numpy()
+        versions = [
+            layers[name](rows, tf.fill(tf.shape(rows), day), table)
+            for day in since
+        ]
+        arrays[f"{name}/vectors"] = np.stack([v.numpy() for v, _ in versions])
+        arrays[f"{name}/present"] = np.stack(
+            [flag.numpy()[:, 0] > 0 for _, flag in versions]
+        )
+        arrays[f"{name}/visible_from"] = since
+    return arrays
+
+
+def read_merged(
+    cpm: pathlib.Path, data: DataDirectory
+) -> dict[str, HistoricalTable]:
+    """Return the historical tables that a CPM merged.
+
+    Raises:
+      FileNotFoundError, ValueError: they are missing or damaged.
+    """
+    verified(cpm, CPM, data)
+    arrays = checkpoint.read(cpm / MERGED)
+    return {
+        name: HistoricalTable(
+            *(
+                arrays[f"{name}/{part}"]
+                for part in ("vectors", "present", "visible_from")
+            ),
+            name=name,
+        )
+        for name in sorted({key.split("/")[0] for key in arrays})
+    }

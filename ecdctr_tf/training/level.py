@@ -1,0 +1,484 @@
+"""A level: the model of TPM, CPM or A-CTR, from first weights to artefact.
+
+A level goes through `fresh` or `open`, then any number of `score`, `grow`,
+`fit`, and `publish`. Where its first weights come from, in this order:
+
+1. the resumable state of the window under way, if that began from the same
+   weights, days and settings (`fit`);
+2. the newest artefact of the level itself from before the window (`open`);
+3. for an A-CTR, the newest CPM (`origins`);
+4. the newest TPM snapshot, for the tables it knows (`start_tables`);
+5. the seed (`fresh`).
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf import artefacts, features, model_table, store, windows
+from ecdctr_tf import config as configs
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.layers.batch_norm import BatchNorm
+from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.optimizers.lazy_adam import LazyAdam
+from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
+from ecdctr_tf.training import fit, history, workdir
+from ecdctr_tf.transfer import checkpoint, historical, warm_start
+
+NATURAL, ADS = features.DOMAINS
+TABLE_OPTIMIZERS = {
+    "lazy_adam": LazyAdam,
+    "row_wise_adagrad": RowWiseAdagrad,
+}
+# Fields of the config that an artefact of each kind depends on.
+_SETTINGS = {
+    artefacts.TPM: ("seed", "tpm_model", "tpm"),
+    artefacts.CPM: ("seed", "model", "cpm", "history"),
+    artefacts.CTR: ("seed", "model", "ctr", "history", "warm_start"),
+}
+# What may differ all the same: it changes no number.
+_OF_NO_EFFECT = ("checkpoint_steps",)
+# Fields of `HistoryConfig` that only look-ups read.
+_OF_LOOK_UPS = ("aggregation", "snapshots", "decay", "dropout")
+_SCORE_BATCH = 8192
+
+
+class Level:
+    """A model under training, with what its artefact has to tell.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      config: the config of the model, from `configs.of_model`.
+      row: the model.
+      kind: "snapshot", "cpm" or "ctr".
+
+    Attributes:
+      model: the model; None before `fresh` and `open`.
+      table_rows: rows of each table that the model knows.
+      rows: rows trained on, over the whole lineage.
+      parents: what the artefact will be made from, by role.
+      report: what was taken from a CPM since the last artefact, or None.
+      last: the artefact that was opened or published last, or None.
+    """
+
+    model: CTRModel
+
+    def __init__(
+        self,
+        data: DataDirectory,
+        run: workdir.Workdir,
+        config: configs.Config,
+        row: model_table.ModelRow,
+        kind: str,
+    ):
+        """Keep what the level is made from."""
+        self.data = data
+        self.run = run
+        self.config = config
+        self.row = row
+        self.kind = kind
+        self.directory = run.level(kind, row.base)
+        model_config, self.training = artefacts.stage(config, kind)
+        self._looks_up = model_config.history
+        self.sources: list[CTRModel] = []
+        self._history = history.History(data, run, config)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the model and its lineage."""
+        self.table_rows: dict[str, int] = {}
+        self.rows = 0
+        self.parents: dict[str, dict] = {}
+        self.report: warm_start.RestoreReport | None = None
+        self.last: pathlib.Path | None = None
+        # States of the windows fitted since the last artefact.
+        self._progress: list[pathlib.Path] = []
+
+    # From nothing, or from an artefact.
+
+    def fresh(self, day: str) -> None:
+        """Start with fresh weights and the ids known at the end of a day."""
+        self.table_rows = self.data.table_rows(day)
+        self._build()
+
+    def open(self, path: pathlib.Path) -> None:
+        """Go on from an artefact of the level: weights and optimizer state.
+
+        Raises:
+          FileNotFoundError, ValueError: it is missing, damaged, of another id
+            space, feature spec, network or training.
+        """
+        manifest = artefacts.verified(path, self.kind, self.data)
+        _check_settings(path, self.kind, self.config)
+        self.reset()
+        self.table_rows = artefacts.table_rows(manifest)
+        self.rows = manifest.rows
+        self.parents = dict(manifest.parents)
+        self.last = path
+        self._build(manifest.config["capacities"])
+        artefacts.read_weights(self.model, path)
+        state = fit.optimizer_state(self.model)
+        values = checkpoint.read(path / artefacts.OPTIMIZER)
+        warm_start.restore(state, values, str(path / artefacts.OPTIMIZER))
+
+    def _build(self, capacities: dict[str, int] | None = None) -> None:
+        """Make the model, with fresh weights, and its optimizers."""
+        self.model = artefacts.build(
+            self.data.spec,
+            self.config,
+            self.row,
+            self.kind,
+            self.table_rows,
+            capacities,
+            self._history.tables,
+            self.sources,
+        )
+        self.model.compile(
+            # Adam, of dense gradients.
+            LazyAdam(self.training.dense_learning_rate),
+            TABLE_OPTIMIZERS[self.training.table_optimizer](
+                self.training.table_learning_rate
+            ),
+        )
+        artefacts.set_buckets(self.model, self.data)
+        for norm in self.model.own_layers(BatchNorm):
+            norm.full_batch = self.training.batch_size
+
+    def rebuild(self) -> None:
+        """Let a new model take over weights and state: sizes have changed."""
+        before = self.model
+        self._build(None if self._outgrown() else before.embedding.capacities)
+        for state in (artefacts.weights, fit.optimizer_state):
+            values = {name: v.numpy() for name, v in state(before).items()}
+            warm_start.restore(state(self.model), values, "the model before")
+
+    def _outgrown(self) -> bool:
+        capacities = self.model.embedding.capacities
+        return any(self.table_rows[n] > room for n, room in capacities.items())
+
+    # What a level does with days.
+
+    def look_up(
+        self, window: windows.Window, cpm: pathlib.Path | None = None
+    ) -> None:
+        """Let rows of a window see the historical vectors of their time.
+
+        Args:
+          window: the days of the rows that will be scored or trained on.
+          cpm: the CPM whose merged tables are read, with self-attention.
+
+        Raises:
+          FileNotFoundError: there are no historical vectors.
+        """
+        if not self._looks_up:
+            return
+        self._history.see(window, cpm if self.kind == artefacts.CTR else None)
+        if self.table_rows:
+            for name, table in self._history.tables.items():
+                self.model.history_tables[name].assign(table)
+            self._history.tables = self.model.history_tables
+
+    def grow(self, table_rows: dict[str, int]) -> None:
+        """Let the level know more ids; those that it knows stay known.
+
+        Args:
+          table_rows: table name -> rows; fewer than are known change nothing.
+        """
+        self.table_rows = {
+            name: max(rows, table_rows[name])
+            for name, rows in self.table_rows.items()
+        }
+        if not self.model.embedding.grow(self.table_rows):
+            self.rebuild()
+
+    def score(
+        self, window: windows.Window, domain: str = ADS, as_of: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Return click probabilities of days; see `score`."""
+        return score(self.model, self.data, window, domain, as_of)
+
+    def fit(
+        self,
+        parts: dict[str, windows.Window],
+        label: str,
+        bar: bool = True,
+        tensorboard: pathlib.Path | None = None,
+    ) -> list[dict]:
+        """Train on the days of one domain, or of both; resumable.
+
+        Args:
+          parts: domain -> its days.
+          label: shown beside the progress bar.
+          bar: whether there is a progress bar.
+          tensorboard: where scalars are written, or None.
+
+        Returns:
+          The learning curve.
+
+        Raises:
+          DivergenceError: the loss or a weight is not finite.
+        """
+        newest = max(parts.values(), key=lambda window: window.last)
+        rows = sum(self.data.rows(*part) for part in parts.items())
+        task = fit.Task(
+            label=f"{label} {newest}",
+            stream=lambda skip: self._stream(parts, newest, skip),
+            rows=rows * self.training.passes,
+            batch_size=self.training.batch_size,
+            checkpoint_steps=self.training.checkpoint_steps,
+            progress=self._progress_of(newest),
+            tensorboard=tensorboard,
+            bar=bar,
+            start={
+                "parents": dict(self.parents),
+                "rows": self.rows,
+                "days": {name: str(days) for name, days in parts.items()},
+                "settings": _settings(self.config, self.kind),
+                "data": self._fingerprints(parts),
+            },
+        )
+        curve = fit.fit(self.model, task)
+        self.rows += task.rows
+        return curve
+
+    def _progress_of(self, window: windows.Window) -> pathlib.Path:
+        """Return where the resumable states of a window lie."""
+        name = str(window) if self.kind == artefacts.CTR else window.last
+        progress = self.run.progress(self.kind, self.row.base, name)
+        self._progress.append(progress)
+        return progress
+
+    def _fingerprints(self, parts: dict[str, windows.Window]) -> dict:
+        """Return the hash of each day's manifest: data may have changed."""
+        return {
+            f"{domain}/{day}": store.file_hash(
+                self.data.path / domain / day / store.MANIFEST
+            )
+            for domain, days in parts.items()
+            for day in days.days
+        }
+
+    def _stream(
+        self, parts: dict[str, windows.Window], newest: windows.Window, skip=0
+    ) -> tf.data.Dataset:
+        """Return the batches of days, in the order of the seed."""
+        settings = {
+            "batch_size": self.training.batch_size,
+            "seed": self.config.seed * 1_000_000
+            + windows.day_number(newest.last),
+            "passes": self.training.passes,
+            "skip": skip,
+            "names": [f.name for f in self.model.spec.features],
+        }
+        if self.row.origin == model_table.BOTH_DOMAINS:
+            # They read a row's domain, also on days of one domain only.
+            return streams.mixed(self.data, parts, **settings)
+        ((domain, window),) = parts.items()
+        return streams.batches(self.data, domain, window, **settings)
+
+    def estimate_statistics(self, window: windows.Window) -> None:
+        """Estimate batch norm's moving statistics on ads; train no weight."""
+        self.model.estimate_statistics(self._stream({ADS: window}, window))
+
+    def start_tables(self, day: str) -> None:
+        """Start the tables of a fresh level from the TPM before a day.
+
+        Where no snapshot ended before the day, the tables start fresh with
+        `start_tables=auto`; the artefact then has no parent called "tpm".
+
+        Raises:
+          FileNotFoundError, ValueError: the snapshot is damaged, of another id
+            space, or of another width; or there is none, and
+            `start_tables=true`.
+        """
+        snapshot = history.newest_snapshot(self.run, self.config, day)
+        if snapshot is None:
+            if self.config.history.start_tables == "true":
+                raise FileNotFoundError(
+                    f"{self.run.tpm} holds no snapshot that ended before "
+                    f"{day}, from which the tables could start "
+                    "(history.start_tables=true). Train the TPM on an earlier "
+                    "window, or set history.start_tables=auto."
+                )
+            return
+        tables = self.model.embedding.tables
+        history.start_tables(self.data, snapshot, day, tables)
+        self.add_parent("tpm", snapshot)
+
+    def add_parent(self, role: str, path: pathlib.Path) -> None:
+        """Name an artefact that the next one is made from."""
+        # Relative to a sibling of the artefact that is to be published.
+        self.parents[role] = store.parent(path, self.directory / "day")
+
+    def publish(
+        self,
+        window: windows.Window,
+        curve: list[dict],
+        metrics: dict,
+        write_more: Callable[[pathlib.Path], None] | None = None,
+    ) -> pathlib.Path:
+        """Publish the level under the last day of a window.
+
+        Args:
+          window: days trained on.
+          curve: learning curve of the window.
+          metrics: entries of the manifest's metrics.
+          write_more: called with the staging directory, to add files.
+
+        Returns:
+          The artefact's place.
+
+        Raises:
+          NotFiniteError: a weight is not finite; nothing is published.
+        """
+        path = self.directory / window.last
+        if self._looks_up:
+            for role in [r for r in self.parents if r.startswith("historical")]:
+                del self.parents[role]
+            for version in self._history.versions:
+                self.add_parent(f"historical {version.name}", version)
+        rows = {n: self.table_rows[n] for n in self.model.embedding.tables}
+        spaces = self.data.id_spaces
+        manifest = store.Manifest(
+            kind=self.kind,
+            window=window,
+            rows=self.rows,
+            spec=self.data.spec.fingerprint(),
+            ids={n: spaces[n].fingerprint(r) for n, r in rows.items()},
+            parents=self.parents,
+            config={
+                "capacities": self.model.embedding.capacities,
+                "model": self.row.base,
+            },
+            metrics=metrics,
+        )
+        with store.publish(path, manifest) as staging:
+            self._write(staging, curve)
+            if write_more is not None:
+                write_more(staging)
+        for progress in self._progress:
+            fit.forget(progress)
+        self._progress = []
+        self.report = None
+        self.last = path
+        return path
+
+    def _write(self, staging: pathlib.Path, curve: list[dict]) -> None:
+        """Write the files that the artefacts of all levels have."""
+        checkpoint.write(
+            staging / artefacts.WEIGHTS, artefacts.weights(self.model)
+        )
+        checkpoint.write(
+            staging / artefacts.OPTIMIZER, fit.optimizer_state(self.model)
+        )
+        store.write_text(staging / artefacts.CONFIG, self.config.to_json())
+        self.data.spec.save(staging / artefacts.SPEC)
+        store.write_text(staging / artefacts.CURVE, fit.curve_text(curve))
+        if self.report is not None:
+            text = json.dumps(self.report.to_dict(), indent=1, allow_nan=False)
+            store.write_text(staging / artefacts.RESTORE, text)
+        merges = self.config.history.aggregation == historical.SELF_ATTENTION
+        if self._looks_up and merges and self.kind == artefacts.CPM:
+            arrays = artefacts.merged_arrays(self.model, self._history.tables)
+            checkpoint.write(staging / artefacts.MERGED, arrays)
+
+
+def score(
+    model: CTRModel,
+    data: DataDirectory,
+    window: windows.Window,
+    domain: str = ADS,
+    as_of: str = "",
+) -> dict[str, np.ndarray]:
+    """Return click probabilities of days, in the order of their files.
+
+    Args:
+      model: the model.
+      data: the data directory.
+      window: the days.
+      domain: "natural" or "ads".
+      as_of: look history up as of this day; empty: as of the row's day.
+
+    Returns:
+      `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
+
+    Raises:
+      ValueError: a probability is not a number.
+    """
+    names = [f.name for f in model.spec.features]
+    place = features.DOMAINS.index(domain)
+    batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
+    parts = []
+    for inputs, click in batches:
+        # Joint models read it.
+        inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
+        if as_of:
+            day = windows.day_number(as_of)
+            inputs["day"] = tf.fill(tf.shape(click), day)
+        parts.append(
+            {
+                "ctr": model.score(inputs).numpy(),
+                "click": click.numpy(),
+                "user": inputs[data.spec.user].numpy(),
+                "item": inputs[data.spec.item].numpy(),
+            }
+        )
+    scores = {
+        name: np.concatenate([p[name] for p in parts]) for name in parts[0]
+    }
+    if not np.isfinite(scores["ctr"]).all():
+        raise ValueError(
+            f"Scoring {domain} of {window} gave values that are not numbers, "
+            "in rows "
+            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()} and "
+            "perhaps more. Look for extreme numbers among the features of "
+            "these rows."
+        )
+    return scores
+
+
+def _settings(config: configs.Config, kind: str) -> dict:
+    """Return the settings that an artefact depends on, `a.b` -> value."""
+    values = dataclasses.asdict(config)
+    if not config.model.history:
+        for field in _OF_LOOK_UPS:
+            del values["history"][field]
+    if not configs.reads_tpm(config):
+        del values["history"]["lag"]
+    found = {}
+    for name in _SETTINGS[kind]:
+        value = values[name]
+        if not isinstance(value, dict):
+            found[name] = value
+            continue
+        for field, setting in value.items():
+            if field not in _OF_NO_EFFECT:
+                found[f"{name}.{field}"] = setting
+    return json.loads(json.dumps(found))
+
+
+def _check_settings(
+    path: pathlib.Path, kind: str, config: configs.Config
+) -> None:
+    """Make sure that a level goes on with the settings it began with.
+
+    Raises:
+      ValueError: a setting that its weights depend on differs.
+    """
+    kept = _settings(configs.Config.from_json(path / artefacts.CONFIG), kind)
+    differing = [
+        f"{name}={kept[name]!r} (now {value!r})"
+        for name, value in _settings(config, kind).items()
+        if kept[name] != value
+    ]
+    if differing:
+        raise ValueError(
+            f"{path} was trained with other settings: {', '.join(differing)}. "
+            "Use the former settings, or another --workdir."
+        )

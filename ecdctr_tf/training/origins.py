@@ -1,0 +1,334 @@
+"""Where an A-CTR's weights come from: one idea in four forms.
+
+| origin         | first weights                    | a newer CPM              |
+|----------------|----------------------------------|--------------------------|
+| `scratch`      | the seed; tables from the TPM    |                          |
+| `from_cpm`     | the newest CPM                   | its change is added, or  |
+|                |                                  | the A-CTR starts again   |
+| `beside_cpm`   | the CPM's or the seed; the CPM   | takes the older one's    |
+|                | is frozen beside the model       | place beside the model   |
+| `both_domains` | the seed, then natural days      |                          |
+
+An A-CTR never goes back to an older CPM than the one it has.
+"""
+
+import dataclasses
+import logging
+import pathlib
+
+from ecdctr_tf import artefacts, model_table, store, windows
+from ecdctr_tf.training import workdir
+from ecdctr_tf.training.level import ADS, NATURAL, Level
+from ecdctr_tf.transfer import (
+    checkpoint,
+    historical,
+    refresh,
+    restore_table,
+    warm_start,
+)
+
+
+class Scratch:
+    """The A-CTR starts from the seed, its tables from the TPM if asked for.
+
+    Args:
+      level: the A-CTR.
+    """
+
+    # Domains that the model is trained on.
+    domains: tuple[str, ...] = (ADS,)
+
+    def __init__(self, level: Level):
+        """Keep the level."""
+        self.level = level
+
+    def first_days(self, day: str) -> dict[str, windows.Window]:
+        """Return the days before a day that a new A-CTR is trained on first.
+
+        Returns:
+          Domain -> days; domains without any are left out.
+        """
+        config = self.level.config
+        days = max(
+            config.schedule.catch_up_days, config.warm_start.warm_up_days
+        )
+        return self._past(day, {ADS: days})
+
+    def _past(
+        self, day: str, days: dict[str, int]
+    ) -> dict[str, windows.Window]:
+        """Return the days there are among the last ones before a day."""
+        found = {}
+        for domain, count in days.items():
+            past = past_days(self.level, domain, day, count)
+            if past:
+                found[domain] = windows.Window(past[0], past[-1])
+        return found
+
+    def cpm(self, day: str) -> pathlib.Path | None:
+        """Return the CPM that scores a day, or None."""
+        del day
+        return None
+
+    def before_build(self, day: str) -> None:
+        """Prepare what a fresh level is built with."""
+        del day
+
+    def start(self, day: str) -> None:
+        """Give a fresh level its first weights."""
+        if self.level.config.history.starts_tables:
+            self.level.start_tables(day)
+
+    def restarts(self, day: str) -> bool:
+        """Return whether the A-CTR is to be started again before a day."""
+        del day
+        return False
+
+    def open(self, path: pathlib.Path) -> None:
+        """Go on from a published day."""
+        self.level.open(path)
+
+    def refresh(self, day: str) -> bool:
+        """Take over what a newer CPM has learned; return whether one had."""
+        del day
+        return False
+
+
+class FromCPM(Scratch):
+    """The A-CTR starts from the newest CPM and takes over its changes."""
+
+    def cpm(self, day: str) -> pathlib.Path | None:
+        """Return the CPM that scores a day.
+
+        Raises:
+          FileNotFoundError: there is none, or the one that the A-CTR has is
+            gone.
+          ValueError: it has seen the day, or the one that the A-CTR has was
+            replaced.
+        """
+        level = self.level
+        known = self._known()
+        late = level.config.schedule.cpm_lag
+        until = windows.Window.ending(day, late + 1).first
+        directory = level.run.cpm(level.row.base)
+        newest = workdir.newest_before(directory, until)
+        if newest is not None:
+            manifest = store.read_manifest(newest, artefacts.CPM)
+            historical.check_before(manifest, day, newest)
+        if known is None:
+            if newest is None:
+                raise FileNotFoundError(
+                    f"{directory} holds no CPM from before {until}. Train one "
+                    "with `python train_main.py --stage=cpm`."
+                )
+            return newest
+        if newest is None or newest.name < known.name:
+            logging.warning(
+                "The A-CTR keeps the CPM of %s: that of %s, the newest that "
+                "schedule.cpm_lag=%d allows for %s, would take it back.",
+                known.name,
+                newest.name if newest is not None else "no day",
+                late,
+                day,
+            )
+            return known
+        return newest
+
+    def _known(self) -> pathlib.Path | None:
+        """Return the CPM that the A-CTR has, which has to be the same still."""
+        level = self.level
+        if level.last is None or artefacts.CPM not in level.parents:
+            return None
+        manifest = store.Manifest(level.kind, parents=level.parents)
+        place = level.directory / level.last.name
+        resolved = artefacts.parent_path(place, manifest, artefacts.CPM)
+        return level.run.cpm(level.row.base) / resolved.name
+
+    def start(self, day: str) -> None:
+        """Give a fresh level the weights of the newest CPM; print the report.
+
+        Raises:
+          FileNotFoundError, ValueError: the CPM is missing, damaged, of another
+            id space, feature spec or network, or too little of it fits.
+        """
+        self._take(self.cpm(day), _weights_of_no_cpm(self.level))
+
+    def _take(self, cpm: pathlib.Path, allow_new: tuple[str, ...]) -> None:
+        level = self.level
+        settings = level.config.warm_start
+        report = warm_start.restore(
+            artefacts.weights(level.model),
+            _weights(level, cpm),
+            f"{cpm.parent.parent.name}/{cpm.parent.name}/{cpm.name}",
+            settings.batch_norm,
+            allow_new,
+        )
+        restore_table.show(report, f"{level.row.base}: from CPM")
+        of_cpm = (v for v in report.variables if v.status != warm_start.NEW)
+        report_of_cpm = dataclasses.replace(report, variables=tuple(of_cpm))
+        share = report_of_cpm.restored_share
+        if share < settings.min_restored:
+            raise ValueError(
+                f"Only {share:.0%} of the A-CTR's weights came from {cpm}; "
+                "warm_start.min_restored asks for "
+                f"{settings.min_restored:.0%}."
+            )
+        level.report = report
+        level.add_parent(artefacts.CPM, cpm)
+
+    def restarts(self, day: str) -> bool:
+        """Return whether a newer CPM is there and is to be started from."""
+        if self.level.config.warm_start.refresh != "restart":
+            return False
+        return self._newer(day) is not None
+
+    def _newer(self, day: str) -> pathlib.Path | None:
+        """Return the CPM for a day if the A-CTR has an older one."""
+        cpm = self.cpm(day)
+        return cpm if cpm != self._known() else None
+
+    def refresh(self, day: str) -> bool:
+        """Add to the A-CTR what the CPM has learned since the one it has."""
+        level, old, new = self.level, self._known(), self._newer(day)
+        if new is None:
+            return False
+        rows = {"own": dict(level.table_rows)}
+        values = {}
+        for name, cpm in (("old", old), ("new", new)):
+            values[name] = _weights(level, cpm)
+            manifest = store.read_manifest(cpm, artefacts.CPM)
+            rows[name] = artefacts.table_rows(manifest)
+        level.grow({**level.table_rows, **rows["new"]})
+        tables = {
+            f"embedding/tables/{name}/embeddings": refresh.TableRows(
+                rows["old"][name],
+                rows["new"][name],
+                rows["own"][name],
+                table.initial_rows,
+            )
+            for name, table in level.model.embedding.tables.items()
+        }
+        level.report = refresh.add_change(
+            artefacts.weights(level.model),
+            values["new"],
+            values["old"],
+            tables,
+            f"{new.parent.parent.name}/{new.parent.name}/{old.name}..{new.name}",
+        )
+        level.add_parent(artefacts.CPM, new)
+        return True
+
+
+class BesideCPM(FromCPM):
+    """The newest CPMs are frozen beside the A-CTR, which reads them.
+
+    A published day names them as its parents, by path and hash, and goes on
+    from these very ones. Newer CPMs take the place of the older ones; the
+    A-CTR's own weights and optimizer state stay.
+    """
+
+    def start(self, day: str) -> None:
+        """Start the weights that a CPM has too, if the model asks for it."""
+        level = self.level
+        if level.model.starts_from_source:
+            self._take(self.cpm(day), _weights_of_no_cpm(level))
+
+    def before_build(self, day: str) -> None:
+        """Freeze the CPMs that a fresh level will read."""
+        self._freeze(self.cpm(day))
+
+    def _freeze(self, newest: pathlib.Path) -> None:
+        """Let models that are built from now on read a CPM and those before."""
+        level = self.level
+        days = [d for d in store.dated(newest.parent) if d <= newest.name]
+        level.sources = []
+        for age, day in enumerate(reversed(days[-level.row.cpms :])):
+            path = newest.parent / day
+            level.sources.append(
+                artefacts.read_cpm(path, level.data, level.row, level.config)
+            )
+            level.add_parent(artefacts.cpm_role(age), path)
+
+    def restarts(self, day: str) -> bool:
+        """Return False: a newer CPM takes the place of the older one."""
+        del day
+        return False
+
+    def open(self, path: pathlib.Path) -> None:
+        """Go on from a published day, beside the CPMs that it names."""
+        level = self.level
+        manifest = store.read_manifest(path, artefacts.CTR)
+        level.sources = artefacts.frozen(
+            path, manifest, level.data, level.row, level.config
+        )
+        level.open(path)
+
+    def refresh(self, day: str) -> bool:
+        """Exchange the frozen CPMs for newer ones."""
+        new = self._newer(day)
+        if new is None:
+            return False
+        self._freeze(new)
+        self.level.rebuild()
+        return True
+
+
+class BothDomains(Scratch):
+    """One model learns natural logs and ads together; there is no CPM."""
+
+    domains = (NATURAL, ADS)
+
+    def first_days(self, day: str) -> dict[str, windows.Window]:
+        """Return the natural days and the ads that a new model starts with.
+
+        Raises:
+          ValueError: there are no natural days before the day.
+        """
+        schedule = self.level.config.schedule
+        found = self._past(
+            day, {NATURAL: schedule.cpm_days, ADS: schedule.catch_up_days}
+        )
+        if NATURAL not in found:
+            raise ValueError(
+                f"{self.level.data.path / NATURAL} has none of the "
+                f"{schedule.cpm_days} days before {day} to start with. Raise "
+                "schedule.cpm_days, or set a later schedule.ctr_first."
+            )
+        return found
+
+
+ORIGINS: dict[str, type[Scratch]] = {
+    model_table.SCRATCH: Scratch,
+    model_table.FROM_CPM: FromCPM,
+    model_table.BESIDE_CPM: BesideCPM,
+    model_table.BOTH_DOMAINS: BothDomains,
+}
+
+
+def past_days(level: Level, domain: str, day: str, days: int) -> list[str]:
+    """Return the days there are among the last `days` before one."""
+    if not days:
+        return []
+    before = windows.Window.ending(day, days + 1).days[:-1]
+    return [d for d in level.data.days(domain) if d in set(before)]
+
+
+def _weights(level: Level, cpm: pathlib.Path) -> dict:
+    """Return the weights of a CPM, less what is merged for the A-CTR."""
+    artefacts.verified(cpm, artefacts.CPM, level.data)
+    values = checkpoint.read(cpm / artefacts.WEIGHTS)
+    return {
+        name: value
+        for name, value in values.items()
+        if historical.SELF_ATTENTION not in name.split("/")
+    }
+
+
+def _weights_of_no_cpm(level: Level) -> tuple[str, ...]:
+    """Return the beginnings of the names of weights that no CPM has."""
+    if not level.sources:
+        return ()
+    of_cpm = level.sources[0].parts()
+    return tuple(
+        f"{name}/" for name in level.model.parts() if name not in of_cpm
+    )
