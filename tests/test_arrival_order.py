@@ -60,6 +60,13 @@ ORDERS = {
         train("cpm", days=2),
         train("ctr"),
     ],
+    "a CPM learns ids that the A-CTR has learned from ads before": [
+        begin(),
+        train("ctr"),
+        train("cpm", days=2),
+        train("cpm"),
+        train("ctr"),
+    ],
     "CPMs become later than they were": [
         begin(),
         train("cpm", days=2),
