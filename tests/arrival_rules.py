@@ -190,7 +190,7 @@ def check_step(world, before, withheld, after, command) -> None:
         return
     for file, content in before.artefacts().files.items():
         assert after.files.get(file) == content, f"{file} was changed"
-    lag = 1 if command.pace == "late" else 0
+    lag = world_lib.LAG if command.pace == "late" else 0
     new = after.artefacts().names() - before.names()
     everything = after.joined(withheld).artefacts()
     for place in sorted(new):

@@ -65,11 +65,13 @@ CONFIG = configs.Config(
     history=configs.HistoryConfig(snapshots=2),
     schedule=configs.ScheduleConfig(ctr_first="2024-01-04"),
 )
+# Days by which CPMs are late at the pace "late".
+LAG = 2
 # Name of a pace -> how often each level is trained.
 PACES = {
     "calm": ("tpm_days=2", "cpm_days=2", "cpm_every=2"),
     "quick": ("tpm_days=1", "cpm_days=1", "cpm_every=1"),
-    "late": ("tpm_days=2", "cpm_days=1", "cpm_every=2", "cpm_lag=1"),
+    "late": ("tpm_days=2", "cpm_days=1", "cpm_every=2", f"cpm_lag={LAG}"),
     "pairs": ("tpm_days=3", "cpm_days=2", "cpm_every=3", "ctr_days=2"),
 }
 

@@ -18,6 +18,8 @@ from tests import arrival_history, arrival_world
 from tests.arrival_history import Step
 
 HISTORIES = int(os.environ.get("ARRIVAL_HISTORIES", 200))
+# Tests that they are shared out to, so that several processes take part.
+PARTS = 10
 SEED = int(os.environ.get("ARRIVAL_SEED", 0))
 
 
@@ -56,6 +58,13 @@ ORDERS = {
         train("cpm", days=1),
         train("ctr"),
         train("cpm", days=2),
+        train("ctr"),
+    ],
+    "a CPM learns ids that the A-CTR has learned from ads before": [
+        begin(),
+        train("ctr"),
+        train("cpm", days=2),
+        train("cpm"),
         train("ctr"),
     ],
     "CPMs become later than they were": [
@@ -139,8 +148,9 @@ def test_killed_at_any_write_a_command_ends_as_ever(world, level):
         arrival_history.tell(world, [begin(), kill(level, moment, 1)])
 
 
-def test_levels_arrive_in_any_order(world):
-    for number in range(HISTORIES):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_levels_arrive_in_any_order(world, part):
+    for number in range(part, HISTORIES, PARTS):
         steps = arrival_history.draw(number, SEED)
         try:
             arrival_history.tell(world, steps)
