@@ -82,9 +82,9 @@ _CONFIG = flags.DEFINE_string(
 _SET = flags.DEFINE_multi_string(
     "set",
     [],
-    "Setting to change, such as model.embedding_dim=16, or ads_only.batch_size=64 "
-    "for one model; ecdctr_tf/config.py lists them with their units. May be "
-    "repeated.",
+    "Setting to change, such as model.embedding_dim=16, or, for one model, "
+    "ads_only.batch_size=64; ecdctr_tf/config.py lists them with their units. "
+    "May be repeated.",
 )
 _START = flags.DEFINE_string(
     "start", None, "First day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
@@ -92,14 +92,14 @@ _START = flags.DEFINE_string(
 _END = flags.DEFINE_string(
     "end",
     None,
-    "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr), or last day to include "
-    "(aggregate, export).",
+    "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr), or last day to "
+    "include (aggregate, export).",
 )
 _MODELS = flags.DEFINE_list(
     "models",
     ["e_cdctr", "ads_only"],
-    f"Models to train: any of {', '.join(model_table.MODELS)}. For compare, also "
-    f"{', '.join(variants.GROUPS['ablations'])}; "
+    f"Models to train: any of {', '.join(model_table.MODELS)}. For compare, "
+    f"also {', '.join(variants.GROUPS['ablations'])}; "
     f"{' or '.join(variants.GROUPS)} stands for all of them.",
 )
 _TRIALS = flags.DEFINE_integer(
@@ -172,8 +172,8 @@ def _check_flags() -> None:
         given = not read.using_default_value and read.value not in (None, [])
         if given and _STAGE.value not in stages:
             raise ValueError(
-                f"--stage={_STAGE.value} does not read --{name}; only these stages "
-                f"do: {', '.join(stages)}. Remove the flag."
+                f"--stage={_STAGE.value} does not read --{name}; only these "
+                f"stages do: {', '.join(stages)}. Remove the flag."
             )
     ends = {"start": _START.value, "end": _END.value}
     if _STAGE.value in _READ_BY["start"] and 1 == sum(map(bool, ends.values())):
