@@ -129,7 +129,7 @@ def test_unknown_config_field_is_refused_before_tensorflow_loads():
     assert done.returncode == 1
     assert done.stdout.strip() == "False"
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("error: There is no config field model.width")
+    assert line.startswith("error: Unknown config field model.width")
     assert "model.embedding_dim" in line
 
 

@@ -133,7 +133,9 @@ class _Recorder:
         manifest = store.verify(path, _KIND)
         if manifest.config != {"start": self._task.start}:
             logging.warning(
-                "%s is of other days, weights or settings: it is dropped.", path
+                "%s began from other days, weights or settings. It is deleted, "
+                "and the window starts again.",
+                path,
             )
             shutil.rmtree(self._task.progress)
             return

@@ -438,11 +438,10 @@ def score(
     }
     if not np.isfinite(scores["ctr"]).all():
         raise ValueError(
-            f"Scoring {domain} of {window} gave values that are not numbers, "
-            "in rows "
-            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()} and "
-            "perhaps more. Look for extreme numbers among the features of "
-            "these rows."
+            f"Scoring {domain} of {window} gave values that are not finite, "
+            "for example in rows "
+            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()}. "
+            "Look for extreme numbers among the features of these rows."
         )
     return scores
 
@@ -484,5 +483,5 @@ def _check_settings(
     if differing:
         raise ValueError(
             f"{path} was trained with other settings: {', '.join(differing)}. "
-            "Use the former settings, or another --workdir."
+            "Use those settings, or another --workdir."
         )
