@@ -111,5 +111,13 @@ def _handler(
 
 
 def _exit(line: str, status: int) -> NoReturn:
+    _close_bars()
     print(line, file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def _close_bars() -> None:
+    """Close progress bars, which else are drawn once more at the very end."""
+    if "tqdm" in sys.modules:
+        for bar in list(sys.modules["tqdm"].tqdm._instances):
+            bar.close()

@@ -9,22 +9,22 @@ python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
 The second command adds the days of later logs, with the same result as if all
 had been converted at once. Days up to the last one of `data` are rejected.
 
-The conversion spec is a TOML file (`conversion_spec`). A name without a
+The conversion spec is a TOML file (`conversion.toml_spec`). A name without a
 directory that does not exist here is looked up in `datasets/`. With
 `--spec=globo.toml`, the files of `datasets/globo.py` give 296,570 ad rows.
 
 Code that has tables in memory calls
 
 ```
-conversion.convert_tables(
+converter.convert_tables(
     spec, tables, out, file_format="blocks", rows_per_file=131_072,
     progress=True,
 ) -> dict
 ```
 
-or `conversion.append_tables`, which takes the same arguments. `tables` are
-pairs `("natural" or "ads", pyarrow.Table)`. The functions are in a module of
-their own, so that importing them defines no flags.
+or `converter.append_tables`, which takes the same arguments. `tables` are pairs
+`("natural" or "ads", pyarrow.Table)`. The functions are in
+`conversion.converter`, so that importing them defines no flags.
 """
 
 import pathlib
@@ -33,7 +33,9 @@ import typing
 from absl import app, flags
 
 from ecdctr_tf import command_line
-from ecdctr_tf.input import conversion_spec
+
+if typing.TYPE_CHECKING:
+    from ecdctr_tf.input.conversion import toml_spec
 
 _SPEC = flags.DEFINE_string(
     "spec", None, "Conversion spec: the TOML file that describes the logs."
@@ -66,7 +68,7 @@ _ROWS_PER_FILE = flags.DEFINE_integer(
 
 
 def convert_logs(
-    spec: conversion_spec.ConversionSpec,
+    spec: "toml_spec.ConversionSpec",
     source: str | pathlib.Path,
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
@@ -81,7 +83,7 @@ def convert_logs(
       out: the data directory; must not exist, unless `append`.
       paths: name of a log -> path to read instead.
       append: whether to add days to a data directory.
-      **options: as of `conversion.convert_tables`.
+      **options: as of `converter.convert_tables`.
 
     Returns:
       The summary.
@@ -90,11 +92,11 @@ def convert_logs(
       OSError, ValueError: as `logs.tables`, and `convert_tables` or
         `append_tables`.
     """
-    # Slow to import: by now Ctrl-C is handled.
-    from ecdctr_tf.input import conversion, logs
+    # These import TensorFlow, which takes seconds: by now Ctrl-C is handled.
+    from ecdctr_tf.input.conversion import converter, logs
 
     tables = logs.tables(spec, source, paths)
-    convert = conversion.append_tables if append else conversion.convert_tables
+    convert = converter.append_tables if append else converter.convert_tables
     return convert(spec, tables, out, **options)
 
 
@@ -114,6 +116,8 @@ def main(argv: list[str]) -> None:
 
 
 def _convert(argv: list[str]) -> None:
+    from ecdctr_tf.input.conversion import tally, toml_spec
+
     if argv[1:]:
         raise ValueError(
             f"Arguments should be written --flag=value. Received: {argv[1:]}"
@@ -125,7 +129,7 @@ def _convert(argv: list[str]) -> None:
     if wrong:
         raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
     summary = convert_logs(
-        conversion_spec.ConversionSpec.load(find_spec(_SPEC.value)),
+        toml_spec.ConversionSpec.load(find_spec(_SPEC.value)),
         _SOURCE.value,
         _OUT.value,
         dict(text.split("=", 1) for text in _LOG.value),
@@ -133,9 +137,7 @@ def _convert(argv: list[str]) -> None:
         file_format=_FORMAT.value,
         rows_per_file=_ROWS_PER_FILE.value,
     )
-    from ecdctr_tf.input import conversion_summary
-
-    conversion_summary.show(summary)
+    tally.show(summary)
 
 
 def run() -> None:

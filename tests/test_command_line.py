@@ -10,6 +10,7 @@ import time
 
 import pytest
 import tensorflow as tf
+import tqdm
 
 from ecdctr_tf import command_line
 
@@ -165,6 +166,15 @@ PROGRAMS = {
                 pass
     """,
 }
+
+
+def test_the_line_comes_after_progress_bars(capsys):
+    bar = tqdm.tqdm(range(3))
+    next(iter(bar))
+    code, lines = end_of(ValueError("x"), capsys)
+    del bar
+    assert lines[-1] == "error: x"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -3,7 +3,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from ecdctr_tf.input import conversion_passes, conversion_spec, convert
+from ecdctr_tf.input import convert
+from ecdctr_tf.input.conversion import toml_spec, two_passes
 from tests import conversion_world as world
 
 
@@ -103,7 +104,7 @@ def test_a_fault_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion_passes.Passes, "_parts", fail)
+    monkeypatch.setattr(two_passes.Passes, "_parts", fail)
     with pytest.raises(KeyboardInterrupt):
         _convert(tmp_path, world.table(0))
     assert list(tmp_path.iterdir()) == []
@@ -288,13 +289,13 @@ def test_damaged_parquet_is_refused(tmp_path):
 
 def test_unreadable_spec_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no conversion spec at"):
-        conversion_spec.ConversionSpec.load(tmp_path / "none.toml")
+        toml_spec.ConversionSpec.load(tmp_path / "none.toml")
     path = tmp_path / "spec.toml"
     deep = "x = " + "[" * 5000 + "]" * 5000
     for content in (b"tables = [", b"x = '\xff'", deep.encode()):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="spec.toml: "):
-            conversion_spec.ConversionSpec.load(path)
+            toml_spec.ConversionSpec.load(path)
 
 
 def _main(capsys, argv=("convert",), **values):

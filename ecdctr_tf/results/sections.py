@@ -210,7 +210,7 @@ def _differences(results: Mapping) -> Section:
     rows = []
     for pair, of_metric in results["differences"].items():
         higher = of_metric["auc"]["days_higher"]
-        days = "" if higher is None else f"{higher} of {len(results['days'])}"
+        days = f"{higher} of {len(results['days'])}"
         values = [text.difference(of_metric[metric]) for metric in _JUDGED]
         rows.append([_apart(results, pair), *values, days])
     drawn = {}

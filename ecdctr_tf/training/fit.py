@@ -73,10 +73,16 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
     recorder.restore(_state_variables(model))
     if recorder.left():
         batches = iter(task.stream(recorder.step))
+        train_steps = model.train_steps
+        if not tf.config.functions_run_eagerly():
+            # Traced once a model: streams of all windows have one signature.
+            train_steps = train_steps.get_concrete_function(
+                batches, tf.TensorSpec([], tf.int32)
+            )
         recorder.open()
         while steps := recorder.left():
             began = time.perf_counter()
-            waited = model.train_steps(batches, tf.constant(steps))
+            waited = train_steps(batches, tf.constant(steps))
             recorder.record(steps, float(waited), time.perf_counter() - began)
     recorder.close()
     return recorder.curve

@@ -418,16 +418,22 @@ def score(
     names = [f.name for f in model.spec.features]
     place = features.DOMAINS.index(domain)
     batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
+    # Joint models read the domain.
+    number = tf.TensorSpec([None], tf.int32)
+    specs = {"domain": number, **batches.element_spec[0]}
+    predict = model.score
+    if not tf.config.functions_run_eagerly():
+        # Traced once a model, for batches of any size.
+        predict = predict.get_concrete_function(specs)
     parts = []
     for inputs, click in batches:
-        # Joint models read it.
         inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
         if as_of:
             day = windows.day_number(as_of)
             inputs["day"] = tf.fill(tf.shape(click), day)
         parts.append(
             {
-                "ctr": model.score(inputs).numpy(),
+                "ctr": predict(inputs).numpy(),
                 "click": click.numpy(),
                 "user": inputs[data.spec.user].numpy(),
                 "item": inputs[data.spec.item].numpy(),
@@ -475,10 +481,11 @@ def _check_settings(
       ValueError: a setting that its weights depend on differs.
     """
     kept = _settings(configs.Config.from_json(path / artefacts.CONFIG), kind)
+    asked = _settings(config, kind)
     differing = [
-        f"{name}={kept[name]!r} (now {value!r})"
-        for name, value in _settings(config, kind).items()
-        if kept[name] != value
+        f"{name}={kept.get(name)!r} (now {asked.get(name)!r})"
+        for name in sorted({*kept, *asked})
+        if kept.get(name) != asked.get(name)
     ]
     if differing:
         raise ValueError(

@@ -14,7 +14,7 @@ import typing
 
 from ecdctr_tf import features, kinds, typed_values, windows
 from ecdctr_tf.features import DataSpec
-from ecdctr_tf.input import log_spec
+from ecdctr_tf.input.conversion import log_spec
 
 HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
 TIME_PARTS = ("hour", "weekday")

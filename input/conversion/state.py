@@ -23,7 +23,8 @@ from typing import Protocol
 import numpy as np
 
 from ecdctr_tf import features, store, typed_values, windows
-from ecdctr_tf.input import conversion_spec, data_directory, id_space
+from ecdctr_tf.input import data_directory, id_space
+from ecdctr_tf.input.conversion import toml_spec
 
 STATE = "state"
 KIND = "conversion_state"
@@ -114,7 +115,7 @@ def save(
 
 
 def described(
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     file_format: str,
     window: windows.Window,
     last_days: dict[str, str],
@@ -150,7 +151,7 @@ def described(
 
 def load(
     directory: pathlib.Path,
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     file_format: str,
 ) -> Past:
     """Return the past of a data directory that days are to be appended to.
@@ -204,7 +205,7 @@ def _check_manifest(past: Past) -> None:
         )
 
 
-def _check_spec(past: Past, spec: conversion_spec.ConversionSpec) -> None:
+def _check_spec(past: Past, spec: toml_spec.ConversionSpec) -> None:
     kept, given = past.manifest.config["conversion"], _fingerprints(spec)
     differing = [
         name
@@ -223,7 +224,7 @@ def _in_order(by_domain: dict) -> dict:
     return {d: by_domain[d] for d in features.DOMAINS if d in by_domain}
 
 
-def _fingerprints(spec: conversion_spec.ConversionSpec) -> dict[str, str]:
+def _fingerprints(spec: toml_spec.ConversionSpec) -> dict[str, str]:
     """Return a hash of each field of the spec that rows depend on."""
     found = {}
     for name, value in dataclasses.asdict(spec).items():
