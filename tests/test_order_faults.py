@@ -156,7 +156,7 @@ def test_a_fitted_window_outlives_a_failed_publication(
             train_natural(data, run, "snapshot", 1, 2, config)
     assert not store.dated(run.tpm)
     # 48 rows, eight at a time.
-    progress = run.progress("snapshot", "e_cdctr", day(2))
+    progress = run.progress("snapshot", "e_cdctr") / day(2)
     assert store.dated(progress) == ["000000006"]
 
     def train_steps(self, *arguments):
