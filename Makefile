@@ -6,8 +6,12 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3.11 python3 python; do \
 	$$p -c '' 2>/dev/null && echo $$p && break; done)
 endif
+# Processes that run tests at the same time.
+WORKERS := 2
 BIN := .venv/bin
 VENV := .venv/.installed
+# The packages in one tree, as setup.py installs them, for the type checker.
+TYPES := build/types
 MODELS := ads_only,cpm_finetune,e_cdctr
 
 # Exits with a message unless Python is in the range that setup.py names.
@@ -43,12 +47,17 @@ demo/data: | $(VENV)
 	  --out=demo/.data
 	mv demo/.data demo/data
 
-test: lint ## check the style, then run the tests
-	$(BIN)/python -m pytest
+test: lint ## check style and types, then run the tests
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 
-lint: $(VENV) ## check the style
+lint: $(VENV) ## check the style and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	rm -rf $(TYPES) && mkdir -p $(TYPES)/ecdctr_tf
+	ln -s "$(CURDIR)"/ecdctr_tf/* "$(CURDIR)"/input "$(CURDIR)"/export \
+	  $(TYPES)/ecdctr_tf
+	ln -s "$(CURDIR)"/train_main.py $(TYPES)
+	cd $(TYPES) && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml
 
 format: $(VENV) ## mend what of the style can be mended
 	$(BIN)/ruff check --fix .
@@ -77,5 +86,6 @@ lock: $(VENV) ## write requirements.lock anew from setup.py
 	  --no-header --no-annotate
 
 clean: ## remove .venv, what the demo made, and caches
-	rm -rf .venv demo build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv demo build dist *.egg-info .mypy_cache .pytest_cache \
+	  .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,15 +17,18 @@ setup(
         "ecdctr_tf",
         "ecdctr_tf.comparison",
         "ecdctr_tf.diagnostics",
-        "ecdctr_tf.evaluation",
         "ecdctr_tf.export",
         "ecdctr_tf.input",
+        "ecdctr_tf.input.conversion",
         "ecdctr_tf.input.datasets",
         "ecdctr_tf.kernels",
+        "ecdctr_tf.kinds",
         "ecdctr_tf.layers",
         "ecdctr_tf.metrics",
         "ecdctr_tf.models",
         "ecdctr_tf.optimizers",
+        "ecdctr_tf.store",
+        "ecdctr_tf.results",
         "ecdctr_tf.training",
         "ecdctr_tf.transfer",
     ],
@@ -33,11 +36,9 @@ setup(
     py_modules=["train_main"],
     package_data={
         "ecdctr_tf": ["py.typed"],
-        "ecdctr_tf.comparison": ["*.jinja"],
-        "ecdctr_tf.diagnostics": ["*.jinja"],
-        "ecdctr_tf.evaluation": ["*.jinja"],
         "ecdctr_tf.input.datasets": ["*.toml"],
         "ecdctr_tf.kernels": ["*.cc"],
+        "ecdctr_tf.results": ["*.jinja"],
     },
     install_requires=[
         "absl-py>=2.1,<3",
@@ -56,7 +57,13 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.19,<2.22"],
-        "test": ["pytest>=8,<10", "ruff>=0.14,<1"],
+        "test": [
+            "hypothesis>=6,<7",
+            "mypy>=2,<3",
+            "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
+            "ruff>=0.14,<1",
+        ],
     },
     entry_points={
         "console_scripts": [

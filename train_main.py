@@ -32,13 +32,12 @@ Data directories are made by `python -m ecdctr_tf.input.convert`.
 """
 
 import pathlib
-import sys
 
 from absl import app, flags
 from absl import logging as absl_logging
 
+from ecdctr_tf import command_line, model_table, presets, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import model_table, presets
 from ecdctr_tf.comparison import variants
 
 STAGES = (
@@ -52,6 +51,16 @@ STAGES = (
     "compare",
     "diagnose",
 )
+
+# Flag -> the stages that read it; flags that are not here are for all stages.
+_READ_BY = {
+    "start": ("tpm", "cpm", "ctr"),
+    "end": ("tpm", "cpm", "ctr", "aggregate", "export"),
+    "trials": ("compare",),
+    "report_dir": ("report", "all", "compare", "diagnose"),
+    "export_dir": ("export", "all"),
+    "note": ("report", "all", "compare", "diagnose"),
+}
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Data directory to read.")
@@ -75,7 +84,10 @@ _START = flags.DEFINE_string(
     "start", None, "First day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
 )
 _END = flags.DEFINE_string(
-    "end", None, "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
+    "end",
+    None,
+    "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr), or the last day "
+    "to aggregate or export (aggregate, export).",
 )
 _MODELS = flags.DEFINE_list(
     "models",
@@ -132,43 +144,58 @@ def config_from_flags() -> configs.Config:
     return configs.override(config, _SET.value)
 
 
-def _require_flags() -> None:
+def _check_flags() -> None:
+    """Raise a ValueError where a flag is missing or not one of the stage."""
     needed = [_STAGE, _DATA_DIR]
     if _STAGE.value != "diagnose" or not _REPORT_DIR.value:
         needed.append(_WORKDIR)
     for flag in needed:
-        if flag.value is None:
+        if not flag.value:
             raise ValueError(f"--{flag.name} is needed; see --helpshort.")
     if _STAGE.value == "all" and (_START.value or _END.value):
         raise ValueError(
             "--start and --end are of one stage; --stage=all takes its windows "
             "from the config: --set schedule.ctr_first=YYYY-MM-DD and the like."
         )
+    for name, stages in _READ_BY.items():
+        read = flags.FLAGS[name]
+        given = not read.using_default_value and read.value not in (None, [])
+        if given and _STAGE.value not in stages:
+            raise ValueError(
+                f"--stage={_STAGE.value} does not read --{name}; these stages "
+                f"do: {', '.join(stages)}. Leave the flag out."
+            )
+    ends = {"start": _START.value, "end": _END.value}
+    if _STAGE.value in _READ_BY["start"] and 1 == sum(map(bool, ends.values())):
+        raise ValueError(
+            f"--stage={_STAGE.value} needs both --start and --end, the first "
+            "and the last day of its window, or neither. Received: "
+            + "".join(f"--{name}={day}" for name, day in ends.items() if day)
+        )
+    _check_models()
+
+
+def _check_models() -> None:
     if _STAGE.value == "compare":
         variants.chosen(_MODELS.value)
         return
     model_table.chosen(_MODELS.value)
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Run the stage that the flags ask for."""
     # What TensorFlow logs through absl is of no use to who trains a model.
     absl_logging.set_verbosity(
         absl_logging.INFO if _VERBOSE.value else absl_logging.WARNING
     )
-    try:
+    with command_line.reported(_VERBOSE.value):
         if len(argv) > 1:
             raise ValueError(f"Unknown arguments: {' '.join(argv[1:])}")
-        _require_flags()
+        _check_flags()
         config = config_from_flags()
         # TensorFlow loads here, after what can be refused without it.
         from ecdctr_tf import stages
-        from ecdctr_tf.windows import Window
 
-        window = None
-        if _START.value or _END.value:
-            first = _START.value or _END.value
-            window = Window(first, _END.value or first)
         stages.run(
             stages.Request(
                 stage=_STAGE.value,
@@ -176,7 +203,7 @@ def main(argv) -> None:
                 workdir=_path(_WORKDIR.value),
                 config=config,
                 models=tuple(_MODELS.value),
-                window=window,
+                window=_window(),
                 seeds=_seeds(),
                 report_dir=_path(_REPORT_DIR.value),
                 export_dir=_path(_EXPORT_DIR.value),
@@ -185,18 +212,21 @@ def main(argv) -> None:
                 trials=_TRIALS.value,
             )
         )
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
-        if _VERBOSE.value:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+
+
+def _window() -> windows.Window | None:
+    """Return the window of the flags; of --end alone, that one day."""
+    if not _END.value:
+        return None
+    return windows.Window(_START.value or _END.value, _END.value)
 
 
 def _seeds() -> tuple[int, ...]:
     texts = _SEEDS.value or ()
-    if not all(text.isdecimal() for text in texts):
+    if not all(t.isdecimal() for t in texts) or len(set(texts)) < len(texts):
         raise ValueError(
-            "--seeds should be whole numbers of at least 0, as 0,1,2. "
+            "--seeds should be whole numbers of at least 0, each once, as "
+            "0,1,2. "
             f"Received: {','.join(texts)}"
         )
     return tuple(map(int, texts))

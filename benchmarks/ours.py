@@ -11,11 +11,11 @@ import time
 
 from benchmarks import worker, world
 from benchmarks.peers import UNITS, WIDTH
+from ecdctr_tf import artefacts, model_table, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import windows
 from ecdctr_tf.input import data_directory
-from ecdctr_tf.models import ctr_model
-from ecdctr_tf.training import fit, levels, tasks
+from ecdctr_tf.training.level import Level
+from ecdctr_tf.training.workdir import Workdir
 
 NETWORK = configs.ModelConfig(
     embedding_dim=WIDTH,
@@ -30,44 +30,47 @@ NETWORK = configs.ModelConfig(
 def training(settings: dict) -> configs.TrainingConfig:
     """Return how the level is trained: the settings less `data`."""
     changes = {k: v for k, v in settings.items() if k != "data"}
-    return dataclasses.replace(configs.TrainingConfig(), **changes)
+    # No window is long enough for a resumable state.
+    plain = configs.TrainingConfig(checkpoint_steps=1_000_000)
+    return dataclasses.replace(plain, **changes)
 
 
-def rate(
+def level(
     data: data_directory.DataDirectory,
-    stage: configs.StageConfig,
-    model: ctr_model.CTRModel,
-    window: windows.Window,
-) -> float:
-    """Fit a model on a window of natural days; return rows/s."""
-    with tempfile.TemporaryDirectory() as directory:
-        began = time.perf_counter()
-        task = tasks.task(
-            data,
-            configs.Config(),
-            stage.training,
-            model,
-            world.DOMAIN,
-            window,
-            "benchmark",
-            pathlib.Path(directory) / "progress",
-            bar=False,
-        )
-        fit.fit(model, task)
-        return task.rows / (time.perf_counter() - began)
+    config: configs.Config,
+    run: pathlib.Path,
+) -> Level:
+    """Return the CPM of a config under training.
+
+    Args:
+      data: the data directory.
+      config: the config.
+      run: its work directory, where resumable states and history lie.
+    """
+    row = model_table.model("e_cdctr")
+    return Level(data, Workdir(run), config, row, artefacts.CPM)
+
+
+def rate(trained: Level, window: windows.Window) -> float:
+    """Fit a level on a window of natural days; return rows/s."""
+    rows = trained.rows
+    began = time.perf_counter()
+    trained.fit({world.DOMAIN: window}, "benchmark", bar=False)
+    return (trained.rows - rows) / (time.perf_counter() - began)
 
 
 def make():
     """Build the model, fit the first day; return the measuring function."""
     settings = worker.settings()
     data = data_directory.DataDirectory(settings["data"])
-    stage = configs.StageConfig(NETWORK, training(settings))
+    config = configs.Config(model=NETWORK, cpm=training(settings))
     first, *others = data.days(world.DOMAIN)
-    rows = data.table_rows(others[-1])
-    model = levels.build(data, configs.Config(), stage, "cpm", rows)
-    rate(data, stage, model, windows.Window(first, first))
+    with tempfile.TemporaryDirectory() as directory:
+        trained = level(data, config, pathlib.Path(directory))
+    trained.fresh(others[-1])
+    rate(trained, windows.Window(first, first))
     window = windows.Window(others[0], others[-1])
-    return lambda: rate(data, stage, model, window)
+    return lambda: rate(trained, window)
 
 
 if __name__ == "__main__":

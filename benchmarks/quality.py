@@ -17,11 +17,9 @@ import rich.table
 import tf_keras as keras
 from absl import flags
 
-from benchmarks import harness
-from ecdctr_tf import config as configs
+from benchmarks import harness, ours
 from ecdctr_tf import metrics, presets, store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import fit, levels, scoring, tasks
 
 _DATA = flags.DEFINE_string("data_dir", None, "Data directory.")
 _PRESET = flags.DEFINE_string("preset", "synthetic", "Preset of the model.")
@@ -76,27 +74,18 @@ def _auc(data, way: str, rate: float, last: str, seed: int) -> float:
         precision=precision or "float32",
     )
     network = dataclasses.replace(config.model, history=False)
-    stage = configs.StageConfig(network, training)
-    model = levels.build(data, config, stage, "cpm", data.table_rows(last))
-    if name in _PLAIN:
-        plain = _PLAIN[name](rate, jit_compile=False)
-        model.compile(model.optimizer, plain)
-    window = windows.Window.ending(last, _DAYS.value)
+    config = dataclasses.replace(config, model=network, cpm=training)
     with tempfile.TemporaryDirectory() as directory:
-        task = tasks.task(
-            data,
-            config,
-            training,
-            model,
-            _DOMAIN,
-            window,
-            f"{way} {rate} seed {seed}",
-            pathlib.Path(directory) / "progress",
-        )
-        fit.fit(model, task)
+        level = ours.level(data, config, pathlib.Path(directory))
+        level.fresh(last)
+        if name in _PLAIN:
+            plain = _PLAIN[name](rate, jit_compile=False)
+            level.model.compile(level.model.optimizer, plain)
+        window = windows.Window.ending(last, _DAYS.value)
+        level.fit({_DOMAIN: window}, f"{way} {rate} seed {seed}")
     end = windows.day_number(last) + _SCORED.value
     scored = windows.Window.ending(windows.day_name(end), _SCORED.value)
-    scores = scoring.score(model, data, scored, _DOMAIN)
+    scores = level.score(scored, _DOMAIN)
     result = metrics.evaluate(scores["click"], scores["ctr"], scores["user"])
     return result["auc"]
 

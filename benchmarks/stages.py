@@ -26,10 +26,9 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 from benchmarks import harness, logs, ours, worker
-from ecdctr_tf import config as configs
 from ecdctr_tf import presets, store, windows
 from ecdctr_tf.input import data_directory
-from ecdctr_tf.training import history, levels, schedule, workdir
+from ecdctr_tf.training import schedule
 
 MODEL = "e_cdctr"
 # Stage -> what it publishes, and where in the work directory.
@@ -107,17 +106,12 @@ def bare(directory: pathlib.Path) -> float:
     """Fit a CPM like that of the stage, after its first day; return rows/s."""
     data = data_directory.DataDirectory(directory / "data")
     config = presets.synthetic()
-    stage = configs.cpm_config(config)
-    plan = schedule.plan(data, config.schedule)
-    first, *others = plan.cpm[0].days
-    _, tables = history.newest_before(
-        data, workdir.Workdir(directory / "run"), plan.ctr[0].first
-    )
-    rows = data.table_rows(others[-1])
-    model = levels.build(data, config, stage, "cpm", rows, tables)
-    ours.rate(data, stage, model, windows.Window(first, first))
-    window = windows.Window(others[0], others[-1])
-    return ours.rate(data, stage, model, window)
+    first, *others = schedule.plan(data, config.schedule).cpm[0].days
+    level = ours.level(data, config, directory / "run")
+    level.look_up(windows.Window(first, others[-1]))
+    level.fresh(others[-1])
+    ours.rate(level, windows.Window(first, first))
+    return ours.rate(level, windows.Window(others[0], others[-1]))
 
 
 def input_waits(run: pathlib.Path) -> dict[str, float]:

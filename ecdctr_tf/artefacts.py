@@ -15,9 +15,10 @@ restore.json  of an A-CTR: what it took from a CPM, variable by variable
 ```
 """
 
+import gc
 import importlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -72,7 +73,7 @@ def build(
     kind: str,
     table_rows: dict[str, int],
     capacities: dict[str, int] | None = None,
-    history: dict[str, HistoricalTable] | None = None,
+    history: Mapping[str, HistoricalTable] | None = None,
     sources: Sequence[CTRModel] = (),
 ) -> CTRModel:
     """Return the model of a level with fresh weights.
@@ -93,6 +94,9 @@ def build(
     Raises:
       ValueError: a feature that the config excludes is not in the data.
     """
+    # A traced loop holds the variables of its model in cycles of references,
+    # which Python leaves for a long time: free the models from before.
+    gc.collect()
     keras.utils.set_random_seed(config.seed)
     model_config, training = stage(config, kind)
     mode = config.history.aggregation
@@ -149,7 +153,9 @@ def read_weights(model: CTRModel, path: pathlib.Path) -> None:
     warm_start.restore(weights(model), values, str(path / WEIGHTS))
 
 
-def verified(path: pathlib.Path, kind: str, data: DataDirectory):
+def verified(
+    path: pathlib.Path, kind: str, data: DataDirectory
+) -> store.Manifest:
     """Return the manifest of a whole artefact that fits a data directory.
 
     Raises:
@@ -163,7 +169,7 @@ def verified(path: pathlib.Path, kind: str, data: DataDirectory):
 
 def table_rows(manifest: store.Manifest) -> dict[str, int]:
     """Return the rows of each table that an artefact knows."""
-    return {name: entry["rows"] for name, entry in manifest.ids.items()}
+    return {name: int(entry["rows"]) for name, entry in manifest.ids.items()}
 
 
 def parent_path(
@@ -312,11 +318,11 @@ def set_buckets(model: CTRModel, data: DataDirectory) -> None:
     for name, table in model.embedding.tables.items():
         space = data.id_spaces[name]
         if space.table.ids == "vocabulary" and space.table.buckets > 1:
-            table.set_buckets(space.buckets_of_rows())
+            table.set_buckets(space.bucket_of(np.arange(space.rows)))
 
 
 def merged_arrays(
-    model: CTRModel, tables: dict[str, HistoricalTable]
+    model: CTRModel, tables: Mapping[str, HistoricalTable]
 ) -> dict[str, np.ndarray]:
     """Return what self-attention makes of historical tables, by name.
 
@@ -359,11 +365,10 @@ def read_merged(
     arrays = checkpoint.read(cpm / MERGED)
     return {
         name: HistoricalTable(
-            *(
-                arrays[f"{name}/{part}"]
-                for part in ("vectors", "present", "visible_from")
-            ),
-            name=name,
+            arrays[f"{name}/vectors"],
+            arrays[f"{name}/present"],
+            arrays[f"{name}/visible_from"],
+            name,
         )
         for name in sorted({key.split("/")[0] for key in arrays})
     }

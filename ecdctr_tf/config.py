@@ -5,13 +5,12 @@ E-CDCTR; `of_model` derives that of any model of the table of models.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 import types
 import typing
 
-from ecdctr_tf import model_table
+from ecdctr_tf import model_table, typed_values
 
 AGGREGATIONS = (
     "last",
@@ -23,11 +22,12 @@ AGGREGATIONS = (
 )
 BATCH_NORMS = ("keep", "statistics", "full")
 REFRESHES = ("change", "restart")
+START_TABLES = ("auto", "true", "false")
 # Of computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-def _check(owner, field: str, valid: bool, expected: str) -> None:
+def _check(owner: typing.Any, field: str, valid: bool, expected: str) -> None:
     if not valid:
         value = getattr(owner, field)
         raise ValueError(f"`{field}` should be {expected}. Received: {value!r}")
@@ -35,7 +35,15 @@ def _check(owner, field: str, valid: bool, expected: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network of a level."""
+    """The network of a level.
+
+    Example:
+      >>> ecdctr_tf.ModelConfig(hidden_units=(128, 64)).hidden_units
+      (128, 64)
+      >>> ecdctr_tf.ModelConfig(embedding_dim=0)
+      Traceback (most recent call last):
+      ValueError: `embedding_dim` should be at least 1. Received: 0
+    """
 
     # Width D of every feature embedding.
     embedding_dim: int = 16
@@ -54,7 +62,7 @@ class ModelConfig:
     # Features of the data that the model does not read.
     exclude: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "embedding_dim", self.embedding_dim >= 1, "at least 1")
         units = all(u >= 1 for u in self.hidden_units)
@@ -90,7 +98,7 @@ class TrainingConfig:
     # Steps between two resumable states of a window.
     checkpoint_steps: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("batch_size", "passes", "checkpoint_steps"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -123,10 +131,12 @@ class HistoryConfig:
     # Share of the rows trained on that read no historical embeddings, [0, 1):
     # the models learn to do without, as when the store of history fails.
     dropout: float = 0.1
-    # Whether the CPM's own tables start from the TPM's newest rows.
-    start_tables: bool = True
+    # Whether the CPM's own tables start from the newest TPM snapshot that ended
+    # before its window: "auto" where there is one, "true" (it is an error if
+    # there is none), or "false".
+    start_tables: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.aggregation in AGGREGATIONS
         choices = f"one of {', '.join(AGGREGATIONS)}"
@@ -135,6 +145,14 @@ class HistoryConfig:
         _check(self, "decay", 0 < self.decay <= 1, "in (0, 1]")
         _check(self, "lag", self.lag >= 0, "at least 0")
         _check(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
+        valid = self.start_tables in START_TABLES
+        choices = f"one of {', '.join(START_TABLES)}"
+        _check(self, "start_tables", valid, choices)
+
+    @property
+    def starts_tables(self) -> bool:
+        """Whether tables may start from the TPM."""
+        return self.start_tables != "false"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,17 +162,21 @@ class WarmStartConfig:
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
     batch_norm: str = "keep"
     # What a newer CPM does to a running A-CTR: add its "change" since the last
-    # one, or "restart" from it and catch up.
+    # one, or "restart" from it.
     refresh: str = "change"
+    # Past days of ads, of those there are, that an A-CTR which has just started
+    # is trained on before it scores; see also `schedule.catch_up_days`.
+    warm_up_days: int = 0
     # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
     min_restored: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         valid = self.batch_norm in BATCH_NORMS
         _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
         valid = self.refresh in REFRESHES
         _check(self, "refresh", valid, f"one of {', '.join(REFRESHES)}")
+        _check(self, "warm_up_days", self.warm_up_days >= 0, "at least 0")
         _check(self, "min_restored", 0 <= self.min_restored <= 1, "in [0, 1]")
 
 
@@ -189,7 +211,7 @@ class ScheduleConfig:
     # means over days: for days of few rows.
     report_pooled: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("cpm_days", "ctr_days"):
             _check(self, field, getattr(self, field) >= 1, "at least 1")
@@ -213,7 +235,7 @@ class ForgettingConfig:
     # Days at the beginning of a group that a return is judged on.
     return_days: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         for field in ("group_days", "returns_after"):
             _check(self, field, getattr(self, field) >= 0, "at least 0")
@@ -222,7 +244,15 @@ class ForgettingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything but where the files are and which stage is run."""
+    """Everything but where the files are and which stage is run.
+
+    Example:
+      >>> config = ecdctr_tf.Config(
+      ...     seed=1, model=ecdctr_tf.ModelConfig(embedding_dim=8)
+      ... )
+      >>> config.model.embedding_dim
+      8
+    """
 
     # Of weights, the order of rows and everything else that is drawn.
     seed: int = 0
@@ -243,7 +273,7 @@ class Config:
     # of a model and a field of `TrainingConfig`.
     of_models: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
         _check(self, "seed", self.seed >= 0, "at least 0")
         for assignment in self.of_models:
@@ -253,7 +283,7 @@ class Config:
 
     def to_json(self) -> str:
         """Return the config as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return typed_values.to_json(dataclasses.asdict(self), "the config")
 
     @classmethod
     def from_json(cls, path: str | pathlib.Path) -> "Config":
@@ -267,8 +297,8 @@ class Config:
         if not path.exists():
             raise FileNotFoundError(f"The config {path} does not exist.")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            values = typed_values.from_json(path.read_bytes())
+        except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise ValueError(
@@ -302,7 +332,7 @@ def of_model(config: Config, row: model_table.ModelRow) -> Config:
 
 def reads_tpm(config: Config) -> bool:
     """Return whether a CPM or an A-CTR takes anything from the TPM."""
-    return config.model.history or config.history.start_tables
+    return config.model.history or config.history.starts_tables
 
 
 def override(config: Config, assignments: list[str]) -> Config:
@@ -333,7 +363,9 @@ def override(config: Config, assignments: list[str]) -> Config:
     return config
 
 
-def _replace(instance, values: dict, prefix: str):
+def _replace(
+    instance: typing.Any, values: dict[str, typing.Any], prefix: str
+) -> typing.Any:
     """Return a dataclass with fields replaced, checked by name and type."""
     hints = typing.get_type_hints(type(instance))
     changes = {}
@@ -359,7 +391,7 @@ def _replace(instance, values: dict, prefix: str):
         raise ValueError(f"In {prefix or 'the config'}: {error}") from error
 
 
-def _typed(hint, value, name: str):
+def _typed(hint: typing.Any, value: typing.Any, name: str) -> typing.Any:
     """Return a value of the field's type, from text or JSON."""
     error = ValueError(
         f"{name} should be {getattr(hint, '__name__', hint)}. "

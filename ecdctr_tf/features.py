@@ -11,19 +11,35 @@ since 1970-01-01 UTC) and the `day` of the partition it lies in.
 import dataclasses
 import hashlib
 import json
+import keyword
 import pathlib
+import re
+import typing
+from collections.abc import Collection, Iterable
+
+from ecdctr_tf import typed_values
 
 ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
-KINDS = ("id", "sequence", "dense")
 SIDES = ("user", "item", "context")
-RESERVED = ("click", "timestamp", "day")
+# Columns of every row, and arguments of Keras models and exported functions.
+RESERVED = ("click", "timestamp", "day", "domain", "self", "training")
+_LONGEST_NAME = 64
 DOMAINS = ("natural", "ads")
+# Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
+# What a kind does is said in `ecdctr_tf.kinds`.
+KINDS: dict[str, tuple[str, ...]] = {
+    "id": ("table",),
+    "sequence": ("table", "max_length"),
+    "dense": (),
+}
 # Value of the unused places of a padded sequence; never a row of a table.
 PADDING = -1
 
 
-def check_choice(owner: str, field: str, value, choices) -> None:
+def check_choice(
+    owner: str, field: str, value: object, choices: Collection[str]
+) -> None:
     """Raise a ValueError unless a value is one of the choices."""
     if value not in choices:
         raise ValueError(
@@ -32,9 +48,57 @@ def check_choice(owner: str, field: str, value, choices) -> None:
         )
 
 
+def _having(field: str) -> str:
+    """Return the kinds that have a field, for messages."""
+    return ", ".join(kind for kind, fields in KINDS.items() if field in fields)
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise a ValueError unless a name can be used everywhere.
+
+    Names become names of files, of layers and of arguments of the exported
+    functions.
+    """
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)
+        or len(name) > _LONGEST_NAME
+        or keyword.iskeyword(name)
+        or name in RESERVED
+    ):
+        raise ValueError(
+            f"The name of a {what} should start with a letter from A to Z and "
+            f"go on with such letters, digits and underscores, "
+            f"{_LONGEST_NAME} characters at most; {', '.join(RESERVED)} and "
+            f"the keywords of Python are taken. Received: {name!r}"
+        )
+
+
+def check_names(what: str, names: list[str]) -> None:
+    """Raise a ValueError unless each name is valid and there once.
+
+    Names that differ in upper and lower case only count as the same: so they
+    do to some file systems and to the arguments of exported functions.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        check_name(what, name)
+        if name.lower() in seen:
+            raise ValueError(
+                f"Each {what} needs its own name, whatever the case of its "
+                f"letters. Received: {seen[name.lower()]!r} and {name!r}"
+            )
+        seen[name.lower()] = name
+
+
 @dataclasses.dataclass(frozen=True)
 class TableSpec:
-    """An embedding table and the id space that numbers its rows."""
+    """An embedding table and the id space that numbers its rows.
+
+    Example:
+      >>> ecdctr_tf.TableSpec("item", dtype="string").ids
+      'vocabulary'
+    """
 
     name: str
     # "vocabulary": exact, append-only; "hashing": no files, ids may collide.
@@ -44,8 +108,9 @@ class TableSpec:
     # Rows shared by unknown ids (vocabulary) or by all ids (hashing).
     buckets: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
+        check_name("table", self.name)
         owner = f"table {self.name!r}"
         check_choice(owner, "ids", self.ids, ID_SPACES)
         check_choice(owner, "dtype", self.dtype, DTYPES)
@@ -55,6 +120,11 @@ class TableSpec:
                 f"Received: {self.buckets!r}"
             )
 
+    @property
+    def padding(self) -> int | str:
+        """What stands in the unused places of a list of raw ids."""
+        return -1 if self.dtype == "int64" else ""
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSpec:
@@ -63,6 +133,13 @@ class FeatureSpec:
     In a batch an "id" is int32 `[B]` (rows of its table), a "sequence" int32
     `[B, T]` with the newest entry last and `PADDING` in unused places, and a
     "dense" number float32 `[B]`.
+
+    Example:
+      >>> clicked = ecdctr_tf.FeatureSpec(
+      ...     "clicked_items", "sequence", "item", "user", max_length=20
+      ... )
+      >>> clicked.table, clicked.side
+      ('item', 'user')
     """
 
     name: str
@@ -76,31 +153,48 @@ class FeatureSpec:
     # Longest sequence kept (T), in entries; 0 for other kinds.
     max_length: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the fields."""
+        check_name("feature", self.name)
         owner = f"feature {self.name!r}"
         check_choice(owner, "kind", self.kind, KINDS)
         check_choice(owner, "side", self.side, SIDES)
-        if self.name in RESERVED or not self.name.isidentifier():
+        if ("table" in KINDS[self.kind]) != (self.table != ""):
             raise ValueError(
-                f"The name of {owner} should be an identifier other than "
-                f"{', '.join(RESERVED)}."
+                f"`table` of {owner} should be set for the kinds "
+                f"{_having('table')} and empty for others. Received: "
+                f"{self.table!r}, kind {self.kind!r}"
             )
-        if (self.kind == "dense") != (self.table == ""):
+        has_length = "max_length" in KINDS[self.kind]
+        if self.max_length < 0 or has_length != (self.max_length > 0):
             raise ValueError(
-                f"`table` of {owner} should be set for ids and sequences and "
-                f"empty for dense numbers. Received: {self.table!r}"
-            )
-        if (self.kind == "sequence") != (self.max_length > 0):
-            raise ValueError(
-                f"`max_length` of {owner} should be positive for a sequence "
-                f"and 0 for other kinds. Received: {self.max_length}"
+                f"`max_length` of {owner} should be positive for the kinds "
+                f"{_having('max_length')} and 0 for others. Received: "
+                f"{self.max_length}, kind {self.kind!r}"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """Tables and features of a data set, shared by both domains."""
+    """Tables and features of a data set, shared by both domains.
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...         ecdctr_tf.FeatureSpec("price", "dense"),
+      ...     ),
+      ... )
+      >>> [feature.name for feature in spec.of_kind("id")]
+      ['user_id', 'item_id']
+      >>> [feature.name for feature in spec.without(["price"]).features]
+      ['user_id', 'item_id']
+    """
 
     tables: tuple[TableSpec, ...]
     features: tuple[FeatureSpec, ...]
@@ -111,25 +205,17 @@ class DataSpec:
     # probability of a synthetic world.
     evaluation: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that names are unique and that every reference resolves."""
-        for what, specs in (("table", self.tables), ("feature", self.features)):
-            names = [spec.name for spec in specs]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"Each {what} needs its own name: {twice}")
+        check_names("table", [table.name for table in self.tables])
+        names = [feature.name for feature in self.features]
+        check_names("feature or evaluation column", [*names, *self.evaluation])
         tables = {table.name for table in self.tables}
         for feature in self.features:
             if feature.table and feature.table not in tables:
                 raise ValueError(
                     f"Feature {feature.name!r} names the table "
                     f"{feature.table!r}; there are {sorted(tables)}."
-                )
-        taken = {*RESERVED, *(feature.name for feature in self.features)}
-        for name in self.evaluation:
-            if name in taken:
-                raise ValueError(
-                    f"An evaluation column needs a name of its own: {name!r}"
                 )
         for role in (self.user, self.item):
             if self.feature(role).kind != "id":
@@ -171,7 +257,7 @@ class DataSpec:
         """Return the part that the tiny pre-training model reads."""
         return self.select([f.name for f in self.features if f.basic])
 
-    def without(self, names) -> "DataSpec":
+    def without(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec less the named features.
 
         Raises:
@@ -182,7 +268,7 @@ class DataSpec:
             [f.name for f in self.features if f.name not in unwanted]
         )
 
-    def select(self, names) -> "DataSpec":
+    def select(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec of the named features and the tables they use.
 
         Raises:
@@ -204,8 +290,9 @@ class DataSpec:
 
     def save(self, path: str | pathlib.Path) -> None:
         """Write the spec as JSON."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)
-        pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
+        fields = dataclasses.asdict(self)
+        text = typed_values.to_json(fields, "the spec", indent=2)
+        pathlib.Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "DataSpec":
@@ -222,17 +309,23 @@ class DataSpec:
                 "`python -m ecdctr_tf.input.convert`."
             )
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            text = path.read_text(encoding="utf-8")
+            return cls.from_dict(typed_values.from_json(text))
+        except ValueError as error:
             raise ValueError(f"{path} is not a data spec: {error}") from error
 
     @classmethod
-    def from_dict(cls, values: dict) -> "DataSpec":
-        """Return the spec that `dataclasses.asdict` turned into `values`."""
-        return cls(
-            tables=tuple(TableSpec(**v) for v in values["tables"]),
-            features=tuple(FeatureSpec(**v) for v in values["features"]),
-            user=values["user"],
-            item=values["item"],
-            evaluation=tuple(values["evaluation"]),
-        )
+    def from_dict(cls, values: dict[str, typing.Any]) -> "DataSpec":
+        """Return the spec that `dataclasses.asdict` turned into `values`.
+
+        Raises:
+          ValueError: a key is unknown or missing, or a value is not valid.
+        """
+        typed_values.check("The spec", dict, values)
+        parts = {}
+        for key, kind in (("tables", TableSpec), ("features", FeatureSpec)):
+            entries = values.get(key, ())
+            typed_values.check(f"`{key}` of the spec", list, entries)
+            owner = f"an entry of {key}"
+            parts[key] = [typed_values.make(kind, owner, e) for e in entries]
+        return typed_values.make(cls, "the spec", {**values, **parts})

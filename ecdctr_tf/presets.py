@@ -7,6 +7,7 @@ were chosen on validation days, for every model alike; see each docstring.
 import dataclasses
 
 from ecdctr_tf import config as configs
+from ecdctr_tf import model_table
 
 
 def synthetic() -> configs.Config:
@@ -117,7 +118,23 @@ def movielens() -> configs.Config:
     )
 
 
+def paper() -> configs.Config:
+    """Return the settings of the paper, for any data; dates are the data's.
+
+    The TPM has a snapshot a month, of which the three newest are combined by
+    self-attention that is learned in the CPM; the CPM has a month of natural
+    logs and is refreshed weekly; the A-CTR takes all of it but batch norm, and
+    warms up on the past seven days of ads.
+    """
+    schedule = configs.ScheduleConfig(
+        tpm_days=0, cpm_days=30, cpm_every=7, catch_up_days=7
+    )
+    config = configs.Config(schedule=schedule)
+    return configs.of_model(config, model_table.model("paper"))
+
+
 PRESETS = {
+    "paper": paper,
     "synthetic": synthetic,
     "seasonal": seasonal,
     "globo": globo,

@@ -9,14 +9,14 @@ import tensorflow as tf
 from ecdctr_tf import (
     artefacts,
     diagnostics,
-    evaluation,
     export,
     model_table,
+    results,
     store,
     windows,
 )
 from ecdctr_tf import config as configs
-from ecdctr_tf.comparison import matrix, results, variants
+from ecdctr_tf.comparison import matrix, variants
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import daily, history, natural, schedule
 from ecdctr_tf.training.workdir import Workdir
@@ -82,7 +82,7 @@ def run(request: Request) -> None:
     for stage in ("tpm", "aggregate", "cpm", "ctr", "export", "report"):
         summary = STAGES[stage](data, request)
     _keep_config(request)
-    evaluation.print_table(summary)
+    results.print_table(summary)
 
 
 def _keep_config(request: Request) -> None:
@@ -178,16 +178,14 @@ def _export(data: DataDirectory, request: Request) -> None:
 
 def _report(data: DataDirectory, request: Request) -> dict:
     report_dir = request.report_dir or request.workdir / "report"
-    summary = evaluation.write_report(
-        [run_dir.path for run_dir, _ in request.runs()],
-        data.path,
-        report_dir,
-        request.config,
-        request.notes,
+    models, left_out = results.of_workdirs(
+        [run_dir for run_dir, _ in request.runs()], request.config
     )
+    notes = [*request.notes, *left_out]
+    found = results.write(data, models, report_dir, notes, rescored=False)
     if request.stage == "report":
-        evaluation.print_table(summary)
-    return summary
+        results.print_table(found)
+    return found
 
 
 def _compare(data: DataDirectory, request: Request) -> None:
@@ -196,7 +194,8 @@ def _compare(data: DataDirectory, request: Request) -> None:
         data, request.workdir, request.config, request.trials
     ).run(variants.chosen(request.models), request.seeds or (0,))
     report_dir = request.report_dir or request.workdir / "comparison"
-    results.write(data, runs, report_dir, request.notes)
+    models = results.of_comparison(runs)
+    results.print_table(results.write(data, models, report_dir, request.notes))
 
 
 def _diagnose(data: DataDirectory, request: Request) -> None:

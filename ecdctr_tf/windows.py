@@ -28,19 +28,46 @@ def day_number(day: str) -> int:
     return (date - _EPOCH).days
 
 
+def is_day(text: str) -> bool:
+    """Return whether a text is a day as `day_number` takes it."""
+    try:
+        day_number(text)
+    except ValueError:
+        return False
+    return True
+
+
 def day_name(number: int) -> str:
-    """Return the `YYYY-MM-DD` form of a number of days since 1970-01-01."""
-    return (_EPOCH + datetime.timedelta(days=int(number))).isoformat()
+    """Return the `YYYY-MM-DD` form of a number of days since 1970-01-01.
+
+    Raises:
+      ValueError: the day is not one of the years 1 to 9999.
+    """
+    try:
+        return (_EPOCH + datetime.timedelta(days=int(number))).isoformat()
+    except OverflowError as error:
+        raise ValueError(
+            "A day should lie in the years 1 to 9999. Received: "
+            f"{number} days since {_EPOCH}"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Window:
-    """A run of whole days, both ends included, as `YYYY-MM-DD`."""
+    """Whole days in a row, both ends included, as `YYYY-MM-DD`.
+
+    Example:
+      >>> window = ecdctr_tf.Window.ending("2024-03-01", days=3)
+      >>> str(window)
+      '2024-02-28..2024-03-01'
+      >>> window.days
+      ['2024-02-28', '2024-02-29', '2024-03-01']
+    """
 
     first: str
     last: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the order of the ends."""
         if day_number(self.first) > day_number(self.last):
             raise ValueError(

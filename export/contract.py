@@ -3,7 +3,7 @@
 import pathlib
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from ecdctr_tf import features
 from ecdctr_tf.export import signatures
@@ -42,11 +42,11 @@ def check(directory: str | pathlib.Path, spec: features.DataSpec) -> None:
         raise ValueError(f"The graph calls back into Python: {called}")
 
 
-def _described(info) -> tuple[tf.DType, int]:
+def _described(info: meta_graph_pb2.TensorInfo) -> tuple[tf.DType, int]:
     return tf.as_dtype(info.dtype), len(info.tensor_shape.dim)
 
 
-def operations(graph) -> set[str]:
+def operations(graph: meta_graph_pb2.MetaGraphDef) -> set[str]:
     """Return the operations of a MetaGraphDef and of the functions in it."""
     nodes = list(graph.graph_def.node)
     for function in graph.graph_def.library.function:
@@ -54,7 +54,7 @@ def operations(graph) -> set[str]:
     return {node.op for node in nodes}
 
 
-def meta_graph(directory: str | pathlib.Path):
+def meta_graph(directory: str | pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
     """Return the MetaGraphDef of a SavedModel that is served.
 
     Raises:

@@ -8,21 +8,25 @@ here is refused.
 """
 
 import importlib.abc
+import pathlib
 import sys
+import typing
 
 # What an export may not need: the project, and what its models are built with.
 _REFUSED = ("ecdctr_tf", "train_main", "tensorflow_recommenders", "tf_keras")
 
 
 class _Refuse(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: object = None, target: object = None
+    ) -> None:
         """Raise ImportError for what an export may not need."""
         del path, target
         if name.split(".")[0] in _REFUSED:
             raise ImportError(f"{name} may not be needed by an export")
 
 
-def answer(model, requests: dict) -> dict:
+def answer(model: typing.Any, requests: dict) -> dict:
     """Return the answers of a loaded model.
 
     Args:
@@ -45,22 +49,20 @@ def answer(model, requests: dict) -> dict:
     return answers
 
 
-def write(path, arrays: dict) -> None:
+def write(path: str | pathlib.Path, arrays: dict) -> None:
     """Write arrays, of strings too, by name."""
     import numpy as np
     import tensorflow as tf
 
     protos = {n: tf.make_tensor_proto(array) for n, array in arrays.items()}
-    np.savez(
-        path,
-        **{
-            name: np.frombuffer(proto.SerializeToString(), np.uint8)
-            for name, proto in protos.items()
-        },
-    )
+    blobs: dict[str, typing.Any] = {
+        name: np.frombuffer(proto.SerializeToString(), np.uint8)
+        for name, proto in protos.items()
+    }
+    np.savez(path, **blobs)
 
 
-def read(path) -> dict:
+def read(path: str | pathlib.Path) -> dict:
     """Return the arrays that `write` wrote; strings are bytes."""
     import numpy as np
     import tensorflow as tf

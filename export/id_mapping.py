@@ -8,7 +8,6 @@ import uuid
 
 import tensorflow as tf
 
-from ecdctr_tf import features
 from ecdctr_tf.input import id_space
 
 
@@ -26,10 +25,9 @@ class IdMapping(tf.Module):
         super().__init__(name=f"ids_{space.table.name}")
         self._spec = space.table
         self.dtype = tf.as_dtype(space.table.dtype)
-        self.padding = padding(space.table)
         self._known = None
         # TensorFlow has no empty lookup tables.
-        if space.table.ids == "vocabulary" and len(space.ids):
+        if isinstance(space, id_space.Vocabulary) and len(space.ids):
             space.save(directory)
             path = pathlib.Path(directory) / f"{space.table.name}.txt"
             self._known = tf.lookup.StaticHashTable(
@@ -61,11 +59,6 @@ class IdMapping(tf.Module):
         return tf.cast(tf.strings.to_hash_bucket_fast(text, buckets), tf.int32)
 
 
-def padding(table: features.TableSpec) -> int | str:
-    """Return what stands in the unused places of a sequence of raw ids."""
-    return -1 if table.dtype == "int64" else ""
-
-
 class _Lines(tf.lookup.TextFileInitializer):
     """Line -> line number of an asset, split at line feeds and nowhere else.
 
@@ -88,7 +81,9 @@ class _Lines(tf.lookup.TextFileInitializer):
         # The stock name holds the path: no business of whoever serves.
         return self._unique_name
 
-    def initialize(self, table) -> tf.Operation | None:
+    def initialize(
+        self, table: tf.lookup.StaticHashTable
+    ) -> tf.Operation | None:
         """Fill the table; called when it is made and when it is loaded."""
         path = tf.convert_to_tensor(self._filename, tf.string)
         lines = tf.strings.split(tf.io.read_file(path), "\n")[:-1]  # [N]

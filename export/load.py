@@ -21,8 +21,8 @@ def known_spaces(
     spaces = {}
     for name, entry in manifest.ids.items():
         space = data.id_spaces[name]
-        if space.table.ids == "vocabulary":
-            count = entry["rows"] - space.table.buckets
+        if isinstance(space, id_space.Vocabulary):
+            count = int(entry["rows"]) - space.table.buckets
             space = id_space.Vocabulary(space.table, space.ids[:count])
         spaces[name] = space
     return spaces

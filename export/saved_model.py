@@ -19,9 +19,9 @@ import time
 
 import tensorflow as tf
 
-from ecdctr_tf import artefacts, store
+from ecdctr_tf import artefacts, kinds, store
 from ecdctr_tf.export import load, probe, signatures, verify
-from ecdctr_tf.export.id_mapping import IdMapping, padding
+from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.input import id_space
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -115,21 +115,28 @@ def write(
 
 def _variables(model: CTRModel) -> list[tf.Variable]:
     """Return what a model's answers are made of; metrics are not."""
-    parts = [*model.parts().values(), *model.history_tables.values()]
+    layers = [
+        layer
+        for read in (model, *model.sources)
+        for part in read.parts().values()
+        for layer in tf.nest.flatten(part)
+    ]
+    parts = [*layers, *model.history_tables.values()]
     return [variable for part in parts for variable in part.variables]
 
 
 def _warn_of_padding(model: CTRModel, spaces: dict) -> None:
     """Say so if an id cannot be sent as an entry of a sequence."""
-    for feature in model.spec.of_kind("sequence"):
-        space = spaces[feature.table]
-        unused = padding(space.table)
+    for feature in kinds.of(model.spec):
+        if not feature.padded:
+            continue
+        space, unused = spaces[feature.table.name], feature.table.padding
         if space.table.ids == "vocabulary" and load.knows(space, unused):
             logging.warning(
                 "%r is an id of table %r and also stands for the unused places "
                 "of %r: when served, it is no behavior.",
                 unused,
-                feature.table,
+                feature.table.name,
                 feature.name,
             )
 

@@ -1,13 +1,14 @@
 """The serving signatures, made from the `DataSpec` of a model.
 
-Shapes: B batch, L places of a sequence in a request, T entries a model reads.
+Shapes: B batch.
 """
+
+import typing
 
 import tensorflow as tf
 
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 from ecdctr_tf.export.id_mapping import IdMapping
-from ecdctr_tf.input import blocks
 from ecdctr_tf.models.ctr_model import CTRModel
 
 DEFAULT = "serving_default"
@@ -27,17 +28,19 @@ def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
     spec = model.spec
 
     @tf.function
-    def serve(**raw):
+    def serve(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
         return _predict(model, raw, mappings)
 
     @tf.function
-    def serve_examples(examples):
-        parsed = tf.io.parse_example(examples, example_features(spec))
-        for feature in spec.of_kind("sequence"):
-            parsed[feature.name] = parsed[feature.name].to_tensor(
-                mappings[feature.table].padding
-            )
-        return _predict(model, parsed, mappings)
+    def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        wanted: dict[str, typing.Any] = {}
+        raw: dict[str, tf.Tensor] = {}
+        for feature in kinds.of(spec):
+            wanted |= feature.example_features(raw=True)
+        parsed = tf.io.parse_example(examples, wanted)
+        for feature in kinds.of(spec):
+            raw |= feature.request_of_examples(parsed)
+        return _predict(model, raw, mappings)
 
     strings = tf.TensorSpec([None], tf.string, "examples")
     return {
@@ -47,34 +50,11 @@ def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
 
 
 def request(spec: features.DataSpec) -> dict[str, tf.TensorSpec]:
-    """Return feature name -> tensor of a `serving_default` request."""
-    specs = {}
-    for feature in spec.features:
-        shape = [None, None] if feature.kind == "sequence" else [None]
-        dtype = raw_dtype(feature, spec)
-        specs[feature.name] = tf.TensorSpec(shape, dtype, feature.name)
+    """Return the tensors of a `serving_default` request by name."""
+    specs: dict[str, tf.TensorSpec] = {}
+    for feature in kinds.of(spec):
+        specs |= feature.request()
     return specs
-
-
-def example_features(spec: features.DataSpec) -> dict:
-    """Return what `tf.io.parse_example` has to look for in a row."""
-    parsed = {}
-    for feature in spec.features:
-        dtype = raw_dtype(feature, spec)
-        if feature.kind == "sequence":
-            parsed[feature.name] = tf.io.RaggedFeature(dtype)
-        else:
-            parsed[feature.name] = tf.io.FixedLenFeature([], dtype)
-    return parsed
-
-
-def raw_dtype(
-    feature: features.FeatureSpec, spec: features.DataSpec
-) -> tf.DType:
-    """Return the type of a feature's raw values."""
-    if feature.kind == "dense":
-        return tf.float32
-    return tf.as_dtype(spec.table(feature.table).dtype)
 
 
 def _predict(
@@ -93,29 +73,15 @@ def model_inputs(
     """Return what the model reads, from a request.
 
     Args:
-      raw: feature name -> raw ids `[B]` or `[B, L]`, or float32 `[B]`.
+      raw: the tensors of `request`.
       spec: the features of the model.
       mappings: table name -> its ids in the graph.
 
     Returns:
-      Feature name -> int32 `[B]`, int32 `[B, T]` or float32 `[B]`, and `day`.
+      The columns of each feature, as batches hold them, and `day`.
     """
-    inputs = {}
-    for feature in spec.features:
-        column = raw[feature.name]
-        if feature.kind == "id":
-            column = mappings[feature.table].rows(column)  # [B]
-        elif feature.kind == "sequence":
-            mapping = mappings[feature.table]
-            column = _sequence(column, mapping, feature.max_length)  # [B, T]
-        inputs[feature.name] = column
+    inputs: dict[str, tf.Tensor] = {}
+    for feature in kinds.of(spec):
+        inputs |= feature.from_request(raw, mappings)
     inputs["day"] = tf.fill(tf.shape(raw[spec.user]), NEWEST_DAY)  # [B]
     return inputs
-
-
-def _sequence(raw: tf.Tensor, mapping: IdMapping, max_length: int) -> tf.Tensor:
-    """Return rows `[B, T]` of the newest ids of raw sequences `[B, L]`."""
-    used = tf.not_equal(raw, mapping.padding)  # [B, L]
-    rows = mapping.rows(tf.boolean_mask(raw, used))
-    lengths = tf.reduce_sum(tf.cast(used, tf.int32), axis=1)  # [B]
-    return blocks.pad(rows, lengths, max_length)

@@ -15,7 +15,8 @@ import tempfile
 import numpy as np
 
 from ecdctr_tf import features
-from ecdctr_tf.export import contract, fresh_process, probe, signatures
+from ecdctr_tf.export import contract, fresh_process, signatures
+from ecdctr_tf.input import examples
 
 # Greatest difference of a click probability.
 TOLERANCE = 1e-6
@@ -51,7 +52,7 @@ def check(
     sent = {}
     for case, part in cases.items():
         some = {name: column[part] for name, column in raw.items()}
-        rows = np.array(probe.examples(some, spec), object)
+        rows = np.array(examples.requests(some, spec), object)
         sent[f"{case}/{signatures.EXAMPLES}/examples"] = rows
         for name, column in some.items():
             sent[f"{case}/{signatures.DEFAULT}/{name}"] = column

@@ -3,26 +3,25 @@
 A record is a `tf.train.Example` with one bytes feature a column, the column's
 values as little-endian numbers, decoded by one `tf.io.decode_raw`. Against
 row-wise Examples it is a third of the size and an order of magnitude faster to
-read. A sequence takes two columns: the entries of all rows one after the
-other, and `<name>/length`, their number in each row.
+read. A feature takes the columns that its kind says, see `ecdctr_tf.kinds`.
 
-Shapes: N rows of a block, T entries of a sequence.
+Shapes: N rows of a block.
 """
 
 import pathlib
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 from ecdctr_tf.input import shuffling
 
 BLOCK_ROWS = 4096
-_LENGTH = "/length"
 # What a TFRecord adds to a record: its length and two check sums.
 _FRAME_BYTES = 8 + 4 + 4
-# dtype on disk of the columns that are not ids
-_CLICK, _TIME, _ID, _DENSE = np.uint8, np.int64, np.int32, np.float32
+# Types on disk of the columns that are no features.
+_CLICK, _TIME, _EVALUATION = np.uint8, np.int64, np.float32
 
 
 def write(
@@ -32,10 +31,9 @@ def write(
 
     Args:
       path: the file; an existing one is overwritten.
-      rows: for each feature its column (int32 `[N]` rows of the table, int32
-        `[N, T]` padded with `PADDING`, or float32 `[N]`), and `click` `[N]`
-        (0 or 1), `timestamp` int64 `[N]`, seconds, and float32 `[N]` for each
-        of `spec.evaluation`.
+      rows: the columns of each feature, as batches hold them, and `click`
+        `[N]` (0 or 1), `timestamp` int64 `[N]`, seconds, and float32 `[N]` for
+        each of `spec.evaluation`.
       spec: says which columns there are.
 
     Raises:
@@ -51,7 +49,7 @@ def write(
 
 def check(rows: dict, spec: features.DataSpec) -> None:
     """Raise ValueError unless there are all columns, equally long."""
-    names = [feature.name for feature in spec.features]
+    names = [name for f in kinds.of(spec) for name in f.tensors()]
     for name in ("click", "timestamp", *spec.evaluation, *names):
         if name not in rows:
             raise ValueError(
@@ -93,7 +91,9 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     """
 
     @tf.autograph.experimental.do_not_convert
-    def records(files, places, day, seeds):
+    def records(
+        files: tf.Tensor, places: tf.Tensor, day: tf.Tensor, seeds: tf.Tensor
+    ) -> tf.data.Dataset:
         if shuffled:
             order = shuffling.order(places, seeds)
             files, places = tf.gather(files, order), tf.gather(places, order)
@@ -104,7 +104,9 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
 
 
 @tf.autograph.experimental.do_not_convert
-def _record(day: tf.Tensor, file: tf.Tensor, place: tf.Tensor):
+def _record(
+    day: tf.Tensor, file: tf.Tensor, place: tf.Tensor
+) -> tf.data.Dataset:
     """Return the one record at a place; `tf.data` has no name for that."""
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[file],
@@ -130,53 +132,25 @@ def parse(
         the evaluation columns.
 
     Returns:
-      Feature name -> int32 `[N]`, int32 `[N, T]` or float32 `[N]`, and `click`
-      float32 `[N]`, `timestamp` int64 `[N]` and the evaluation columns.
+      The columns of each feature, `click` float32 `[N]`, `timestamp` int64
+      `[N]` and the evaluation columns.
     """
-    hidden = () if inputs_only else ("timestamp", *spec.evaluation)
-    names = ["click", *hidden]
-    for feature in spec.features:
-        names.append(feature.name)
-        if feature.kind == "sequence":
-            names.append(feature.name + _LENGTH)
+    types: dict[str, type[np.generic]] = {"click": _CLICK}
+    if not inputs_only:
+        types |= {"timestamp": _TIME}
+        types |= dict.fromkeys(spec.evaluation, _EVALUATION)
+    others = list(types)
+    for feature in kinds.of(spec):
+        types |= feature.block_types()
     raw = tf.io.parse_single_example(
-        record, {n: tf.io.FixedLenFeature([], tf.string) for n in names}
+        record, {n: tf.io.FixedLenFeature([], tf.string) for n in types}
     )
-    columns = {
-        "click": tf.cast(tf.io.decode_raw(raw["click"], tf.uint8), tf.float32)
-    }
-    for name in hidden:
-        dtype = tf.int64 if name == "timestamp" else tf.float32
-        columns[name] = tf.io.decode_raw(raw[name], dtype)
-    for feature in spec.features:
-        dtype = tf.float32 if feature.kind == "dense" else tf.int32
-        column = tf.io.decode_raw(raw[feature.name], dtype)
-        if feature.kind == "sequence":
-            lengths = tf.io.decode_raw(raw[feature.name + _LENGTH], tf.uint16)
-            column = pad(column, tf.cast(lengths, tf.int32), feature.max_length)
-        columns[feature.name] = column
+    block = {n: tf.io.decode_raw(raw[n], dtype) for n, dtype in types.items()}
+    columns = {name: block[name] for name in others}
+    columns["click"] = tf.cast(columns["click"], tf.float32)
+    for feature in kinds.of(spec):
+        columns |= feature.from_block(block)
     return columns
-
-
-def pad(values: tf.Tensor, lengths: tf.Tensor, max_length: int) -> tf.Tensor:
-    """Return flat sequences as a padded matrix.
-
-    Args:
-      values: int32, the entries of all rows, newest last in each.
-      lengths: int32 `[N]`, entries of each row.
-      max_length: T; longer rows keep their newest entries.
-
-    Returns:
-      int32 `[N, T]` with `PADDING` behind the entries of a row.
-    """
-    ragged = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
-    # Cutting costs more than all the rest, and there is seldom what to cut.
-    ragged = tf.cond(
-        tf.reduce_max(lengths) > max_length,
-        lambda: ragged[:, -max_length:],
-        lambda: ragged,
-    )
-    return ragged.to_tensor(features.PADDING, shape=[None, max_length])
 
 
 def _serialize(block: dict, spec: features.DataSpec) -> bytes:
@@ -185,17 +159,11 @@ def _serialize(block: dict, spec: features.DataSpec) -> bytes:
         "timestamp": _bytes(block["timestamp"], _TIME),
     }
     for name in spec.evaluation:
-        columns[name] = _bytes(block[name], _DENSE)
-    for feature in spec.features:
-        column = block[feature.name]
-        if feature.kind == "dense":
-            columns[feature.name] = _bytes(column, _DENSE)
-        elif feature.kind == "id":
-            columns[feature.name] = _bytes(column, _ID)
-        else:
-            used = np.asarray(column) != features.PADDING
-            columns[feature.name] = _bytes(column[used], _ID)
-            columns[feature.name + _LENGTH] = _bytes(used.sum(1), np.uint16)
+        columns[name] = _bytes(block[name], _EVALUATION)
+    for feature in kinds.of(spec):
+        types = feature.block_types()
+        for name, column in feature.to_block(block).items():
+            columns[name] = _bytes(column, types[name])
     return tf.train.Example(
         features=tf.train.Features(
             feature={
@@ -206,6 +174,6 @@ def _serialize(block: dict, spec: features.DataSpec) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
-def _bytes(column, dtype) -> bytes:
+def _bytes(column: np.ndarray, dtype: npt.DTypeLike) -> bytes:
     little_endian = np.dtype(dtype).newbyteorder("<")
     return np.ascontiguousarray(column, little_endian).tobytes()

@@ -9,35 +9,33 @@ python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
 The second command adds the days of later logs, as if all had been converted at
 once. Days up to the last one of `data` are refused.
 
-The spec is a TOML file (`conversion_spec`); a name without a directory that is
-no file here is one of those in `datasets/`. Expected of `--spec=globo.toml` on
-the files of `datasets/globo.py`: 296,570 ad rows.
+The spec is a TOML file (`conversion.toml_spec`); a name without a directory
+that is no file here is one of those in `datasets/`. Expected of
+`--spec=globo.toml` on the files of `datasets/globo.py`: 296,570 ad rows.
 
 Code that has tables in memory calls
 
 ```
-conversion.convert_tables(
+converter.convert_tables(
     spec, tables, out, file_format="blocks", rows_per_file=131_072,
     progress=True,
 ) -> dict
 ```
 
-or `conversion.append_tables`, which is called alike, with pairs `("natural" or
-"ads", pyarrow.Table)` instead; they are in a module of their own so that
-importing it defines no flags.
+or `converter.append_tables`, which is called alike, with pairs `("natural" or
+"ads", pyarrow.Table)` instead; they are in `conversion.converter`, so that
+importing them defines no flags.
 """
 
 import pathlib
-import sys
+import typing
 
 from absl import app, flags
 
-from ecdctr_tf.input import (
-    conversion,
-    conversion_spec,
-    conversion_summary,
-    logs,
-)
+from ecdctr_tf import command_line
+
+if typing.TYPE_CHECKING:
+    from ecdctr_tf.input.conversion import toml_spec
 
 _SPEC = flags.DEFINE_string(
     "spec", None, "TOML file that says what is in the logs."
@@ -61,17 +59,17 @@ _FORMAT = flags.DEFINE_enum(
     "Columnar blocks, or one tf.train.Example a row.",
 )
 _ROWS_PER_FILE = flags.DEFINE_integer(
-    "rows_per_file", conversion.ROWS_PER_FILE, "Rows of a TFRecord file.", 1
+    "rows_per_file", 131_072, "Rows of a TFRecord file.", 1
 )
 
 
 def convert_logs(
-    spec: conversion_spec.ConversionSpec,
+    spec: "toml_spec.ConversionSpec",
     source: str | pathlib.Path,
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
     append: bool = False,
-    **options,
+    **options: typing.Any,
 ) -> dict:
     """Write a data directory from the log files that a spec names.
 
@@ -81,7 +79,7 @@ def convert_logs(
       out: the data directory; must not exist, unless `append`.
       paths: name of a log -> path to read instead.
       append: whether to add days to a data directory.
-      **options: as of `conversion.convert_tables`.
+      **options: as of `converter.convert_tables`.
 
     Returns:
       The summary.
@@ -90,8 +88,11 @@ def convert_logs(
       OSError, ValueError: as `logs.tables`, and `convert_tables` or
         `append_tables`.
     """
+    # These import TensorFlow, which takes seconds: by now Ctrl-C is handled.
+    from ecdctr_tf.input.conversion import converter, logs
+
     tables = logs.tables(spec, source, paths)
-    convert = conversion.append_tables if append else conversion.convert_tables
+    convert = converter.append_tables if append else converter.convert_tables
     return convert(spec, tables, out, **options)
 
 
@@ -104,16 +105,15 @@ def find_spec(name: str) -> pathlib.Path:
     return path
 
 
-def main(argv) -> None:
+def main(argv: list[str]) -> None:
     """Convert as the flags say."""
-    try:
+    with command_line.reported():
         _convert(argv)
-    except (ValueError, OSError) as error:
-        print("convert:", *str(error).split(), file=sys.stderr)
-        sys.exit(1)
 
 
-def _convert(argv) -> None:
+def _convert(argv: list[str]) -> None:
+    from ecdctr_tf.input.conversion import tally, toml_spec
+
     if argv[1:]:
         raise ValueError(
             f"Arguments are given as --flag=value. Received: {argv[1:]}"
@@ -125,7 +125,7 @@ def _convert(argv) -> None:
     if wrong:
         raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
     summary = convert_logs(
-        conversion_spec.ConversionSpec.load(find_spec(_SPEC.value)),
+        toml_spec.ConversionSpec.load(find_spec(_SPEC.value)),
         _SOURCE.value,
         _OUT.value,
         dict(text.split("=", 1) for text in _LOG.value),
@@ -133,7 +133,7 @@ def _convert(argv) -> None:
         file_format=_FORMAT.value,
         rows_per_file=_ROWS_PER_FILE.value,
     )
-    conversion_summary.show(summary)
+    tally.show(summary)
 
 
 def run() -> None:

@@ -12,6 +12,7 @@ summary.json, state/<last day>/  of the conversion; nothing here reads them
 
 import functools
 import pathlib
+import typing
 from collections.abc import Iterable
 
 from ecdctr_tf import features, store, windows
@@ -29,12 +30,37 @@ class DataDirectory:
 
     Raises:
       FileNotFoundError: there is no data directory at `path`.
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...     ),
+      ... )
+      >>> spec.save("spec.json")
+      >>> data = ecdctr_tf.DataDirectory(".")
+      >>> rows = {
+      ...     "user_id": np.array([1, 2], np.int32),
+      ...     "item_id": np.array([1, 1], np.int32),
+      ...     "click": np.array([0, 1]),
+      ...     "timestamp": np.array([1_704_067_200, 1_704_067_260]),
+      ... }
+      >>> known = {"user": 3, "item": 2}
+      >>> _ = data.write_day("ads", "2024-01-01", [rows], known)
+      >>> data.rows("ads", data.window("ads"))
+      2
     """
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.spec = features.DataSpec.load(self.path / SPEC)
         self._manifests: dict[tuple[str, str], store.Manifest] = {}
+        self._verified: set[tuple[str, str]] = set()
 
     @functools.cached_property
     def id_spaces(self) -> dict[str, id_space.IdSpace]:
@@ -53,34 +79,65 @@ class DataDirectory:
         return windows.Window(days[0], days[-1])
 
     def manifest(self, domain: str, day: str) -> store.Manifest:
-        """Return the manifest of a day, its files compared with their hashes.
+        """Return the manifest of a day, compared with where the day lies.
 
-        Each day is read and compared once a process.
+        Its files are not read; `files` compares them with their hashes.
+
+        Raises:
+          FileNotFoundError: the day is missing.
+          ValueError: the day is another one, of another domain, made by
+            another spec or of an unknown format, or lacks a file.
+        """
+        if (domain, day) not in self._manifests:
+            path = self.path / domain / day
+            manifest = store.read_manifest(path, "day")
+            self._check(manifest, domain, day)
+            self._manifests[domain, day] = manifest
+        return self._manifests[domain, day]
+
+    def files(self, domain: str, day: str) -> list[pathlib.Path]:
+        """Return the files of a day, in order, compared with their hashes.
+
+        Each day is compared once.
 
         Raises:
           FileNotFoundError: the day or one of its files is missing.
-          ValueError: a file was cut, damaged, made by another spec or is not
-            in the manifest.
+          ValueError: as `manifest`, or a file was cut or damaged.
         """
         path = self.path / domain / day
-        if (domain, day) in self._manifests:
-            return self._manifests[domain, day]
-        manifest = store.verify(path, "day")
+        names = sorted(self.manifest(domain, day).files)
+        if (domain, day) not in self._verified:
+            store.verify(path, "day")
+            self._verified.add((domain, day))
+        return [path / name for name in names]
+
+    def _check(self, manifest: store.Manifest, domain: str, day: str) -> None:
+        """Raise a ValueError unless a manifest is that of a day here."""
+        path = self.path / domain / day
+        file, config = path / store.MANIFEST, manifest.config
+        rebuild = f"Delete {path} and convert the day again."
         if manifest.spec != self.spec.fingerprint():
             raise ValueError(
                 f"{path} was written by another spec ({manifest.spec}) than "
-                f"{self.path / SPEC} ({self.spec.fingerprint()}). Convert the "
-                "day anew."
+                f"{self.path / SPEC} ({self.spec.fingerprint()}). {rebuild}"
             )
-        shards = manifest.config.get("shards", len(manifest.files))
+        holds = config.get("domain"), str(manifest.window)
+        if holds != (domain, str(windows.Window(day, day))):
+            raise ValueError(
+                f"{path} should hold the {domain} rows of {day}. Its manifest "
+                f"says: the {holds[0]} rows of {holds[1]}. {rebuild}"
+            )
+        features.check_choice(
+            str(file), "config.format", config.get("format"), tuple(FORMATS)
+        )
+        for table in manifest.ids:
+            self.spec.table(table)
+        shards = config.get("shards", len(manifest.files))
         if len(manifest.files) != shards:
             raise ValueError(
-                f"{path / store.MANIFEST} lists {len(manifest.files)} of the "
-                f"day's {shards} files: the rows of the others would not be "
-                f"read. Remove {path} and convert the day anew."
+                f"{file} lists {len(manifest.files)} of the day's {shards} "
+                f"files: the rows of the others would not be read. {rebuild}"
             )
-        self._manifests[domain, day] = manifest
-        return manifest
 
     def covered(self, domain: str, window: windows.Window) -> list[str]:
         """Return the days of a window.
@@ -99,7 +156,7 @@ class DataDirectory:
         return window.days
 
     def rows(self, domain: str, window: windows.Window) -> int:
-        """Return the number of rows of a window."""
+        """Return the number of rows of a window, as its manifests say."""
         return sum(
             self.manifest(domain, day).rows
             for day in self.covered(domain, window)
@@ -115,18 +172,16 @@ class DataDirectory:
         for domain in features.DOMAINS:
             known = [d for d in self.days(domain) if d <= day]
             if known:
-                manifest = store.read_manifest(
-                    self.path / domain / known[-1], "day"
-                )
-                for table, entry in manifest.ids.items():
-                    rows[table] = max(rows[table], entry["rows"])
+                ids = self.manifest(domain, known[-1]).ids
+                for table, entry in ids.items():
+                    rows[table] = max(rows[table], int(entry["rows"]))
         return rows
 
     def write_day(
         self,
         domain: str,
         day: str,
-        parts: Iterable[dict],
+        parts: Iterable[dict[str, typing.Any]],
         table_rows: dict[str, int],
         file_format: str = "blocks",
     ) -> store.Manifest:

@@ -3,14 +3,16 @@
 A record is one row: ids and sequences are int64 lists of rows of their tables,
 dense numbers float lists, `click` and `timestamp` int64. A sequence may be
 empty or missing. Slower and larger than columnar blocks; use it for exchange.
+The requests of clients have the same form, but raw ids.
 """
 
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 from ecdctr_tf.input import blocks, shuffling
 
 # Rows parsed by one call of the vectorised parser.
@@ -25,11 +27,27 @@ def write(
     Arguments and errors as `blocks.write`.
     """
     blocks.check(rows, spec)
-    columns = {name: np.asarray(rows[name]).tolist() for name in rows}
+    values, types = _values(rows, spec, raw=False)
+    others = dict.fromkeys(("click", "timestamp"), tf.int64)
+    others |= dict.fromkeys(spec.evaluation, tf.float32)
+    for name, dtype in others.items():
+        column = np.asarray(rows[name], dtype.as_numpy_dtype)
+        values[name] = column[:, np.newaxis].tolist()
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for i in range(len(columns["click"])):
-            row = {name: column[i] for name, column in columns.items()}
-            writer.write(_serialize(row, spec))
+        for row in _serialized(values, types | others):
+            writer.write(row)
+
+
+def requests(
+    columns: dict[str, np.ndarray], spec: features.DataSpec
+) -> list[bytes]:
+    """Return the requests of clients as serialized Examples.
+
+    Args:
+      columns: what `kinds.Feature.request` says of each feature.
+      spec: the features in them.
+    """
+    return list(_serialized(*_values(columns, spec, raw=True)))
 
 
 def places(path: str | pathlib.Path) -> list[int]:
@@ -50,7 +68,9 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     """
 
     @tf.autograph.experimental.do_not_convert
-    def groups(files, places, day, seeds):
+    def groups(
+        files: tf.Tensor, places: tf.Tensor, day: tf.Tensor, seeds: tf.Tensor
+    ) -> tf.data.Dataset:
         del places
         rows = tf.data.TFRecordDataset(files)
         if shuffled:
@@ -77,51 +97,62 @@ def parse(
         wanted["timestamp"] = number
         for name in spec.evaluation:
             wanted[name] = tf.io.FixedLenFeature([], tf.float32)
-    for feature in spec.features:
-        if feature.kind == "id":
-            wanted[feature.name] = number
-        elif feature.kind == "dense":
-            wanted[feature.name] = tf.io.FixedLenFeature([], tf.float32)
-        else:
-            wanted[feature.name] = tf.io.RaggedFeature(tf.int64)
-    columns = tf.io.parse_example(records, wanted)
-    for feature in spec.features:
-        column = columns[feature.name]
-        if feature.kind == "id":
-            columns[feature.name] = tf.cast(column, tf.int32)
-        elif feature.kind == "sequence":
-            columns[feature.name] = blocks.pad(
-                tf.cast(column.values, tf.int32),
-                tf.cast(column.row_lengths(), tf.int32),
-                feature.max_length,
-            )
+    others = list(wanted)
+    for feature in kinds.of(spec):
+        wanted |= feature.example_features(raw=False)
+    parsed = tf.io.parse_example(records, wanted)
+    columns = {name: parsed[name] for name in others}
     columns["click"] = tf.cast(columns["click"], tf.float32)
+    for feature in kinds.of(spec):
+        columns |= feature.from_examples(parsed)
     return columns
 
 
-def _serialize(row: dict, spec: features.DataSpec) -> bytes:
-    values = {"click": _ints([int(row["click"])])}
-    values["timestamp"] = _ints([int(row["timestamp"])])
-    for name in spec.evaluation:
-        values[name] = _float(row[name])
-    for feature in spec.features:
-        value = row[feature.name]
-        if feature.kind == "dense":
-            values[feature.name] = _float(value)
-        elif feature.kind == "id":
-            values[feature.name] = _ints([value])
-        else:
-            values[feature.name] = _ints(
-                [v for v in value if v != features.PADDING]
-            )
-    return tf.train.Example(
-        features=tf.train.Features(feature=values)
-    ).SerializeToString(deterministic=True)
+def _values(
+    columns: dict[str, np.ndarray], spec: features.DataSpec, raw: bool
+) -> tuple[dict[str, Sequence], dict[str, tf.DType]]:
+    """Return the values of features, a list a row, and their types, by name.
+
+    Args:
+      columns: those of the features.
+      spec: the features.
+      raw: whether ids are raw, see `kinds.Feature.example_features`.
+    """
+    values: dict[str, Sequence] = {}
+    types: dict[str, tf.DType] = {}
+    for feature in kinds.of(spec):
+        values |= feature.example_values(columns, raw)
+        for name, parsed in feature.example_features(raw).items():
+            types[name] = parsed.dtype
+    return values, types
 
 
-def _ints(values: list[int]) -> tf.train.Feature:
+def _serialized(
+    values: dict[str, Sequence], types: dict[str, tf.DType]
+) -> Iterator[bytes]:
+    """Yield rows as Examples."""
+    makers = [_LISTS[types[name]] for name in values]
+    for row in zip(*values.values(), strict=True):
+        lists = {
+            name: make(value)
+            for name, make, value in zip(values, makers, row, strict=True)
+        }
+        yield tf.train.Example(
+            features=tf.train.Features(feature=lists)
+        ).SerializeToString(deterministic=True)
+
+
+def _floats(values: Sequence) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
+def _ints(values: Sequence) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
 
-def _float(value: float) -> tf.train.Feature:
-    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+def _texts(values: Sequence) -> tf.train.Feature:
+    values = [value.encode() for value in values]
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+_LISTS = {tf.float32: _floats, tf.int64: _ints, tf.string: _texts}

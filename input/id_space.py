@@ -11,8 +11,10 @@ the vocabularies of all days; `fingerprint(rows)` names one of them.
 
 import hashlib
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +29,9 @@ class Vocabulary:
       ids: raw ids known so far, in the order of their rows.
     """
 
-    def __init__(self, table: features.TableSpec, ids=()):
+    def __init__(
+        self, table: features.TableSpec, ids: pa.Array | Sequence = ()
+    ):
         self.table = table
         self._ids = pa.array(list(ids) if len(ids) == 0 else ids, self._type)
 
@@ -50,7 +54,7 @@ class Vocabulary:
         count = max(rows - self.table.buckets, 0)
         return Vocabulary(self.table, self._ids.slice(0, count))
 
-    def append(self, raw) -> None:
+    def append(self, raw: npt.ArrayLike | pa.Array) -> None:
         """Give a row to each raw id that has none yet, in order of appearance.
 
         Args:
@@ -72,7 +76,7 @@ class Vocabulary:
         if len(new):
             self._ids = pa.concat_arrays([self._ids, new])
 
-    def lookup(self, raw) -> np.ndarray:
+    def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
         """Return the rows of raw ids as int32 `[N]`; unknown ids and nulls: 0.
 
         With several buckets an unknown id goes to bucket
@@ -92,6 +96,31 @@ class Vocabulary:
                 pc.fill_null(text, ""), self.table.buckets
             )
         return rows
+
+    def bucket_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows that ids would have if they were unknown.
+
+        A model that knows fewer ids than the vocabulary reads these rows for
+        the others, as `lookup` and the exported graph do.
+
+        Args:
+          rows: int `[N]`, rows of the vocabulary.
+
+        Returns:
+          int32 `[N]`, in [0, buckets). The row of a bucket is that bucket.
+
+        Raises:
+          ValueError: a row is not one of the vocabulary.
+        """
+        found = np.array(rows, np.int32)
+        _check_rows(self, found)
+        named = found >= self.table.buckets
+        if self.table.buckets == 1:
+            found[named] = 0
+        elif named.any():
+            ids = self._ids.take(pa.array(found[named] - self.table.buckets))
+            found[named] = hash_rows(ids.cast(pa.string()), self.table.buckets)
+        return found
 
     def fingerprint(self, rows: int | None = None) -> dict:
         """Return `{"rows", "sha256"}` of the first `rows` rows (all: None).
@@ -131,6 +160,7 @@ class Vocabulary:
 
         Raises:
           FileNotFoundError: the file is missing.
+          ValueError: it is damaged.
         """
         path = pathlib.Path(directory) / f"{table.name}.txt"
         if not path.exists():
@@ -139,7 +169,13 @@ class Vocabulary:
                 "Convert the logs anew."
             )
         # Not read_text: it would take a "\r" inside an id for the end of it.
-        return cls(table, _ids(table, path.read_bytes()))
+        try:
+            return cls(table, _ids(table, path.read_bytes()))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, the vocabulary of table {table.name!r}, is damaged: "
+                f"{error} Put the file back, or convert the logs again."
+            ) from error
 
 
 class Hashing:
@@ -153,13 +189,19 @@ class Hashing:
         self.table = table
         self.rows = table.buckets
 
-    def append(self, raw) -> None:
+    def append(self, raw: npt.ArrayLike | pa.Array) -> None:
         """Do nothing: every id has a row already."""
 
-    def lookup(self, raw) -> np.ndarray:
+    def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
         """Return the rows of raw ids as int32 `[N]`."""
         text = pa.array(raw, _type(self.table)).cast(pa.string())
         return hash_rows(pc.fill_null(text, ""), self.rows)
+
+    def bucket_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows: all of them are buckets; see `Vocabulary`."""
+        found = np.array(rows, np.int32)
+        _check_rows(self, found)
+        return found
 
     def fingerprint(self, rows: int | None = None) -> dict:
         """Return `{"rows", "sha256"}` of the number of buckets."""
@@ -202,6 +244,16 @@ def load(
     }
 
 
+def _check_rows(space: IdSpace, rows: np.ndarray) -> None:
+    """Raise a ValueError unless all are rows of an id space."""
+    wrong = rows[(rows < 0) | (rows >= space.rows)]
+    if len(wrong):
+        raise ValueError(
+            f"Rows of table {space.table.name!r} should be from 0 to "
+            f"{space.rows - 1}. Received: {wrong[0]}"
+        )
+
+
 def _type(table: features.TableSpec) -> pa.DataType:
     return pa.int64() if table.dtype == "int64" else pa.string()
 
@@ -211,8 +263,20 @@ def _lines(ids: pa.Array) -> str:
 
 
 def _ids(table: features.TableSpec, text: bytes) -> pa.Array:
-    """Return the ids that `_lines` made text of."""
-    lines = text.decode("utf-8").split("\n")[:-1]
-    if table.dtype == "int64":
-        return pa.array(np.array(lines, dtype=np.int64))
-    return pa.array(lines, pa.string())
+    """Return the ids that `_lines` made text of.
+
+    Raises:
+      ValueError: the text is not one that `_lines` makes.
+    """
+    lines = text.decode("utf-8").split("\n")
+    if lines.pop():
+        raise ValueError("Its last line is cut off.")
+    try:
+        ids = pa.array(lines, pa.string()).cast(_type(table))
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"It should hold one whole number of 64 bits a line. {error}."
+        ) from error
+    if pc.count_distinct(ids).as_py() != len(ids):
+        raise ValueError("An id stands in it twice.")
+    return ids

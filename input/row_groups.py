@@ -6,11 +6,13 @@ is left of them; without a seed it is what a format reads at once.
 
 import functools
 import itertools
+import types
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
 
-from ecdctr_tf import windows
+from ecdctr_tf import features, windows
 from ecdctr_tf.input import data_directory, shuffling
 
 SHUFFLE_ROWS = 65_536
@@ -26,7 +28,7 @@ def read(
     window: windows.Window,
     seed: int | None,
     passes: int,
-    names,
+    names: Iterable[str] | None,
     inputs_only: bool,
 ) -> tf.data.Dataset:
     """Return the rows of a window in groups, each of one day.
@@ -89,7 +91,9 @@ def read(
     ).with_options(options)
 
 
-def regrouped(dataset: tf.data.Dataset, sizes) -> tf.data.Dataset:
+def regrouped(
+    dataset: tf.data.Dataset, sizes: int | np.ndarray | tf.Tensor
+) -> tf.data.Dataset:
     """Return groups of rows as groups of other sizes.
 
     As `Dataset.rebatch`, less its map that makes ragged columns dense: setting
@@ -117,7 +121,12 @@ def _chunks(rows: int) -> list[int]:
 
 
 @functools.cache
-def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
+def _reader(
+    file_format: types.ModuleType,
+    spec: features.DataSpec,
+    shuffled: bool,
+    inputs_only: bool,
+) -> Callable[..., tf.data.Dataset]:
     """Return the function from the files of days to their rows.
 
     It is traced once in a process: tracing takes longer than reading a small
@@ -131,20 +140,22 @@ def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
     """
 
     @_as_written
-    def parse(day, records):
+    def parse(day: tf.Tensor, records: tf.Tensor) -> dict:
         columns = file_format.parse(records, spec, inputs_only)
         columns["day"] = tf.fill(tf.shape(columns["click"]), day)
         return columns
 
     @_as_written
-    def finish(columns):
+    def finish(columns: dict) -> dict | tuple[dict, tf.Tensor]:
         if not inputs_only:
             return columns
         clicks = columns.pop("click")
         return columns, clicks
 
     @_as_written
-    def permute(columns, seeds):
+    def permute(
+        columns: dict, seeds: tf.Tensor
+    ) -> dict | tuple[dict, tf.Tensor]:
         return finish(shuffling.rows(columns, seeds))
 
     # D days, each with some places to read from; C chunks
@@ -159,7 +170,14 @@ def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
         ],
         autograph=False,
     )
-    def read_days(files, places, days, seeds, sizes, orders):
+    def read_days(
+        files: tf.RaggedTensor,
+        places: tf.RaggedTensor,
+        days: tf.Tensor,
+        seeds: tf.Tensor,
+        sizes: tf.Tensor,
+        orders: tf.Tensor,
+    ) -> tf.data.Dataset:
         each = tf.data.Dataset.from_tensor_slices((files, places, days, seeds))
         records = file_format.read(each, shuffled)
         if not shuffled:
@@ -176,9 +194,15 @@ def _reader(file_format, spec, shuffled: bool, inputs_only: bool):
     return read_days.get_concrete_function()
 
 
-def _files(data, domain, day, seed, turn) -> list[str]:
-    names = sorted(data.manifest(domain, day).files)
+def _files(
+    data: data_directory.DataDirectory,
+    domain: str,
+    day: str,
+    seed: int | None,
+    turn: int,
+) -> list[str]:
+    files = [str(file) for file in data.files(domain, day)]
     if seed is not None:
         order = [seed, windows.day_number(day), turn]
-        np.random.default_rng(order).shuffle(names)
-    return [str(data.path / domain / day / name) for name in names]
+        np.random.default_rng(order).shuffle(files)
+    return files

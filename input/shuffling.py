@@ -21,7 +21,7 @@ def elements(dataset: tf.data.Dataset, seeds: tf.Tensor) -> tf.data.Dataset:
     """
 
     @tf.autograph.experimental.do_not_convert
-    def permute(group):
+    def permute(group: tf.Tensor) -> tf.Tensor:
         return tf.gather(group, order(group, seeds))
 
     return dataset.batch(_ELEMENTS).map(permute).unbatch()

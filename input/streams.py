@@ -6,6 +6,8 @@ on the seed, the day and the pass only, so a stream can be taken up again after
 any number of batches. `batches` is of one domain, `mixed` of both together.
 """
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,7 +26,7 @@ def batches(
     seed: int | None = None,
     passes: int = 1,
     skip: int = 0,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of a window, ready for `fit`.
 
@@ -60,7 +62,7 @@ def mixed(
     seed: int,
     passes: int = 1,
     skip: int = 0,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of several domains in one order.
 
@@ -115,7 +117,7 @@ def mixed(
     return _finished(dataset, total * passes, batch_size, skip)
 
 
-def _mixer(places: tuple[int, ...]):
+def _mixer(places: tuple[int, ...]) -> Callable[..., tuple[dict, tf.Tensor]]:
     """Return the function from a chunk of each domain to rows in one order.
 
     Args:
@@ -123,7 +125,9 @@ def _mixer(places: tuple[int, ...]):
     """
 
     @tf.autograph.experimental.do_not_convert
-    def mix(chunks, seeds):
+    def mix(
+        chunks: tuple[tuple[dict, tf.Tensor], ...], seeds: tf.Tensor
+    ) -> tuple[dict, tf.Tensor]:
         every = []
         for place, (inputs, clicks) in zip(places, chunks, strict=True):
             domain = tf.fill(tf.shape(clicks), place)
@@ -164,7 +168,7 @@ def rows(
     window: windows.Window,
     seed: int | None = None,
     passes: int = 1,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> tf.data.Dataset:
     """Return the columns of a window in groups of rows, each of one day.
 
@@ -178,7 +182,7 @@ def read_columns(
     data: data_directory.DataDirectory,
     domain: str,
     window: windows.Window,
-    names=None,
+    names: Iterable[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return whole columns of a window in the order of the files, in memory.
 

@@ -22,6 +22,11 @@ ADS_DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
 NATURAL_FILES, ADS_FILES = (12, 8), (10,)
 
 
+def pytest_configure(config):
+    # What the imports above wrote would come after pytest's closing line.
+    config.pluginmanager.getplugin("capturemanager").read_global_capture()
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     np.random.seed(0)

@@ -1,6 +1,7 @@
 """Appends that are interrupted, watched, refused or two at once."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
@@ -10,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from ecdctr_tf import features, store, windows
-from ecdctr_tf.input import appending, blocks, data_directory
+from ecdctr_tf.input import blocks, data_directory
 from tests import conversion_world as world
+from tests.processes import locked_by_another_process
 
 DAYS = [f"2024-01-0{day}" for day in range(1, 6)]
 # What puts something on disk, and what an end by the system no longer does.
@@ -21,6 +23,7 @@ WRITES = (
     (blocks, "write"),
     (np, "savez"),
     (shutil, "rmtree"),
+    (pathlib.Path, "unlink"),
 )
 
 
@@ -124,10 +127,18 @@ def test_killed_at_any_step_and_given_again(out, late, tmp_path, monkeypatch):
         done = not killed(monkeypatch, step, victim, late)
         check_readable(victim)
         if store.dated(victim / "state")[-1] == DAYS[-1]:
-            # All was in place; the next append has nothing to take back.
+            # All was in place, but nobody was told: it may be given again.
+            kept = copy_of(victim, f"{step}-kept")
+            summary = world.append(victim, late, spec()) if not done else None
+            assert world.everything(victim) == expected["same"]
+            whole = json.loads((victim / "summary.json").read_text())
+            assert summary in (whole, None)
+            # It is an append of other days all the same, or of other rows.
+            with pytest.raises(ValueError, match="holds all days up to"):
+                world.append(kept, other, spec())
             with pytest.raises(ValueError, match="holds all days up to"):
                 world.append(victim, late, spec())
-            assert world.everything(victim) == expected["same"]
+            shutil.rmtree(kept)
         elif step % 2:
             world.append(victim, late, spec())
             assert world.everything(victim) == expected["same"]
@@ -200,11 +211,31 @@ def test_readers_see_whole_days_at_every_step(left_over, late, monkeypatch):
 
 def test_two_appends_at_once(out, late):
     expected = world.everything(out)
-    with appending.locked(out):
-        with pytest.raises(BlockingIOError, match="by another process. Wait"):
+    with locked_by_another_process(out):
+        message = (
+            f"{out} is in use by another process .pid .*, which is resting"
+        )
+        with pytest.raises(ValueError, match=message):
             world.append(out, late, spec())
-    assert world.everything(out) == expected
+        kept = world.everything(out)
+        del kept[".lock"]
+        assert kept == expected
     world.append(out, late, spec())
+    assert ".lock" not in world.everything(out)
+
+
+def test_append_beside_a_conversion(tmp_path, late):
+    """There is nothing to append to before the conversion has ended."""
+    with locked_by_another_process(tmp_path, ".out.lock"):
+        with pytest.raises(FileNotFoundError, match="spec.json does not exist"):
+            world.append(tmp_path / "out", late, spec())
+        with pytest.raises(ValueError, match="another process"):
+            world.convert(tmp_path, tables(), "out", spec=spec())
+        assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
+        # Another place beside it is free.
+        world.convert(tmp_path, tables(), "other", spec=spec())
+    world.convert(tmp_path, tables(), "out", spec=spec())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out"]
 
 
 def test_an_append_that_fails_changes_nothing(out, late, monkeypatch):

@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from ecdctr_tf.layers.batch_norm import BatchNorm
+from ecdctr_tf.layers.batch_norm import BatchNorm, averaging
 
 ROWS, COLUMNS = 33, 5
 
@@ -59,6 +59,74 @@ class BatchNormTest(tf.test.TestCase):
             self.assertEqual(weight.dtype, tf.float32)
         plain = BatchNorm()(drawn(), training=True)
         self.assertAllClose(tf.cast(y, tf.float32), plain, 0.02, 0.02)
+
+    def test_a_smaller_batch_counts_for_less(self):
+        """Two halves of a batch leave as much of the old as one batch does."""
+        x = drawn()[:32]
+        layer = BatchNorm(momentum=0.8)
+        layer.full_batch = 32
+        layer(x)
+        layer.moving_mean.assign(tf.fill([COLUMNS], 10.0))
+        layer(x[:16], training=True)
+        kept = 0.8**0.5
+        first = kept * 10 + (1 - kept) * x[:16].mean(0)
+        self.assertAllClose(layer.moving_mean, first, 1e-4)
+        self.assertAllClose(
+            layer.moving_variance,
+            kept + (1 - kept) * x[:16].var(0, ddof=1),
+            1e-4,
+        )
+        layer(x[16:], training=True)
+        second = kept * first + (1 - kept) * x[16:].mean(0)
+        self.assertAllClose(layer.moving_mean, second, 1e-4)
+
+    def test_a_full_batch_counts_as_in_keras(self):
+        x = drawn()
+        plain, ours = BatchNorm(momentum=0.8), BatchNorm(momentum=0.8)
+        ours.full_batch = ROWS
+        for layer in (plain, ours):
+            layer(x, training=True)
+        self.assertAllClose(ours.moving_mean, plain.moving_mean, 1e-5)
+        self.assertAllClose(ours.moving_variance, plain.moving_variance, 1e-5)
+
+    def test_a_batch_of_one_row_leaves_hardly_a_trace(self):
+        """Its variance is 0, and a tenth of that would be lost."""
+        layer = BatchNorm(momentum=0.9)
+        layer.full_batch = 512
+        layer(tf.zeros([1, COLUMNS]))
+        layer.moving_variance.assign(tf.fill([COLUMNS], 9.0))
+        layer(tf.fill([1, COLUMNS], 30.0), training=True)
+        kept = 0.9 ** (1 / 512)
+        self.assertAllClose(
+            layer.moving_mean, [30 * (1 - kept)] * COLUMNS, 1e-3
+        )
+        self.assertAllClose(layer.moving_variance, [9 * kept] * COLUMNS, 1e-5)
+
+    def test_averaging_makes_statistics_the_means_over_batches(self):
+        """Whatever they were before; momentum is as it was afterwards."""
+        layer = BatchNorm(momentum=0.8)
+        layer.full_batch = 100
+        layer(drawn())
+        layer.moving_mean.assign(tf.fill([COLUMNS], 1e3))
+        with averaging([layer]) as next_batch:
+            for seed in range(3):
+                next_batch()
+                layer(drawn(seed), training=True)
+        means = [drawn(seed).mean(0) for seed in range(3)]
+        variances = [drawn(seed).var(0, ddof=1) for seed in range(3)]
+        self.assertAllClose(layer.moving_mean, np.mean(means, 0), 1e-4)
+        self.assertAllClose(layer.moving_variance, np.mean(variances, 0), 1e-4)
+        self.assertEqual((layer.momentum, layer.full_batch), (0.8, 100))
+
+    def test_averaging_that_fails_leaves_the_momentum(self):
+        layer = BatchNorm(momentum=0.8)
+        with (
+            self.assertRaisesRegex(ValueError, "stopped"),
+            averaging([layer]) as next_batch,
+        ):
+            next_batch()
+            raise ValueError("stopped")
+        self.assertEqual((layer.momentum, layer.full_batch), (0.8, 0))
 
     def test_a_batch_of_one_is_finite(self):
         layer = BatchNorm()

@@ -22,7 +22,9 @@ from benchmarks import (
     world,
 )
 from benchmarks.peers import environments
-from ecdctr_tf.input import conversion_spec, streams
+from ecdctr_tf import config as configs
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.conversion import toml_spec
 from ecdctr_tf.input.datasets import synthetic_world
 
 
@@ -211,6 +213,20 @@ def test_settings_of_ours_are_fields_of_the_config():
         ours.training({"unknown": 1})
 
 
+def test_ours_trains_on_the_rows_of_a_window(tmp_path):
+    data = world.write(tmp_path / "data", rows=400, days=2, day_rows=60)
+    config = configs.Config(
+        model=ours.NETWORK, cpm=ours.training({"batch_size": 32})
+    )
+    level = ours.level(data, config, tmp_path / "run")
+    window = data.window(world.DOMAIN)
+    level.fresh(window.last)
+    assert ours.rate(level, window) > 0
+    assert level.rows == 2 * 60
+    # There is nothing to time but training.
+    assert not (tmp_path / "run").exists()
+
+
 def test_keras_model_is_that_of_this_project():
     rows = {name: 5 for name in world.FEATURES}
     network = keras_adam.model(rows)
@@ -224,7 +240,7 @@ def test_keras_model_is_that_of_this_project():
 
 def test_raw_logs_are_what_their_spec_says(tmp_path):
     logs.write(tmp_path, synthetic_world.TINY)
-    spec = conversion_spec.ConversionSpec.load(tmp_path / logs.SPEC)
+    spec = toml_spec.ConversionSpec.load(tmp_path / logs.SPEC)
     assert {log.domain for log in spec.logs} == {"natural", "ads"}
     for log, rows in zip(spec.logs, (12 * 400, 5 * 80), strict=True):
         lines = (tmp_path / log.path).read_text().splitlines()

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf import features
 from ecdctr_tf.input import blocks, examples
 from tests import conftest
 
@@ -173,27 +172,3 @@ def test_write_without_a_column_raises(tiny_spec, tmp_path, module):
     del rows["category"]
     with pytest.raises(ValueError, match="'category' is missing"):
         module.write(tmp_path / "f", rows, tiny_spec)
-
-
-def test_pad_puts_padding_behind_the_entries():
-    padded = blocks.pad(tf.constant([1, 2, 3, 4]), tf.constant([0, 1, 3]), 2)
-    assert padded.shape[1] == 2
-    np.testing.assert_array_equal(padded, [[-1, -1], [1, -1], [3, 4]])
-    assert features.PADDING == -1
-
-
-# Where no row is too long none is cut, which is another way through `pad`.
-@pytest.mark.parametrize("max_length", [3, 4])
-def test_pad_of_short_rows_keeps_all_entries(max_length):
-    padded = blocks.pad(
-        tf.constant([1, 2, 3, 4]), tf.constant([0, 1, 3]), max_length
-    )
-    np.testing.assert_array_equal(
-        padded[:, :3], [[-1, -1, -1], [1, -1, -1], [2, 3, 4]]
-    )
-    assert padded.shape == [3, max_length]
-
-
-def test_pad_of_no_rows_has_no_rows():
-    none = tf.zeros([0], tf.int32)
-    assert blocks.pad(none, none, 2).shape == [0, 2]

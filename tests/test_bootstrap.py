@@ -47,12 +47,12 @@ def brute_force(day, weights):
     columns = []
     for line in lines:
         found = metrics.evaluate(day.click[rows], line[rows], names)
-        columns.append([found[metric] for metric in weighted.METRICS])
+        columns.append([found[metric] for metric in metrics.METRICS])
     return np.array(columns, np.float64).T
 
 
 def values_of(estimates, field):
-    return [getattr(estimates[m], field) for m in weighted.METRICS]
+    return [getattr(estimates[m], field) for m in metrics.METRICS]
 
 
 def scorer_of(day, users):
@@ -68,7 +68,7 @@ def test_weights_of_one_give_what_evaluate_does(levels):
         expected = metrics.evaluate(day.click, line, day.user)
         np.testing.assert_allclose(
             scorer(ones)[:, 0, i],
-            [expected[metric] for metric in weighted.METRICS],
+            [expected[metric] for metric in metrics.METRICS],
             rtol=1e-12,
         )
 
@@ -118,7 +118,7 @@ def test_means_are_over_seeds_of_means_over_days():
                 metrics.evaluate(d.click, d.ctr[model][k], d.user) for d in days
             ]
             seeds.append(
-                [np.mean([f[m] for f in found]) for m in weighted.METRICS]
+                [np.mean([f[m] for f in found]) for m in metrics.METRICS]
             )
         actual = result.models[model]
         assert values_of(actual, "mean") == pytest.approx(np.mean(seeds, 0))
@@ -137,7 +137,7 @@ def test_pooled_is_of_all_rows_together():
         np.concatenate([day.ctr["single"][0] for day in days]),
         np.concatenate([day.user for day in days]),
     )
-    expected = [found[metric] for metric in weighted.METRICS]
+    expected = [found[metric] for metric in metrics.METRICS]
     actual = values_of(result.models["single"], "mean")
     assert actual == pytest.approx(expected, rel=1e-12)
     apart = metrics.intervals(days, replicates=2).models["single"]["auc"]
@@ -248,7 +248,7 @@ def test_a_difference_of_rounding_is_not_significant():
     first, drawn = np.full((5, 2), 0.7), np.full((5, 10), 0.7)
     for shift, expected in ((1e-15, False), (-1e-15, False), (1e-6, True)):
         found = bootstrap._differences(
-            first + shift, drawn + shift, first, drawn, 0.95
+            (first + shift, drawn + shift), (first, drawn), 0.95
         )
         assert [d.significant for d in found.values()] == [expected] * 5
 
@@ -402,3 +402,59 @@ def test_days_of_other_models_or_none_raise():
         metrics.intervals([])
     with pytest.raises(ValueError, match="`days` should hold rows"):
         metrics.intervals([metrics.ScoredRows([], [], {"m": [[]]})])
+
+
+def test_a_row_of_the_table_is_all_that_a_new_metric_needs(monkeypatch):
+    brier = metrics.Metric(
+        "brier",
+        "Brier score",
+        better=-1,
+        needs=lambda rows, clicks: rows > 0,
+        value=lambda click, ctr, user: float(((click - ctr) ** 2).mean()),
+        weighted=lambda sums: sums.own / sums.rows,
+        by_user=lambda click, ctr, user: np.bincount(user, (click - ctr) ** 2),
+    )
+    monkeypatch.setitem(metrics.METRICS, "brier", brier)
+    day = make_day(0)
+    weights = np.random.default_rng(2).integers(0, 4, (5, 30), dtype=np.int32)
+    actual = scorer_of(day, 30)[0](weights)
+    for i, row in enumerate(weights):
+        np.testing.assert_allclose(actual[:, i], brute_force(day, row))
+    found = metrics.intervals([day], [("good", "poor")], replicates=50)
+    of = found.differences["good - poor"]["brier"]
+    assert of.low <= of.mean < 0
+
+
+def test_estimate_is_what_intervals_has_of_a_metric():
+    day = make_day(3)
+    expected = metrics.intervals([day], [("good", "poor")], replicates=40)
+    users, number = np.unique(day.user, return_inverse=True)
+    scorer, ones = weighted.Scorer(day, number), np.ones((1, len(users)), int)
+    drawn = metrics.draw_users(len(users), 40, np.random.default_rng([0, 0]))
+    point, values = scorer(ones)[0], scorer(drawn)[0]  # [R, L]
+    good, poor = slice(0, 3), slice(3, 6)
+    of = metrics.estimate(point[0, good], values[:, good])
+    fields = dataclasses.asdict(expected.models["good"]["auc"])
+    assert {k: getattr(of, k) for k in fields} == pytest.approx(fields)
+    apart = metrics.estimate(
+        point[0, good] - point[0, poor], values[:, good] - values[:, poor]
+    )
+    of_pair = expected.differences["good - poor"]["auc"]
+    assert dataclasses.asdict(apart) == pytest.approx(
+        dataclasses.asdict(of_pair)
+    )
+
+
+@pytest.mark.parametrize("levels", [3, 1 << 20])
+def test_weighted_expected_auc_is_that_of_rows_repeated(levels):
+    day = make_day(4, levels=levels)
+    (score,) = day.ctr["single"]
+    truth = np.random.default_rng(5).random(len(score))
+    weights = np.random.default_rng(2).integers(0, 4, (5, 30), dtype=np.int32)
+    weights[4] = 0
+    found = metrics.weighted_expected_auc(truth, score, day.user, weights)
+    for value, row in zip(found[:4], weights, strict=False):
+        rows, _ = repeated(day, row)
+        expected = metrics.expected_auc(truth[rows], score[rows])
+        assert value == pytest.approx(expected)
+    assert np.isnan(found[4])

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import metrics, store, windows
-from ecdctr_tf.comparison import (
-    forgetting,
-    matrix,
-    page,
-    rescoring,
-    results,
-    variants,
-)
+from ecdctr_tf import metrics, results, store, windows
+from ecdctr_tf.comparison import matrix, variants
+from ecdctr_tf.results import forgetting, rescoring, sections, text
 from tests import training_world
 
 D3, D4, D5, D6 = (f"2024-01-0{n}" for n in range(3, 7))
@@ -49,8 +43,28 @@ def runs(data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measured(data, runs):
-    return forgetting.measured(data, runs, SPANS)
+def models(runs):
+    return results.of_comparison(runs)
+
+
+@pytest.fixture(scope="module")
+def measured(data, models):
+    return forgetting.measured(data, models, SPANS, replicates=50)
+
+
+def auc_matrix(data, r, run, truths=None, today=False):
+    """Return R, `[3, 3]`."""
+    found = np.full((3, 3), np.nan)
+    (model,) = results.of_comparison([r])
+    cells = rescoring.each(data, model, run, SPANS, today)
+    for i, j, ctr in cells:
+        click = published(run, SPANS[j].last)["click"]
+        found[i, j] = (
+            metrics.auc(click, ctr)
+            if truths is None
+            else metrics.expected_auc(truths[j], ctr)
+        )
+    return found
 
 
 def published(run, day, name="e_cdctr"):
@@ -60,10 +74,15 @@ def published(run, day, name="e_cdctr"):
 
 def scored_by(data, r, place, day, **options):
     """Scores of a day by the model after another, with history as of it."""
-    args = (data, r.workdirs[0], r.config, r.variant.base)
-    level = rescoring._level(*args, SPANS[place].last, day)
     window = windows.Window(day, day)
-    return rescoring.scoring.score(level.model, data, window, **options)
+    level = opened(data, r, SPANS[place].last, window)
+    return level.score(window, **options)
+
+
+def opened(data, r, published, window):
+    """Return a level at a published day, with the history of a window."""
+    (model,) = results.of_comparison([r])
+    return rescoring.opened(data, model, r.workdirs[0], published, window)
 
 
 def test_history_rolls_on_with_the_scored_days(runs):
@@ -73,10 +92,16 @@ def test_history_rolls_on_with_the_scored_days(runs):
         store.read_manifest(run.ctr("e_cdctr") / day, "ctr").parents
         for day in (D4, D5, D6)
     ]
-    assert [p["historical"]["path"][-10:] for p in read] == [
-        "2024-01-02",
-        D4,
-        D5,
+    versions = [
+        [role.split()[1] for role in sorted(p) if role.startswith("historical")]
+        for p in read
+    ]
+    # A published day names all that its rows have read: those scored, and
+    # those of past days that statistics could be estimated on.
+    assert versions == [
+        ["2024-01-02"],
+        ["2024-01-02", D4],
+        ["2024-01-02", D4, D5],
     ]
 
 
@@ -89,7 +114,7 @@ def test_matrix_is_of_each_model_on_each_day(data, runs, known):
     if known:
         rng = np.random.default_rng(0)
         truths = [rng.random(len(click)) for click in clicks]
-    found = rescoring.matrix(data, run, r.config, "e_cdctr", SPANS, truths)
+    found = auc_matrix(data, r, run, truths)
 
     def auc(j, ctr):
         if known:
@@ -107,16 +132,14 @@ def test_matrix_is_of_each_model_on_each_day(data, runs, known):
 
 def test_matrix_of_today_looks_history_up_as_of_the_day_after(data, runs):
     r = runs[0]
-    args = (data, r.workdirs[0], r.config, "e_cdctr", SPANS)
-    served, today = (rescoring.matrix(*args, today=t) for t in (False, True))
+    args = (data, r, r.workdirs[0])
+    served, today = (auc_matrix(*args, today=t) for t in (False, True))
     # What comes next is served with the history of today.
     for j in (1, 2):
         assert today[j - 1, j] == pytest.approx(served[j - 1, j])
-    run = r.workdirs[0]
-    level = rescoring._level(data, run, r.config, "e_cdctr", D6, "2024-01-07")
-    scores = rescoring.scoring.score(
-        level.model, data, SPANS[0], as_of="2024-01-07"
-    )
+    tomorrow = windows.Window("2024-01-07", "2024-01-07")
+    level = opened(data, r, D6, tomorrow)
+    scores = level.score(SPANS[0], as_of="2024-01-07")
     expected = metrics.auc(scores["click"], scores["ctr"])
     assert today[2, 0] == pytest.approx(expected)
     ctr = scored_by(data, r, 2, D4)["ctr"]
@@ -127,19 +150,17 @@ def test_rows_scored_as_of_a_day_before_all_snapshots_have_no_history(
     data, runs
 ):
     r = runs[0]
-    args = (data, r.workdirs[0], r.config, "e_cdctr")
-    (down,) = rescoring.without_history(*args, [SPANS[1]])
+    (model,) = results.of_comparison([r])
+    run = r.workdirs[0]
+    (down,) = rescoring.without_history(data, model, run, [SPANS[1]])
     scores = scored_by(data, r, 0, D5, as_of="2024-01-01")
-    np.testing.assert_allclose(scores["ctr"], down["ctr"], rtol=1e-5)
+    np.testing.assert_allclose(scores["ctr"], down, rtol=1e-5)
 
 
 def test_measures_are_those_of_the_matrix(data, runs, measured):
     r = runs[0]
     of = measured["forgetting"]["e_cdctr"]
-    matrices = [
-        rescoring.matrix(data, run, r.config, "e_cdctr", SPANS)
-        for run in r.workdirs
-    ]
+    matrices = [auc_matrix(data, r, run) for run in r.workdirs]
     np.testing.assert_allclose(of["matrix"], np.mean(matrices, axis=0))
     assert of["days"] == [str(span) for span in SPANS]
     measures = of["measures"]
@@ -178,11 +199,40 @@ def test_differences_are_paired_by_seed(measured):
         apart = np.subtract(a[key]["seeds"], b[key]["seeds"])
         assert of["seeds"] == pytest.approx(apart)
         assert of["mean"] == pytest.approx(apart.mean())
-        interval = metrics.over_seeds(apart)
-        assert (of["low"], of["high"]) == pytest.approx(
-            (interval.low, interval.high)
-        )
-        assert of["significant"] == interval.significant
+        assert of["low"] <= of["high"]
+        assert of["significant"] == (of["low"] > 0 or of["high"] < 0)
+
+
+def test_intervals_are_of_users_drawn_with_all_their_rows(data, runs, measured):
+    """Against rows repeated as often as their users are drawn."""
+    r = runs[1]
+    cells: list = [{}, {}]
+    for k, run in enumerate(r.workdirs):
+        each = rescoring.each(data, run, r.config, "cpm_finetune", SPANS)
+        for i, j, ctr in each:
+            cells[k][i, j] = ctr
+    rows = [
+        published(r.workdirs[0], span.last, "cpm_finetune") for span in SPANS
+    ]
+    users = np.unique(np.concatenate([of["user"] for of in rows]))
+    drawn = metrics.draw_users(len(users), 50, np.random.default_rng(0))
+    kept = np.zeros((50, 2))
+    for (replicate, k), _ in np.ndenumerate(kept):
+        for j in (0, 1):
+            times = drawn[replicate][np.searchsorted(users, rows[j]["user"])]
+            click = np.repeat(rows[j]["click"], times)
+            ctr = np.repeat(cells[k][2, j], times)
+            both = len(set(click)) == 2
+            kept[replicate, k] += (
+                metrics.auc(click, ctr) / 2 if both else np.nan
+            )
+    found = measured["forgetting"]["cpm_finetune"]["measures"]["kept"]
+    assert found["undefined"] < 25
+    expected = metrics.estimate(np.array(found["seeds"]), kept)
+    assert (found["low"], found["high"]) == pytest.approx(
+        (expected.low, expected.high)
+    )
+    assert found["low"] < found["mean"] < found["high"]
 
 
 def test_a_model_without_history_has_one_matrix(measured):
@@ -191,16 +241,15 @@ def test_a_model_without_history_has_one_matrix(measured):
     assert measures["backward_transfer"]["seeds"] == today
 
 
-def test_page_shows_intervals_and_what_is_noise(data, runs, tmp_path):
-    found = results.write(data, runs, tmp_path, replicates=20)
-    of, apart = page._forgetting(found)
-    assert of[1][1:3] == ["backward transfer", "with today's history"]
-    assert [row[0] for row in of[2]] == ["E-CDCTR", page.label("cpm_finetune")]
-    assert len(apart[2]) == 1
-    for title in (of[0], apart[0]):
-        assert f"## {title}" in (tmp_path / "results.md").read_text()
-    for _, header, rows in (of, apart):
-        assert all(len(row) == len(header) for row in rows)
+def test_page_shows_intervals_and_what_is_noise(data, models, tmp_path):
+    found = results.write(data, models, tmp_path, replicates=20)
+    of, apart = sections._forgetting(found)
+    assert of.header[1:3] == ["backward transfer", "with today's history"]
+    assert [row[0] for row in of.rows] == [m.label for m in models]
+    assert len(apart.rows) == 1
+    for section in (of, apart):
+        assert f"## {section.title}" in (tmp_path / "results.md").read_text()
+        assert all(len(row) == len(section.header) for row in section.rows)
     shown = {
         "mean": 0.25,
         "low": 0.125,
@@ -208,9 +257,10 @@ def test_page_shows_intervals_and_what_is_noise(data, runs, tmp_path):
         "significant": True,
     }
     noise = {**shown, "low": -0.125, "significant": False}
-    assert page._measure("kept", shown) == "0.2500 [0.1250, 0.3750]"
-    assert page._measure("forgetting", shown) == "+0.2500 [+0.1250, +0.3750]"
-    assert page._measure("forgetting", noise).endswith(page._WITHIN)
+    measure = sections._measure
+    assert measure("kept", shown) == "0.2500 [0.1250, 0.3750]"
+    assert measure("forgetting", shown) == "+0.2500 [+0.1250, +0.3750]"
+    assert measure("forgetting", noise).endswith(text.WITHIN)
 
 
 def test_groups_are_days_that_follow_each_other():
@@ -227,6 +277,6 @@ def test_groups_are_days_that_follow_each_other():
     assert lasts(gap, 3) == [["01", "02"], ["07", "08"]]
 
 
-def test_one_group_has_no_forgetting(data, runs):
-    found = forgetting.measured(data, runs, SPANS[:1])
+def test_one_group_has_no_forgetting(data, models):
+    found = forgetting.measured(data, models, SPANS[:1])
     assert found == {"forgetting": {}, "forgetting_differences": {}}

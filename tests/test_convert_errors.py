@@ -3,7 +3,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from ecdctr_tf.input import conversion_passes, conversion_spec, convert
+from ecdctr_tf.input import convert
+from ecdctr_tf.input.conversion import toml_spec, two_passes
 from tests import conversion_world as world
 
 
@@ -103,7 +104,7 @@ def test_a_fault_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion_passes.Passes, "_parts", fail)
+    monkeypatch.setattr(two_passes.Passes, "_parts", fail)
     with pytest.raises(KeyboardInterrupt):
         _convert(tmp_path, world.table(0))
     assert list(tmp_path.iterdir()) == []
@@ -158,6 +159,31 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path):
         ({"negatives": {"web": {}}}, "`domain` of `negatives`.*'web'"),
         ({"first_day": "1 May"}, "written YYYY-MM-DD. Received: '1 May'"),
         ({"user": "price"}, "'price' should be"),
+        ({"negatives": 1}, r"\[negatives\] should be a table. Received: 1"),
+        ({"tables": {"name": "user"}}, r"\[\[tables\]\] should be a list"),
+        (
+            {"features": [{"name": 5}]},
+            r"`name` of \[\[features\]\] should be text. Received: 5",
+        ),
+        (
+            {"features": [{"name": "f", "basic": 1}]},
+            r"`basic` of \[\[features\]\] should be true or false",
+        ),
+        ({"evaluation": "ctr"}, "`evaluation` of the.*a list whose entries"),
+        ({"min_count": {"user": "2"}}, "`min_count`.*are a whole number"),
+        ({"utc_offset_hours": "1"}, "`utc_offset_hours`.*a finite number"),
+        ({"utc_offset_hours": float("nan")}, "`utc_offset_hours`.*finite"),
+        ({"first_day": 1}, "`first_day`.*should be text"),
+        ({"logs": [{"joins": 1}]}, r"\[\[logs.joins\]\] should be a list"),
+        ({"logs": ["x"]}, r"\[\[logs\]\] should be a table"),
+        (
+            {"sequences": [{"name": "self", "table": "item", "max_length": 1}]},
+            "Received: 'self'",
+        ),
+        ({"ages": [{"name": "a/b"}]}, "Received: 'a/b'"),
+        ({"counts": [{"name": "größe", "of": ["user_id"]}]}, "'größe'"),
+        ({"evaluation": ["../x"]}, "evaluation column.*'../x'"),
+        ({"ages": [{"name": "PRICE"}]}, "'price' and 'PRICE'"),
     ],
 )
 def test_bad_specs_are_refused(changes, message):
@@ -222,6 +248,14 @@ _ROW = "1,a,tv,2.5,1704070000,1\n"
         ),
         ({"domain": "web"}, _ROW, "`domain` of the log 'shown'.*'web'"),
         ({"time_unit": "h"}, _ROW, "`time_unit` of the log 'shown'.*'h'"),
+        ({"encoding": "utf8x"}, _ROW, "`encoding` of the log 'shown'.*'utf8x'"),
+        ({"delimiter": ""}, _ROW, "`delimiter` of the log 'shown' should not"),
+        ({"encoding": "ascii"}, _HEADER + "1,ä,tv,1,1704070000,1\n", "log.csv"),
+        (
+            {},
+            _HEADER + "1,a,tv,2.5,1704070000000,1\n",
+            "A day should lie in the years 1 to 9999",
+        ),
         (
             {"where": [{"weight": {}}]},
             _ROW,
@@ -255,11 +289,13 @@ def test_damaged_parquet_is_refused(tmp_path):
 
 def test_unreadable_spec_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no conversion spec at"):
-        conversion_spec.ConversionSpec.load(tmp_path / "none.toml")
+        toml_spec.ConversionSpec.load(tmp_path / "none.toml")
     path = tmp_path / "spec.toml"
-    path.write_text("tables = [")
-    with pytest.raises(ValueError, match="spec.toml: "):
-        conversion_spec.ConversionSpec.load(path)
+    deep = "x = " + "[" * 5000 + "]" * 5000
+    for content in (b"tables = [", b"x = '\xff'", deep.encode()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="spec.toml: "):
+            toml_spec.ConversionSpec.load(path)
 
 
 def _main(capsys, argv=("convert",), **values):
@@ -278,7 +314,7 @@ def test_main_says_one_line(tmp_path, capsys):
     assert "--flag=value" in _main(capsys, argv=("convert", "x"))
     out = str(tmp_path / "out")
     text = _main(capsys, spec="none.toml", out=out)
-    assert text == "convert: There is no conversion spec at none.toml.\n"
+    assert text == "error: There is no conversion spec at none.toml.\n"
     text = _main(capsys, spec="globo.toml", out=out, source=str(tmp_path))
     assert "No file matches" in text
     text = _main(capsys, spec="globo.toml", out=out, log=["clicks"])

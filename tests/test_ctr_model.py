@@ -6,7 +6,10 @@ import tf_keras as keras
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features
-from ecdctr_tf.layers.historical_embedding import HistoricalTable
+from ecdctr_tf.layers.historical_embedding import (
+    HistoricalEmbedding,
+    HistoricalTable,
+)
 from ecdctr_tf.models.ctr_model import CTRModel, log_loss
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.transfer import checkpoint
@@ -79,7 +82,7 @@ def compiled(model):
 
 class CTRModelTest(tf.test.TestCase):
     def test_call_gives_a_logit_a_row(self):
-        for mode in ("single", "concat", "attention"):
+        for mode in HistoricalEmbedding.MODES:
             model = made(history=history(), history_mode=mode, history_slots=2)
             inputs = rows()
             logits = model(inputs)
@@ -324,7 +327,7 @@ class CTRModelTest(tf.test.TestCase):
         kernels = [
             v.numpy()
             for name, v in checkpoint.named_variables(model.parts()).items()
-            if name.startswith(("cross_", "mlp/")) and name.endswith("kernel")
+            if name.startswith(("cross/", "mlp/")) and name.endswith("kernel")
         ]
         self.assertLen(kernels, 2)
         expected = 0.2 * sum(np.square(k).sum() for k in kernels)

@@ -1,10 +1,13 @@
+import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
-from ecdctr_tf import features, windows
+from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import data_directory, streams
+from ecdctr_tf.store import artefacts
 
 WINDOW = windows.Window("2024-01-01", "2024-01-03")
 
@@ -93,15 +96,96 @@ def test_flipped_bit_raises(tiny_data):
     part(tiny_data, 1).write_bytes(content)
     with pytest.raises(ValueError, match="part-00001.tfrecord is damaged"):
         streams.batches(reopened(tiny_data), "natural", WINDOW, 8)
-    with pytest.raises(ValueError, match="part-00001.tfrecord is damaged"):
-        reopened(tiny_data).rows("natural", WINDOW)
+    # Counting reads manifests only.
+    assert reopened(tiny_data).rows("natural", WINDOW) == 60
 
 
 def test_day_of_another_spec_raises(tiny_data):
     tiny_data.spec.without(["price"]).save(tiny_data.path / "spec.json")
     data = reopened(tiny_data)
-    with pytest.raises(ValueError, match="by another spec.*Convert the day"):
+    with pytest.raises(ValueError, match="by another spec.*convert the day"):
         data.manifest("natural", "2024-01-01")
+
+
+@pytest.mark.parametrize(
+    "source, target",
+    [
+        ("natural/2024-01-03", "natural/2024-01-04"),
+        ("natural/2024-01-03", "ads/2024-01-05"),
+        ("ads/2024-01-02", "natural/2024-01-04"),
+        ("ads/2024-01-02", "ads/2024-01-05"),
+    ],
+)
+def test_day_copied_to_another_place_raises(tiny_data, source, target):
+    shutil.copytree(tiny_data.path / source, tiny_data.path / target)
+    data = reopened(tiny_data)
+    domain, day = target.split("/")
+    message = f"should hold the {domain} rows of {day}. .*{source[-10:]}"
+    window = windows.Window(day, day)
+    for read in (data.manifest, data.files):
+        with pytest.raises(ValueError, match=message):
+            read(domain, day)
+    with pytest.raises(ValueError, match=message):
+        data.rows(domain, window)
+    with pytest.raises(ValueError, match=message):
+        streams.batches(data, domain, window, 8)
+    with pytest.raises(ValueError, match=message):
+        data.table_rows(day)
+
+
+def test_days_that_were_exchanged_raise(tiny_data):
+    days = tiny_data.path / "natural"
+    (days / "2024-01-01").rename(days / ".other")
+    (days / "2024-01-02").rename(days / "2024-01-01")
+    (days / ".other").rename(days / "2024-01-02")
+    with pytest.raises(ValueError, match="rows of 2024-01-01. .*2024-01-02"):
+        reopened(tiny_data).rows("natural", WINDOW)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda m: m["config"].update(format="zzz"), "one of blocks, examples"),
+        (lambda m: m["config"].update(format=[1]), "one of blocks, examples"),
+        (lambda m: m["config"].pop("format"), "one of blocks, examples"),
+        (lambda m: m["config"].pop("domain"), "should hold the natural rows"),
+        (lambda m: m["config"].update(domain=7), "should hold the natural"),
+        (lambda m: m["config"].update(shards=3), "2 of the day's 3 files"),
+        (lambda m: m["config"].update(shards=None), "2 of the day's None"),
+        (lambda m: m.update(window=None), "should hold the natural rows"),
+        (lambda m: m["window"].update(last="2024-01-03"), "01-02..2024-01-03"),
+        (lambda m: m["ids"].update(shop={"rows": 3}), "no table 'shop'"),
+        (lambda m: m.update(files=[]), "`files` of the manifest"),
+        (lambda m: m.update(config=None), "`config` of the manifest"),
+    ],
+)
+def test_manifest_that_does_not_fit_its_day_raises(tiny_data, change, message):
+    file = part(tiny_data).parent / "manifest.json"
+    fields = json.loads(file.read_text())
+    change(fields)
+    file.write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=message) as raised:
+        streams.batches(reopened(tiny_data), "natural", WINDOW, 8)
+    assert "\n" not in str(raised.value)
+
+
+def test_files_are_hashed_once_and_only_where_rows_are_read(
+    tiny_data, monkeypatch
+):
+    data, hashed = reopened(tiny_data), []
+    file_hash = store.file_hash
+
+    def counted(path):
+        hashed.append(path)
+        return file_hash(path)
+
+    monkeypatch.setattr(artefacts, "file_hash", counted)
+    assert data.rows("natural", WINDOW) == 60
+    data.table_rows("2024-01-03")
+    assert hashed == []
+    for _ in range(2):
+        streams.read_columns(data, "natural", WINDOW)
+    assert len(hashed) == len(set(hashed)) == 6
 
 
 def test_table_rows_are_those_of_the_end_of_a_day(tiny_data):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ecdctr_tf import artefacts, export, features, model_table, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import export, features, store, windows
 from ecdctr_tf.export import (
     contract,
     fresh_process,
@@ -26,12 +26,14 @@ from ecdctr_tf.export import (
     verify,
 )
 from ecdctr_tf.input import data_directory, id_space
-from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.transfer import checkpoint
+from ecdctr_tf.training import daily, history, natural
+from ecdctr_tf.training import level as levels
+from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf.transfer import checkpoint, historical
+from tests import training_world
 
 DAY, VERSION, DIM, NEWEST_DAY = "2024-02-03", "20240203", 4, 2**31 - 1
-# Checkpoints leave out the weights of cross layers; `load_model` refuses that.
-CROSS_LAYERS = 0
+VERSIONS = ("2023-11-30", "2023-12-31", "2024-01-31")
 USERS, ITEMS = np.arange(100, 110), np.arange(200, 212)
 CATEGORIES = ["books", "films", "", "a\rb"]
 # What the artefact knows: 9 users, 10 items, all categories.
@@ -117,22 +119,25 @@ def write_data(path, items=ITEMS, spec=SPEC):
     return data_directory.DataDirectory(path)
 
 
-def write_history(path, data):
-    """Publish three versions of vectors of some users and items."""
+def write_history(directory, data):
+    """Publish versions of vectors of some users and items; return them."""
     random = np.random.default_rng(1)
-    arrays = {"visible_from": np.array([19000, 19030, 19060], np.int32)}
-    for table, ids in (("user", USERS[:6]), ("item", ITEMS[2:9])):
-        shape = [3, len(ids)]
-        vectors = random.normal(size=[*shape, DIM]).astype(np.float32)
-        arrays[f"{table}/ids"] = ids
-        arrays[f"{table}/vectors"] = vectors
-        arrays[f"{table}/present"] = random.random(shape) < 0.7
-    manifest = store.Manifest(
-        "historical", windows.Window("2023-12-01", "2024-01-31")
-    )
-    manifest.ids = fingerprints(data, ("user", "item"))
-    with store.publish(path, manifest) as staging:
-        checkpoint.write(staging / "historical", arrays)
+    for last in VERSIONS:
+        arrays = {}
+        for table, ids in (("user", USERS[:6]), ("item", ITEMS[2:9])):
+            some = ids[random.random(len(ids)) < 0.7]
+            vectors = random.normal(size=[len(some), DIM])
+            arrays[f"{table}/ids"] = some
+            arrays[f"{table}/vectors"] = vectors.astype(np.float32)
+        manifest = store.Manifest(
+            "historical",
+            windows.Window(last, last),
+            ids=fingerprints(data, ("user", "item")),
+            config=historical.settings(CONFIG.history),
+        )
+        with store.publish(directory / last, manifest) as staging:
+            checkpoint.write(staging / "historical", arrays)
+    return [directory / last for last in VERSIONS]
 
 
 def fingerprints(data, tables):
@@ -142,11 +147,13 @@ def fingerprints(data, tables):
     }
 
 
-def write_artefact(path, data, config, history=None):
+def write_artefact(path, data, config, versions=()):
     """Publish a model with random weights, batch norm's included."""
-    parents = {}
-    if config.model.history:
-        parents["historical"] = store.parent(history, path)
+    row = model_table.model(path.parent.parent.name)
+    parents = {
+        f"historical {version.name}": store.parent(version, path)
+        for version in versions
+    }
     spec = data.spec.without(config.model.exclude)
     used = [table.name for table in spec.tables]
     manifest = store.Manifest(
@@ -158,21 +165,22 @@ def write_artefact(path, data, config, history=None):
         parents=parents,
         metrics={"auc": 0.75},
     )
-    tables = load.historical.load(history, data.id_spaces) if parents else {}
-    model = CTRModel(
-        spec,
-        config.model,
-        {name: TABLE_ROWS[name] for name in used},
-        history=tables,
-        history_mode=config.history.aggregation,
-        history_slots=config.history.snapshots,
-    ).build_from_spec()
+    tables = {}
+    if versions:
+        tables = historical.load(versions, data.id_spaces, config.history)
+    known = {name: TABLE_ROWS[name] for name in used}
+    model = artefacts.build(
+        data.spec, config, row, artefacts.CTR, known, history=tables
+    )
     random = np.random.default_rng(2)
-    variables = checkpoint.named_variables(model.parts())
+    variables = artefacts.weights(model)
     for name, variable in variables.items():
         noise = random.normal(0.0, 0.3, variable.shape)
         variable.assign(abs(noise) if name.endswith("variance") else noise)
-    manifest.config = {"capacities": model.embedding.capacities}
+    manifest.config = {
+        "capacities": model.embedding.capacities,
+        "model": row.name,
+    }
     with store.publish(path, manifest) as staging:
         checkpoint.write(staging / "weights", variables)
         store.write_text(staging / "config.json", config.to_json())
@@ -183,7 +191,6 @@ CONFIG = configs.Config(
     model=configs.ModelConfig(
         embedding_dim=DIM,
         hidden_units=(8, 4),
-        cross_layers=CROSS_LAYERS,
         exclude=("age",),
     ),
     history=configs.HistoryConfig(aggregation="attention", snapshots=2),
@@ -225,14 +232,12 @@ class World:
         self.data = write_data(path / "data")
         self.work, self.export_dir = path / "work", path / "export"
         self.artefact = self.work / "e_cdctr" / "ctr" / DAY
-        write_history(self.work / "historical" / "2024-01-31", self.data)
-        history = self.work / "historical" / "2024-01-31"
-        write_artefact(self.artefact, self.data, CONFIG, history)
+        versions = write_history(self.work / "historical", self.data)
+        write_artefact(self.artefact, self.data, CONFIG, versions)
         self.plain = self.work / "ads_only" / "ctr" / DAY
         model = configs.ModelConfig(
             embedding_dim=DIM,
             hidden_units=(4,),
-            cross_layers=CROSS_LAYERS,
             history=False,
         )
         write_artefact(self.plain, self.data, configs.Config(model=model))
@@ -246,7 +251,7 @@ class World:
         self.poller.stop.set()
         self.poller.join()
         self.served = tf.saved_model.load(str(self.version)).signatures
-        self.model = load.load_model(self.artefact, self.data)
+        self.model = artefacts.read_model(self.artefact, self.data)
 
     def expected(self):
         rows = rows_by_hand()
@@ -457,13 +462,15 @@ def test_the_manifest_and_lineage_tell_where_it_comes_from(world):
     assert artefact["rows"] == 12
     assert artefact["metrics"] == {"auc": 0.75}
     assert artefact["window"] == {"first": DAY, "last": DAY}
-    history = artefact["parents"]["historical"]["manifest"]
-    assert lineage["ancestors"][history]["kind"] == "historical"
-    assert len(lineage["ancestors"]) == 2
+    for last in VERSIONS:
+        version = artefact["parents"][f"historical {last}"]["manifest"]
+        assert lineage["ancestors"][version]["kind"] == "historical"
+        assert lineage["ancestors"][version]["window"]["last"] == last
+    assert len(lineage["ancestors"]) == 1 + len(VERSIONS)
 
 
 def test_only_the_newest_history_is_served(world):
-    model = load.load_model(world.artefact, world.data)
+    model = artefacts.read_model(world.artefact, world.data)
     raw = {
         n: c.astype(object) if c.dtype.kind == "U" else c
         for n, c in RAW.items()
@@ -533,7 +540,7 @@ def test_another_signature_than_promised_raises(world):
 def test_an_artefact_of_another_spec_is_refused(world, tmp_path):
     spec = SPEC.without(["price"])
     data = write_data(tmp_path / "data", spec=spec)
-    with pytest.raises(ValueError, match="was made for the feature spec"):
+    with pytest.raises(ValueError, match="was trained with the feature spec"):
         export.export_model(world.artefact, data.path, tmp_path / "export")
     assert list((tmp_path / "export").iterdir()) == []
 
@@ -546,23 +553,25 @@ def test_an_artefact_of_another_id_space_is_refused(world, tmp_path):
 
 def test_an_artefact_without_its_history_is_refused(world, copied):
     shutil.rmtree(copied.parents[2] / "historical")
-    with pytest.raises(FileNotFoundError, match="whole work directory"):
-        load.load_model(copied, world.data)
+    with pytest.raises(
+        FileNotFoundError, match=r"2023-11-30, from which .* is gone"
+    ):
+        artefacts.read_model(copied, world.data)
 
 
 def test_an_artefact_with_other_history_is_refused(world, copied):
-    history = copied.parents[2] / "historical" / "2024-01-31"
-    with open(history / "manifest.json", "a") as file:
+    version = copied.parents[2] / "historical" / "2024-01-31"
+    with open(version / "manifest.json", "a") as file:
         file.write("\n")
-    with pytest.raises(ValueError, match="made anew since"):
-        load.load_model(copied, world.data)
+    with pytest.raises(ValueError, match="2024-01-31 is not .*was replaced"):
+        artefacts.read_model(copied, world.data)
 
 
 def test_a_damaged_artefact_is_refused(world, copied):
     file = copied / "weights.data-00000-of-00001"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match="truncated"):
-        load.load_model(copied, world.data)
+        artefacts.read_model(copied, world.data)
 
 
 def test_weights_that_no_checkpoint_holds_are_refused(world, monkeypatch):
@@ -573,8 +582,8 @@ def test_weights_that_no_checkpoint_holds_are_refused(world, monkeypatch):
         return {n: v for n, v in found.items() if n != "head/bias"}
 
     monkeypatch.setattr(checkpoint, "named_variables", without_head)
-    with pytest.raises(ValueError, match="bias:0, which would be served"):
-        load.load_model(world.artefact, world.data)
+    with pytest.raises(ValueError, match="no checkpoint would hold: .*bias:0"):
+        artefacts.read_model(world.artefact, world.data)
 
 
 def test_an_artefact_that_is_not_there_is_refused(world, tmp_path):
@@ -594,3 +603,95 @@ def test_an_id_that_stands_for_unused_places_is_told(world, caplog):
 
 def test_the_newest_day_is_after_every_day():
     assert signatures.NEWEST_DAY == NEWEST_DAY
+
+
+# K newest snapshots, combined in the CPM and merged into one vector an id.
+MERGING = configs.override(
+    training_world.SMALL_CONFIG,
+    ["history.aggregation=self_attention", "history.snapshots=2"],
+)
+
+
+@pytest.fixture(scope="module")
+def merging(tmp_path_factory):
+    """Data, and a run of two scored days that reads merged tables."""
+    place = tmp_path_factory.mktemp("merging")
+    data, run = (
+        training_world.small_data(place / "data"),
+        Workdir(place / "run"),
+    )
+    row = model_table.model("e_cdctr")
+    args = (data, run, MERGING, row)
+    for first, last in ((1, 2), (3, 3)):
+        window = windows.Window(f"2024-01-0{first}", f"2024-01-0{last}")
+        natural.train(*args, artefacts.TPM, window)
+    history.aggregate(run, MERGING)
+    window = windows.Window("2024-01-03", "2024-01-04")
+    natural.train(*args, artefacts.CPM, window)
+    days = windows.Window("2024-01-05", "2024-01-06").split(1)
+    daily.DailyTrainer(*args).run(days)
+    return data, run
+
+
+def test_a_merged_row_is_what_the_layer_of_the_cpm_gives(merging):
+    data, run = merging
+    path = run.cpm("e_cdctr") / "2024-01-04"
+    level = levels.Level(
+        data, run, MERGING, model_table.model("e_cdctr"), artefacts.CPM
+    )
+    level.look_up(windows.Window("2024-01-03", "2024-01-05"))
+    level.open(path)
+    model = level.model
+    # Users 13 to 15 are first seen on the third, others not at all.
+    rows = tf.range(20)
+    merged = artefacts.read_merged(path, data)
+    for feature, name in (("user_id", "user"), ("item_id", "item")):
+        for day in ("2024-01-03", "2024-01-04", "2024-01-09"):
+            days = tf.fill([20], windows.day_number(day))
+            table = model.history_tables[name]
+            expected, flags = model.historical[feature](rows, days, table)
+            vectors, found = merged[name].lookup(rows, days, 1)
+            np.testing.assert_allclose(vectors[:, 0], expected, atol=1e-6)
+            np.testing.assert_array_equal(found[:, 0], flags[:, 0] > 0)
+            assert 0 < np.mean(found) < 1
+            # Not a snapshot as it was, nor the mean of two.
+            newest, _ = table.lookup(rows, days, 1)
+            assert np.abs(newest[:, 0] - expected).max() > 1e-6
+
+
+def test_a_model_of_merged_tables_scores_the_same_when_it_is_read(merging):
+    data, run = merging
+    model = artefacts.read_model(run.ctr("e_cdctr") / "2024-01-05", data)
+    assert not any("historical" in name for name in artefacts.weights(model))
+    day = windows.Window("2024-01-06", "2024-01-06")
+    with np.load(run.ctr("e_cdctr") / day.last / artefacts.SCORES) as scores:
+        found = levels.score(model, data, day)["ctr"]
+        np.testing.assert_allclose(found, scores["ctr"], atol=1e-6)
+
+
+def test_an_export_of_merged_tables_answers_as_the_model(
+    merging, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(verify, "in_fresh_process", answer_here)
+    data, run = merging
+    artefact = run.ctr("e_cdctr") / "2024-01-06"
+    version = export.export_model(artefact, data.path, tmp_path)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    rows = np.arange(1, 17)
+    answers = served(
+        user_id=tf.constant(rows - 1, tf.int64),
+        item_id=tf.constant(rows % 8, tf.int64),
+        price=tf.ones([16]),
+    )
+    inputs = {
+        "user_id": tf.constant(rows, tf.int32),
+        "item_id": tf.constant(rows % 8 + 1, tf.int32),
+        "price": tf.ones([16]),
+        "day": tf.fill([16], NEWEST_DAY),
+    }
+    model = artefacts.read_model(artefact, data)
+    expected = model.score(inputs)
+    np.testing.assert_allclose(answers["ctr"], expected, atol=1e-6)
+    for table in model.history_tables.values():
+        table.clear()
+    assert np.abs(model.score(inputs) - expected).max() > 1e-5

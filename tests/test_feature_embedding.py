@@ -70,6 +70,30 @@ class FeatureEmbeddingTest(tf.test.TestCase):
         )
         self.assertEqual(second.capacities, first.capacities)
 
+    def test_ids_that_are_known_stay_known(self):
+        layer = small({"user": 4, "item": 8})
+        self.assertTrue(layer.grow({"user": 2, "item": 6}))
+        self.assertEqual(layer.tables["user"].vocab_size.numpy(), 3)
+        self.assertEqual(layer.tables["item"].vocab_size.numpy(), 6)
+
+    def test_rows_start_alike_in_layers_of_other_sizes(self):
+        """Whichever tables there are, and whatever is drawn in between."""
+        first = FeatureEmbedding(TABLES, {"user": 3, "item": 5}, 2, seed=7)
+        tf.random.normal([5])
+        second = FeatureEmbedding(
+            {**TABLES, "category": "category"},
+            {"user": 900, "item": 40, "category": 3},
+            2,
+            seed=7,
+        )
+        for name, table in first.tables.items():
+            rows = second.tables[name].embeddings[: table.capacity]
+            self.assertAllEqual(rows, table.embeddings)
+        self.assertNotAllClose(
+            second.tables["user"].embeddings[:8],
+            second.tables["item"].embeddings[:8],
+        )
+
     def test_capacity_below_the_rows_known_is_refused(self):
         with pytest.raises(ValueError, match="vocab_size=5, capacity=4"):
             small({"item": 4})

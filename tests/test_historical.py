@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,7 +7,6 @@ import tensorflow as tf
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import id_space
-from ecdctr_tf.training import history, workdir
 from ecdctr_tf.transfer import historical, snapshots
 
 MONTHS = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
@@ -47,19 +48,25 @@ def publish_snapshot(tmp_path, month, users, spec="s"):
 
 
 def aggregated(tmp_path, count=3, months=5, **kwargs):
+    """Publish snapshots, and a version of each; return versions, settings."""
     paths = [
         publish_snapshot(tmp_path, month, users)
         for month, users in zip(MONTHS[:months], SEEN, strict=False)
     ]
-    target = tmp_path / "historical" / paths[-1].name
     settings = configs.HistoryConfig(snapshots=count, **kwargs)
-    historical.aggregate(paths, target, settings)
-    return target
+    versions = [tmp_path / "historical" / path.name for path in paths]
+    for i, version in enumerate(versions):
+        historical.aggregate(paths[: i + 1], version, settings)
+    return versions, settings
 
 
-def looked_up(target, rows, days, slots=1):
+def load(versions, settings, space=None):
+    return historical.load(versions, {"user": space or vocabulary()}, settings)
+
+
+def looked_up(loaded, rows, days, slots=1):
     """Return the first numbers and flags of rows of days, `[B, K]`."""
-    table = historical.load(target, {"user": vocabulary()})["user"]
+    table = load(*loaded)["user"]
     vectors, found = table.lookup(
         tf.constant(rows), tf.constant([day(d) for d in days]), slots
     )
@@ -106,71 +113,131 @@ def test_combine_keeps_vectors_of_any_age():
     np.testing.assert_allclose(got, [[1, 1]], rtol=1e-6)
 
 
+def test_combine_rejects_what_is_no_aggregation():
+    for name in ("maen", "self_attention"):
+        with pytest.raises(ValueError, match=f"last, mean or decay.*{name}"):
+            historical.combine(VECTORS, PRESENT, name, 0.5)
+
+
 def test_versions_are_seen_from_the_day_after_their_window(tmp_path):
-    target = aggregated(tmp_path, count=1, months=2)
+    loaded = aggregated(tmp_path, count=1, months=2)
     days = ["2024-01-28", "2024-01-29", "2024-02-28", "2024-02-29"]
-    values, found = looked_up(target, [3] * 4, days)
+    values, found = looked_up(loaded, [3] * 4, days)
     assert values.ravel().tolist() == [0, 2, 2, 4]
     assert found.ravel().tolist() == [False, True, True, True]
 
 
+def test_late_versions_are_seen_later(tmp_path):
+    loaded = aggregated(tmp_path, count=1, months=2, lag=10)
+    days = ["2024-01-29", "2024-02-07", "2024-02-08", "2024-03-10"]
+    values, _ = looked_up(loaded, [3] * 4, days)
+    assert values.ravel().tolist() == [0, 0, 2, 4]
+
+
 def test_last_takes_the_newest_of_k_snapshots(tmp_path):
-    target = aggregated(tmp_path, count=2, months=3, aggregation="last")
+    loaded = aggregated(tmp_path, count=2, months=3, aggregation="last")
     # 70: in the third; 80: in the second; 90: in the third.
-    values, _ = looked_up(target, [2, 3, 1], ["2024-03-29"] * 3)
+    values, _ = looked_up(loaded, [2, 3, 1], ["2024-03-29"] * 3)
     assert values.ravel().tolist() == [16, 4, 8]
     # A month before, 90 had no vector yet, and 70 only its first.
-    values, found = looked_up(target, [2, 3, 1], ["2024-03-28"] * 3)
+    values, found = looked_up(loaded, [2, 3, 1], ["2024-03-28"] * 3)
     assert values.ravel().tolist() == [1, 4, 0]
     assert found.ravel().tolist() == [True, True, False]
 
 
 def test_k_limits_what_an_average_is_made_of(tmp_path):
-    target = aggregated(tmp_path, count=3, aggregation="mean")
+    loaded = aggregated(tmp_path, count=3, aggregation="mean")
     # The last three: 70 has 16 and 64, 80 has 32, 90 has 8.
-    values, _ = looked_up(target, [2, 3, 1], ["2024-06-01"] * 3)
+    values, _ = looked_up(loaded, [2, 3, 1], ["2024-06-01"] * 3)
     assert values.ravel().tolist() == [40, 32, 8]
-    target = aggregated(tmp_path / "b", count=2, aggregation="mean")
+    loaded = aggregated(tmp_path / "b", count=2, aggregation="mean")
     # The last two: 90 is in neither.
-    values, found = looked_up(target, [2, 3, 1], ["2024-06-01"] * 3)
+    values, found = looked_up(loaded, [2, 3, 1], ["2024-06-01"] * 3)
     assert values.ravel().tolist() == [64, 32, 0]
     assert found.ravel().tolist() == [True, True, False]
-    # Four versions are kept, 2 K: nothing is seen before the second.
-    values, found = looked_up(target, [3, 3], ["2024-02-28", "2024-02-29"])
-    assert found.ravel().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "decay", "concat"])
+def test_a_row_reads_the_same_whenever_its_history_was_made(
+    tmp_path, aggregation
+):
+    """Snapshots and versions of later months change nothing for it."""
+    days = ["2024-01-29", "2024-02-29", "2024-03-28", "2024-03-29"]
+    (early, settings), late = (
+        aggregated(tmp_path / str(months), 2, months, aggregation=aggregation)
+        for months in (3, 5)
+    )
+    for row in (1, 2, 3):
+        found = [
+            looked_up(loaded, [row] * 4, days, slots=2)
+            for loaded in ((early, settings), late)
+        ]
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_array_equal(a, b)
+    if aggregation == "mean":
+        # 80 has 2 in the first month, then the mean of that and 4.
+        values, _ = looked_up(late, [3] * 4, days)
+        assert values.ravel().tolist() == [2, 3, 3, 4]
 
 
 def test_decay_weighs_by_age_among_snapshots(tmp_path):
-    target = aggregated(tmp_path, 3, 3, aggregation="decay", decay=0.5)
-    values, _ = looked_up(target, [2, 3], ["2024-03-29"] * 2)
+    loaded = aggregated(tmp_path, 3, 3, aggregation="decay", decay=0.5)
+    values, _ = looked_up(loaded, [2, 3], ["2024-03-29"] * 2)
     # 70: 16 and, two snapshots older, 1. 80: 4 and, one older, 2.
     expected = [(16 + 0.25) / 1.25, (0.5 * 4 + 0.25 * 2) / 0.75]
     np.testing.assert_allclose(values.ravel(), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("aggregation", ["concat", "attention"])
+@pytest.mark.parametrize("aggregation", historical.LEARNED)
 def test_learned_aggregations_keep_the_snapshots(tmp_path, aggregation):
-    target = aggregated(tmp_path, 2, 3, aggregation=aggregation)
-    values, found = looked_up(target, [2, 3], ["2024-03-29"] * 2, slots=2)
+    loaded = aggregated(tmp_path, 2, 3, aggregation=aggregation)
+    values, found = looked_up(loaded, [2, 3], ["2024-03-29"] * 2, slots=2)
     assert values.tolist() == [[16, 0], [0, 4]]
     assert found.tolist() == [[True, False], [False, True]]
-    assert historical.mode(aggregation) == aggregation
-    assert historical.mode("mean") == "single"
+
+
+def test_seen_in_gives_the_versions_that_rows_of_a_window_may_see():
+    days = ["2024-01-28", "2024-02-28", "2024-03-28"]
+
+    def seen(first, last, **kwargs):
+        history = configs.HistoryConfig(snapshots=2, **kwargs)
+        found = historical.seen_in(days, windows.Window(first, last), history)
+        return [name[5:7] for name in found]
+
+    assert seen("2024-01-01", "2024-01-28") == []
+    assert seen("2024-01-28", "2024-02-28") == ["01"]
+    assert seen("2024-02-29", "2024-02-29") == ["02"]
+    assert seen("2024-02-28", "2024-03-29") == ["01", "02", "03"]
+    assert seen("2024-03-29", "2024-03-29", lag=1) == ["02"]
+    # Two slots of the first row, and what came since.
+    concat = {"aggregation": "concat"}
+    assert seen("2024-02-29", "2024-02-29", **concat) == ["01", "02"]
+    assert seen("2024-03-29", "2024-04-29", **concat) == ["02", "03"]
 
 
 def test_load_finds_rows_by_id_and_none_for_unknown(tmp_path):
-    target = aggregated(tmp_path, count=1, months=1)
+    loaded = aggregated(tmp_path, count=1, months=1)
     rows = [0, 1, 2, 3, 4]
-    values, _ = looked_up(target, rows, ["2024-05-01"] * 5)
+    values, _ = looked_up(loaded, rows, ["2024-05-01"] * 5)
     assert values.ravel().tolist() == [0, 0, 1, 2, 0]
-    grown = {"user": vocabulary([90, 70, 80, 60])}
-    assert historical.load(target, grown)["user"].rows == 4
+    grown = vocabulary([90, 70, 80, 60])
+    assert load(*loaded, grown)["user"].rows == 4
 
 
 def test_load_refuses_another_id_space(tmp_path):
-    target = aggregated(tmp_path, months=1)
+    loaded = aggregated(tmp_path, months=1)
     with pytest.raises(ValueError, match="another id space of table 'user'"):
-        historical.load(target, {"user": vocabulary([70, 80, 90])})
+        load(*loaded, vocabulary([70, 80, 90]))
+
+
+def test_load_refuses_versions_made_with_other_settings(tmp_path):
+    versions, settings = aggregated(tmp_path, months=2, count=2)
+    for name, value in (("snapshots", 3), ("aggregation", "attention")):
+        other = dataclasses.replace(settings, **{name: value})
+        with pytest.raises(ValueError, match="was aggregated with"):
+            load(versions, other)
+    # A lag is of the look-up; the mean has no decay.
+    load(versions, dataclasses.replace(settings, lag=3, decay=0.9))
 
 
 def test_load_refuses_ids_that_the_vocabulary_lacks(tmp_path):
@@ -181,20 +248,20 @@ def test_load_refuses_ids_that_the_vocabulary_lacks(tmp_path):
     target = tmp_path / "historical" / "2024-02-28"
     historical.aggregate(paths, target, configs.HistoryConfig())
     with pytest.raises(ValueError, match="ids of table 'user' that the data"):
-        historical.load(target, {"user": vocabulary()})
+        load([target], configs.HistoryConfig())
 
 
 def test_load_refuses_a_damaged_artefact(tmp_path):
-    target = aggregated(tmp_path, months=2)
-    (data,) = target.glob("historical.data*")
+    versions, settings = aggregated(tmp_path, months=2)
+    (data,) = versions[0].glob("historical.data*")
     content = bytearray(data.read_bytes())
     content[20] ^= 255
     data.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged: its SHA-256"):
-        historical.load(target, {"user": vocabulary()})
+        load(versions, settings)
     data.unlink()
     with pytest.raises(FileNotFoundError, match="listed in manifest.json but"):
-        historical.load(target, {"user": vocabulary()})
+        load(versions, settings)
 
 
 def test_aggregate_refuses_snapshots_of_several_specs(tmp_path):
@@ -203,20 +270,20 @@ def test_aggregate_refuses_snapshots_of_several_specs(tmp_path):
         publish_snapshot(tmp_path, MONTHS[1], SEEN[1], spec="other"),
     ]
     target = tmp_path / "historical" / "2024-02-28"
-    with pytest.raises(ValueError, match="of several feature specs"):
+    with pytest.raises(ValueError, match="several feature specs"):
         historical.aggregate(paths, target, configs.HistoryConfig())
     assert not target.exists()
 
 
 def test_manifest_says_what_it_was_made_of(tmp_path):
-    target = aggregated(tmp_path, count=1, months=3)
-    manifest = store.read_manifest(target, "historical")
-    # 2 K snapshots: the first month's is not read.
+    versions, _ = aggregated(tmp_path, count=2, months=3)
+    manifest = store.read_manifest(versions[-1], "historical")
+    # K snapshots: the first month's is not read.
     assert manifest.window == windows.Window("2024-02-01", "2024-03-28")
     parents = ["snapshot 2024-02-28", "snapshot 2024-03-28"]
     assert sorted(manifest.parents) == parents
     path = manifest.parents[parents[0]]["path"]
-    assert (target / path).resolve() == tmp_path / "tpm" / "2024-02-28"
+    assert (versions[-1] / path).resolve() == tmp_path / "tpm" / "2024-02-28"
 
 
 def test_check_before_refuses_a_window_that_reaches_the_day(tmp_path):
@@ -225,13 +292,12 @@ def test_check_before_refuses_a_window_that_reaches_the_day(tmp_path):
     )
     historical.check_before(manifest, "2024-02-01", "h")
     for scored in ("2024-01-31", "2024-01-15"):
-        with pytest.raises(ValueError, match="h was made of data up to 2024"):
+        with pytest.raises(ValueError, match="h has seen data up to 2024"):
             historical.check_before(manifest, scored, "h")
 
 
-def test_history_that_reaches_the_scored_day_is_refused(tmp_path):
-    # Published under an earlier day than its window's end.
-    target = aggregated(tmp_path, months=1)
-    target.rename(target.with_name("2024-01-02"))
+def test_a_version_that_has_seen_more_than_its_name_says_is_refused(tmp_path):
+    (version,), settings = aggregated(tmp_path, months=1)
+    earlier = version.rename(version.with_name("2024-01-02"))
     with pytest.raises(ValueError, match="may only see earlier days"):
-        history.newest_before(None, workdir.Workdir(tmp_path), "2024-01-20")
+        load([earlier], settings)

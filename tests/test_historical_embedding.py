@@ -5,6 +5,7 @@ import tensorflow as tf
 from ecdctr_tf.layers.historical_embedding import (
     HistoricalEmbedding,
     HistoricalTable,
+    SnapshotSelfAttention,
 )
 
 # Days from which three versions of four ids of width 2 may be seen.
@@ -92,7 +93,7 @@ class HistoricalEmbeddingTest(tf.test.TestCase):
         self.assertEmpty(layer.weights)
 
     def test_unknown_and_larger_rows_have_no_history(self):
-        for mode in ("single", "concat", "attention"):
+        for mode in HistoricalEmbedding.MODES:
             layer = HistoricalEmbedding(mode, 2)
             vectors, flags = look_up(layer, [0, 4, 9999, -1], [200] * 4)
             self.assertAllEqual(vectors, np.zeros_like(vectors))
@@ -160,12 +161,73 @@ class HistoricalEmbeddingTest(tf.test.TestCase):
         self.assertIsNone(of_vectors)
 
     def test_batch_of_one_keeps_its_shape(self):
-        for mode, width in (("single", 2), ("concat", 6), ("attention", 2)):
+        for mode in HistoricalEmbedding.MODES:
+            width = 6 if mode == "concat" else 2
             layer = HistoricalEmbedding(mode, 3)
             vectors, flags = look_up(layer, [1], [160])
             self.assertEqual(vectors.shape, (1, width))
             self.assertEqual(flags.shape, (1, 1))
 
-    def test_unknown_mode_is_refused(self):
-        with pytest.raises(ValueError, match="should be single, concat or"):
+    def test_dropped_rows_have_no_history(self):
+        rows, days = tf.constant([1, 1]), tf.constant([160, 160])
+        for mode in HistoricalEmbedding.MODES:
+            layer = HistoricalEmbedding(mode, 2)
+            kept, _ = layer(rows, days, table())
+            vectors, flags = layer(
+                rows, days, table(), tf.constant([True, False])
+            )
+            self.assertAllEqual(vectors[0], np.zeros_like(vectors[0]))
+            self.assertAllClose(vectors[1], kept[1])
+            self.assertAllEqual(flags, [[0], [1]])
+
+    def test_unknown_mode_is_rejected(self):
+        with pytest.raises(ValueError, match="one of single, concat, .*'mean'"):
             HistoricalEmbedding("mean", 3)
+
+
+class SnapshotSelfAttentionTest(tf.test.TestCase):
+    def attention(self, query, key):
+        """Return a layer with these projections, and its own for values."""
+        layer = SnapshotSelfAttention()
+        layer(tf.zeros([1, 1, 2]), tf.constant([[True]]))
+        layer.query.assign(query)
+        layer.key.assign(key)
+        return layer
+
+    def test_it_starts_from_the_mean_of_the_snapshots(self):
+        """Values are the vectors themselves where all scores are equal."""
+        vectors = tf.constant([[[1.0, 2], [3, 4], [8, 0]]])
+        layer = self.attention(tf.zeros([2, 2]), tf.eye(2))
+        self.assertAllClose(layer(vectors, tf.fill([1, 3], True)), [[4, 2]])
+        # Small vectors have small scores with the first projections, too.
+        fresh = SnapshotSelfAttention()(vectors / 100, tf.fill([1, 3], True))
+        self.assertAllClose(fresh, [[0.04, 0.02]], 0, 1e-3)
+
+    def test_snapshots_that_do_not_know_the_id_do_not_count(self):
+        """Neither as what is read nor in the mean."""
+        layer = self.attention(tf.zeros([2, 2]), tf.eye(2))
+        vectors = tf.constant([[[1.0, 2], [0, 0], [8, 0]]] * 3)
+        found = [[True, False, True], [False, True, True], [False] * 3]
+        got = layer(vectors, tf.constant(found))
+        self.assertAllClose(got, [[4.5, 1], [4, 0], [0, 0]])
+
+    def test_scores_are_scaled_products_of_queries_and_keys(self):
+        layer = self.attention(tf.eye(2), tf.eye(2))
+        got = layer(tf.constant([[[1.0, 0], [0, 2]]]), tf.fill([1, 2], True))
+        # Scores of the first are 1 and 0, of the second 0 and 4, over sqrt(2).
+        first = 1 / (1 + np.exp(-1 / np.sqrt(2)))
+        second = 1 / (1 + np.exp(-4 / np.sqrt(2)))
+        expected = [(first + 1 - second) / 2, (1 - first) + second]
+        self.assertAllClose(got, [expected], 1e-5)
+
+    def test_gradients_are_finite_and_reach_all_weights(self):
+        layer = SnapshotSelfAttention()
+        vectors = tf.constant([[[1.0, 2], [3, -1]]] * 3)
+        found = tf.constant([[True, True], [True, False], [False, False]])
+        layer(vectors, found)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(vectors, found) ** 2)
+        self.assertLen(layer.trainable_variables, 3)
+        for gradient in tape.gradient(loss, layer.trainable_variables):
+            self.assertTrue(np.isfinite(gradient).all())
+            self.assertGreater(np.abs(gradient).max(), 0)

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ecdctr_tf import features
-from ecdctr_tf.export.id_mapping import IdMapping, padding
+from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.input import id_space
 
 
@@ -52,6 +52,29 @@ def test_rows_are_those_of_the_id_space(tmp_path, ids, dtype, buckets):
     np.testing.assert_array_equal(rows, space.lookup(raw.astype(object)))
 
 
+@pytest.mark.parametrize("dtype", ["int64", "string"])
+@pytest.mark.parametrize("buckets", [1, 2, 8, 1000])
+def test_bucket_of_a_row_is_where_its_id_is_served_if_unknown(
+    tmp_path, dtype, buckets
+):
+    """A graph that knows none of the ids is asked for all of them."""
+    raw = np.unique(np.random.randint(-(2**62), 2**62, 300))
+    raw = raw if dtype == "int64" else np.array([*raw.astype(str), "", "ü b"])
+    space = space_of("vocabulary", dtype, buckets, raw)
+    rows = np.arange(space.rows)
+    found = space.bucket_of(rows)
+    assert found.dtype == np.int32
+    assert 0 <= found.min() <= found.max() < buckets
+    np.testing.assert_array_equal(found[:buckets], rows[:buckets])
+    served = rows_in_graph(
+        space_of("vocabulary", dtype, buckets), raw, tmp_path
+    )
+    np.testing.assert_array_equal(found[buckets:], served)
+    converted = space.first(buckets).lookup(raw)
+    np.testing.assert_array_equal(found[buckets:], converted)
+    np.testing.assert_array_equal(space.bucket_of([buckets + 7]), served[7:8])
+
+
 @pytest.mark.parametrize("ids", ["vocabulary", "hashing"])
 def test_empty_text_has_the_row_of_a_null(tmp_path, ids):
     space = space_of(ids, "string", 7, ["a"])
@@ -72,8 +95,8 @@ def test_no_ids_give_no_rows(tmp_path):
 
 
 def test_padding_is_of_the_type_of_the_ids():
-    assert padding(features.TableSpec("t")) == -1
-    assert padding(features.TableSpec("t", dtype="string")) == ""
+    assert features.TableSpec("t").padding == -1
+    assert features.TableSpec("t", dtype="string").padding == ""
 
 
 def test_a_saved_mapping_needs_no_file_and_tells_no_path(tmp_path):

@@ -83,6 +83,24 @@ def test_null_with_several_buckets_goes_to_the_bucket_of_empty_text():
     np.testing.assert_array_equal(rows, [empty, 5])
 
 
+def test_bucket_of_a_row_is_the_hash_of_its_id():
+    space = vocabulary("string", 4, ["b", "a"])
+    expected = tf.strings.to_hash_bucket_fast(["a", "b"], 4)
+    found = space.bucket_of(np.array([5, 4, 3, 0]))
+    np.testing.assert_array_equal(found, [*expected, 3, 0])
+    one = vocabulary(ids=[7, 8])
+    np.testing.assert_array_equal(one.bucket_of([2, 0, 1]), [0, 0, 0])
+    np.testing.assert_array_equal(one.bucket_of([]), np.zeros(0, np.int32))
+    hashing = id_space.new(features.TableSpec("t", "hashing", buckets=3))
+    np.testing.assert_array_equal(hashing.bucket_of([2, 0]), [2, 0])
+
+
+@pytest.mark.parametrize("row", [-1, 3])
+def test_bucket_of_a_row_there_is_not_raises(row):
+    with pytest.raises(ValueError, match=f"'t' should be from 0 to 2.*{row}"):
+        vocabulary(ids=[7, 8]).bucket_of([1, row])
+
+
 def test_fingerprint_of_a_prefix_stays_when_the_vocabulary_grows():
     space = vocabulary(ids=[10, 20])
     before = space.fingerprint()
@@ -185,3 +203,27 @@ def test_load_gives_every_table_its_id_space(tiny_data):
     assert list(spaces) == ["user", "item", "category"]
     np.testing.assert_array_equal(spaces["item"].lookup([205, 1]), [6, 0])
     np.testing.assert_array_equal(spaces["category"].lookup(["films"]), [2])
+
+
+@pytest.mark.parametrize(
+    "dtype, content, message",
+    [
+        ("int64", b"9" * 30 + b"\n", "one whole number of 64 bits a line"),
+        ("int64", b"1\n\n2\n", "one whole number of 64 bits a line"),
+        ("int64", b"1\nx\n", "one whole number of 64 bits a line"),
+        ("int64", b"1\n2", "last line is cut off"),
+        ("string", b"a\nb", "last line is cut off"),
+        ("int64", b"1\n2\n1\n", "twice"),
+        ("string", b"a\nb\na\n", "twice"),
+        ("string", b"a\n\xff\n", "codec can't decode"),
+        ("int64", b"\x00\x00\x00\x00", "last line is cut off"),
+    ],
+)
+def test_damaged_vocabulary_is_named(tmp_path, dtype, content, message):
+    table = features.TableSpec("user", dtype=dtype)
+    (tmp_path / "user.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as raised:
+        id_space.Vocabulary.load(table, tmp_path)
+    said = str(raised.value)
+    assert str(tmp_path / "user.txt") in said and "\n" not in said
+    assert said.endswith("Put the file back, or convert the logs again.")

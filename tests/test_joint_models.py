@@ -5,13 +5,18 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from ecdctr_tf import artefacts, features, model_table
 from ecdctr_tf import config as configs
-from ecdctr_tf import features
-from ecdctr_tf.models import JOINT, joint, mmoe, ple, star
+from ecdctr_tf.models import joint, mmoe, ple, star
 from ecdctr_tf.models.ctr_model import CTRModel, log_loss
 from ecdctr_tf.transfer import checkpoint
 from tests.test_ctr_model import CONFIG, ROWS, SPEC, compiled, rows
 
+JOINT = {
+    row.name: artefacts.network(row, artefacts.CTR)
+    for row in model_table.MODELS.values()
+    if row.origin == model_table.BOTH_DOMAINS
+}
 TWO_LAYERS = dataclasses.replace(CONFIG, hidden_units=(8, 6))
 NATURAL, ADS = 0, 1
 
@@ -51,8 +56,8 @@ def reached(model, domain) -> set[str]:
 
 
 class JointModelsTest(tf.test.TestCase):
-    def test_there_is_one_for_each_name(self):
-        self.assertCountEqual(JOINT, configs.JOINT_MODELS)
+    def test_they_are_those_of_the_table_of_models(self):
+        self.assertCountEqual(JOINT, ["joint", "mmoe", "ple", "star"])
 
     def test_call_gives_a_logit_a_row(self):
         for name in JOINT:
@@ -93,23 +98,23 @@ class JointModelsTest(tf.test.TestCase):
                 self.assertTrue(all(other in n for n in left), left)
             shared = found[NATURAL] & found[ADS]
             self.assertIn("embedding/tables/item/embeddings", shared)
-            self.assertTrue(any(n.startswith("cross_0") for n in shared))
+            self.assertTrue(any(n.startswith("cross/0/") for n in shared))
 
     def test_what_a_domain_keeps_for_itself(self):
         """Gate, tower and head; above the first level its experts as well."""
         of_mmoe = reached(made("mmoe"), ADS) - reached(made("mmoe"), NATURAL)
         self.assertEqual(
-            {n.split("/")[0] for n in of_mmoe},
-            {"gate_ads", "tower_ads", "head_ads"},
+            {"/".join(n.split("/")[:2]) for n in of_mmoe},
+            {"gates/ads", "towers/ads", "heads/ads"},
         )
         of_ple = reached(made("ple"), ADS) - reached(made("ple"), NATURAL)
         self.assertEqual(
-            {"/".join(n.split("/")[:3]) for n in of_ple if "level" in n},
+            {"/".join(n.split("/")[:4]) for n in of_ple if "level" in n},
             {
                 # The shared gate reads the ads' experts of the first level.
-                "level_0/gates/ads",
-                "level_1/gates/ads",
-                "level_1/experts/ads",
+                "levels/0/gates/ads",
+                "levels/1/gates/ads",
+                "levels/1/experts/ads",
             },
         )
 
@@ -223,7 +228,7 @@ class MMoETest(tf.test.TestCase):
             return sum(
                 np.prod(v.shape)
                 for n, v in named(model).items()
-                if not n.startswith(("embedding/", "cross_"))
+                if not n.startswith(("embedding/", "cross/"))
             )
 
         plain = size(CTRModel(SPEC, config, ROWS).build_from_spec())

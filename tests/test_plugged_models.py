@@ -5,13 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
+from ecdctr_tf import artefacts, model_table
 from ecdctr_tf import config as configs
-from ecdctr_tf.models import PLUGGED, ctnet
+from ecdctr_tf.models import ctnet
 from ecdctr_tf.models.ctr_model import CTRModel, log_loss
 from ecdctr_tf.transfer import checkpoint
 from tests.test_ctr_model import CONFIG, ROWS, SPEC, compiled, rows
 
+PLUGGED = {
+    row.name: artefacts.network(row, artefacts.CTR)
+    for row in model_table.MODELS.values()
+    if row.origin == model_table.BESIDE_CPM
+}
 TWO_LAYERS = dataclasses.replace(CONFIG, hidden_units=(8, 6))
 EPSILON = 1e-3  # Of Keras's batch norm.
 
@@ -34,8 +41,14 @@ def made_source(config=TWO_LAYERS, seed=7):
 
 def fresh(name, config=TWO_LAYERS, source=None, **kwargs):
     source = source or made_source(config)
-    model = PLUGGED[name](SPEC, config, ROWS, source=source, **kwargs)
+    model = PLUGGED[name](SPEC, config, ROWS, sources=[source], **kwargs)
     return model.build_from_spec()
+
+
+def plugs(model):
+    """Return the beginnings of the names of weights that no source has."""
+    names = set(model.parts()) - set(model.sources[0].parts())
+    return tuple(f"{name}/" for name in names)
 
 
 def made(name, *args, **kwargs):
@@ -63,8 +76,8 @@ def clicks(count=64):
 
 
 class PluggedModelsTest(tf.test.TestCase):
-    def test_there_is_one_for_each_name(self):
-        self.assertCountEqual(PLUGGED, configs.PLUGGED_MODELS)
+    def test_they_are_those_of_the_table_of_models(self):
+        self.assertCountEqual(PLUGGED, ["keep", "ctnet"])
 
     def test_call_gives_a_logit_a_row(self):
         for name in PLUGGED:
@@ -87,11 +100,11 @@ class PluggedModelsTest(tf.test.TestCase):
         """Statistics too, bit for bit; everything else is trained."""
         for name in PLUGGED:
             model = compiled(made(name))
-            source = values(model.source)
+            source = values(model.sources[0])
             before = {v.ref(): v.numpy() for v in model.trainable_variables}
             data = tf.data.Dataset.from_tensors((rows(64), clicks()))
             model.fit(data.repeat(3), verbose=0)
-            for path, value in values(model.source).items():
+            for path, value in values(model.sources[0]).items():
                 self.assertAllEqual(value, source[path], path)
             own = {n: v for n, v in named(model).items() if "moving_" not in n}
             self.assertEqual(set(before), {v.ref() for v in own.values()})
@@ -101,7 +114,7 @@ class PluggedModelsTest(tf.test.TestCase):
     def test_gradients_reach_no_weight_of_the_source(self):
         for name in PLUGGED:
             model = made(name)
-            variables = list(named(model.source).values())
+            variables = list(named(model.sources[0]).values())
             with tf.GradientTape() as tape:
                 tape.watch([v for v in variables])
                 loss = log_loss(clicks(), model(rows(64), training=True))
@@ -113,7 +126,7 @@ class PluggedModelsTest(tf.test.TestCase):
         for name in PLUGGED:
             model = made(name)
             logits = model(inputs).numpy()
-            for path, variable in named(model.source).items():
+            for path, variable in named(model.sources[0]).items():
                 old = variable.numpy()
                 variable.assign(old * 1.5 + 0.1)
                 changed = np.abs(model(inputs).numpy() - logits).max() > 1e-5
@@ -125,10 +138,10 @@ class PluggedModelsTest(tf.test.TestCase):
         for name in PLUGGED:
             model, inputs = made(name), rows(16)
             known = model._knowledge(inputs)
-            logits = model.source.head(known.top)[:, 0]
-            expected = model.source(inputs, training=False)
+            logits = model.sources[0].head(known.top)[:, 0]
+            expected = model.sources[0](inputs, training=False)
             self.assertAllClose(logits, expected, 1e-5, 1e-5)
-            table = model.source.embedding.tables["item"].embeddings.numpy()
+            table = model.sources[0].embedding.tables["item"].embeddings.numpy()
             self.assertAllEqual(known.ids[1], table[inputs["item_id"]])
             one = model._knowledge({n: v[3:4] for n, v in inputs.items()})
             self.assertAllClose(one.top[0], known.top[3], 1e-5, 1e-5)
@@ -159,7 +172,7 @@ class PluggedModelsTest(tf.test.TestCase):
             inputs = rows()
             self.assertAllEqual(other.score(inputs), model.score(inputs))
             kept = {v.ref() for v in named(model).values()}
-            of_source = {v.ref() for v in model.source.weights}
+            of_source = {v.ref() for v in model.sources[0].weights}
             self.assertEmpty(kept & of_source)
             left = [v for v in model.weights if v.ref() not in kept | of_source]
             names = {v.name.split("/")[-1].split(":")[0] for v in left}
@@ -170,11 +183,10 @@ class PluggedModelsTest(tf.test.TestCase):
         expected = {n: v.shape for n, v in named(usual).items()}
         for name in PLUGGED:
             model = fresh(name)
-            plugs = tuple(f"{n}/" for n in model.plugs())
             found = {
                 n: v.shape
                 for n, v in named(model).items()
-                if not n.startswith(plugs)
+                if not n.startswith(plugs(model))
             }
             self.assertEqual(found, expected, name)
 
@@ -198,12 +210,15 @@ class PluggedModelsTest(tf.test.TestCase):
         data = tf.data.Dataset.from_tensor_slices((inputs, click)).batch(64)
         for name in PLUGGED:
             model = fresh(name, source=source)
-            plugs = model.plugs().values()
-            reached = {v.ref() for p in plugs for v in p.trainable_variables}
-            for layer in (*model.parts().values(), *model.mlp.norms):
-                if layer not in plugs and layer is not model.head:
-                    layer.trainable = False
-            reached |= {v.ref() for v in model.head.trainable_variables}
+            learning = (*plugs(model), "head/")
+            reached = {
+                v.ref()
+                for n, v in named(model).items()
+                if n.startswith(learning) and v.trainable
+            }
+            for layer in model.own_layers(keras.layers.Layer):
+                of_layer = {v.ref() for v in layer.trainable_variables}
+                layer.trainable = bool(of_layer & reached)
             trained = {v.ref() for v in model.trainable_variables}
             self.assertEqual(trained, reached)
             losses = compiled(model).fit(data, epochs=15, verbose=0)
@@ -239,14 +254,14 @@ class CTNetTest(tf.test.TestCase):
         new = like(model, values(source))
         self.assertEqual(
             {n.split("/")[0] for n in new},
-            {"adapter_0", "adapter_1", "adapter_head"},
+            {"adapters", "head_adapter"},
         )
         self.assertAllEqual(model(inputs), source(inputs))
 
     def test_adapters_can_leave_their_start(self):
         """The linear part has a gradient at once, the gate a step later."""
         model = compiled(fresh("ctnet"))
-        adapters = list(model.plugs().values())
+        adapters = [*model.adapters, model.head_adapter]
         linears = [a.linear.kernel for a in adapters]
         gates = [a.gate.kernel for a in adapters]
         for moved in (False, True):
@@ -286,7 +301,7 @@ class CTNetTest(tf.test.TestCase):
         kernels = [
             v
             for n, v in values(model).items()
-            if n.startswith(("mlp/dense/", "adapter_0/", "adapter_1/", "cross"))
+            if n.startswith(("mlp/dense/", "adapters/", "cross/"))
             and n.endswith("kernel")
         ]
         # Two of the MLP, four of adapters, one of the cross network.

@@ -174,10 +174,66 @@ def test_a_compiler_killed_half_way_leaves_nothing(compiler, cache):
 
 def test_processes_that_compile_at_once_do_no_harm(compiler, cache):
     # The other one is done while this one compiles.
-    compiler(f'printf "{WHOLE}" > "{cache}/$(basename "$2")"')
+    compiler()
+    other = row_updates._compiled()
+    other.unlink()
+    compiler(f'printf "{WHOLE}" > "{other}"')
     library = row_updates._compiled()
     assert library.read_text() == WHOLE
     assert list(cache.iterdir()) == [library]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: content[:5] + bytes(3) + content[8:],
+        lambda content: content + b"\0",
+    ],
+)
+def test_a_damaged_library_is_compiled_again(compiler, cache, damage):
+    calls = compiler()
+    library = row_updates._compiled()
+    library.write_bytes(damage(library.read_bytes()))
+    assert row_updates._compiled() == library
+    assert library.read_text() == WHOLE
+    assert calls.read_text() == "called\n" * 2
+    assert list(cache.iterdir()) == [library]
+
+
+def test_a_library_of_an_unknown_hash_is_not_used(compiler, cache):
+    """As one that an earlier version of this project compiled."""
+    compiler()
+    library = row_updates._compiled()
+    other = library.with_name(f"{library.name.rpartition('-')[0]}.so")
+    library.rename(other)
+    assert row_updates._compiled() == library
+    assert list(cache.iterdir()) == [library]
+
+
+def test_a_cache_that_others_can_write_is_not_used(caplog, compiler, cache):
+    calls = compiler()
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    train_a_step()
+    (warning,) = warnings(caplog)
+    assert f"{cache} belongs to another user or is writable by" in warning
+    assert not calls.exists()
+
+
+def test_a_cache_of_another_user_is_not_used(caplog, compiler, monkeypatch):
+    compiler()
+    monkeypatch.setattr(row_updates.os, "geteuid", lambda: 12345)
+    train_a_step()
+    (warning,) = warnings(caplog)
+    assert "belongs to another user" in warning
+
+
+def test_the_cache_is_private_to_the_user(compiler, cache):
+    compiler()
+    row_updates._compiled()
+    assert cache.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ecdctr_tf import artefacts, features, metrics, store, windows
 from ecdctr_tf import config as config_lib
-from ecdctr_tf import features, metrics, store, windows
-from ecdctr_tf.evaluation import coverage, scored_rows, slices
-from ecdctr_tf.evaluation import runs as runs_lib
+from ecdctr_tf.results import coverage, models, scored, slices
+from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf.transfer import historical
 from tests import conftest
 
 DAYS = ("2024-03-03", "2024-03-05")
@@ -28,8 +29,8 @@ def make_day(day=DAYS[0], held=None):
         np.array([1, 0, 0, 1], np.float32),
         {"user": np.array([1, 2, 3, 0]), "item": np.array([4, 5, 6, 9])},
         {
-            "a": np.array([0.9, 0.2, 0.3, 0.6], np.float32),
-            "b": np.array([0.1, 0.4, 0.3, 0.2], np.float32),
+            "a": [np.array([0.9, 0.2, 0.3, 0.6], np.float32)],
+            "b": [np.array([0.1, 0.4, 0.3, 0.2], np.float32)],
         },
         held or {},
     )
@@ -52,7 +53,7 @@ def random_world(seed, days=6, rows=200, scored=(3, 5)):
             "user": np.arange(0, 90, 2),
             "item": np.arange(1, 200, 3),
         }
-        ctr = {m: np.round(rng.random(rows), 2) for m in ("a", "b")}
+        ctr = {m: [np.round(rng.random(rows), 2)] for m in ("a", "b")}
         click = (rng.random(rows) < 0.3).astype(np.float32)
         result.append(
             slices.ScoredDay(names[i], click, ads[names[i]], ctr, held)
@@ -112,18 +113,18 @@ def test_by_slice_by_hand():
     found = slices.by_slice([make_day()], ADS, tail=1, unknown=UNKNOWN)
     assert found["all"]["rows"] == 4 and found["all"]["clicks"] == 2
     # a: clicked 0.9 and 0.6 above both; b: 0.1 and 0.2 below both.
-    assert found["all"]["models"]["a"]["auc"] == 1.0
-    assert found["all"]["models"]["b"]["auc"] == 0.0
+    assert found["all"]["models"]["a"]["auc"]["mean"] == 1.0
+    assert found["all"]["models"]["b"]["auc"]["mean"] == 0.0
     # Known are users 1 and 2: one clicked and one unclicked row.
     known = found["user_known"]
     assert (known["rows"], known["clicks"]) == (2, 1)
-    assert known["models"]["b"]["auc"] == 0.0
-    assert known["models"]["b"]["gauc"] is None
+    assert known["models"]["b"]["auc"]["mean"] == 0.0
+    assert known["models"]["b"]["gauc"]["mean"] is None
     loss = -(np.log(0.9) + np.log(0.8)) / 2
-    assert known["models"]["a"]["log_loss"] == pytest.approx(loss)
+    assert known["models"]["a"]["log_loss"]["mean"] == pytest.approx(loss)
     # Only user 1, with three earlier rows, is of the head.
     assert found["user_head"]["rows"] == 1
-    assert found["user_head"]["models"]["a"]["auc"] is None
+    assert found["user_head"]["models"]["a"]["auc"]["mean"] is None
     assert not any("covered" in name for name in found)
 
 
@@ -137,8 +138,10 @@ def test_ids_that_are_unknown_are_new():
 def test_a_slice_of_no_rows_has_no_metrics():
     found = slices.by_slice([make_day("2024-03-01")], ADS)["user_known"]
     assert (found["rows"], found["clicks"]) == (0, 0)
-    none = dict.fromkeys(slices.METRICS)
-    assert found["models"] == {"a": none, "b": none}
+    assert list(found["models"]) == ["a", "b"]
+    for of_metric in found["models"].values():
+        assert list(of_metric) == list(metrics.METRICS)
+        assert all(of["mean"] is None for of in of_metric.values())
 
 
 @pytest.mark.parametrize("tail", [0, 5])
@@ -151,7 +154,7 @@ def test_by_slice_equals_a_loop_over_rows(tail):
             row = (
                 day.click[n],
                 day.rows["user"][n],
-                *(day.ctr[model][n] for model in ("a", "b")),
+                *(day.ctr[model][0][n] for model in ("a", "b")),
             )
             expected["all"].append(row)
             for role in slices.ROLES:
@@ -177,8 +180,9 @@ def test_by_slice_equals_a_loop_over_rows(tail):
         click, user, *ctr = zip(*rows, strict=True)
         for model, scores in zip(("a", "b"), ctr, strict=True):
             values = metrics.evaluate(click, scores, user)
-            actual = found[name]["models"][model]
-            assert actual == {m: values[m] for m in slices.METRICS}
+            for metric, of in found[name]["models"][model].items():
+                expected = values[metric]
+                assert of["mean"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_planted_later_day_changes_nothing():
@@ -216,7 +220,10 @@ def test_days_without_history_are_not_in_covered_slices():
     ("change", "message"),
     [
         ({"rows": {"user": np.zeros(4, int)}}, "user and item. Received: user"),
-        ({"ctr": {"a": np.zeros(3)}}, r"'a' of 2024-03-03.*the 4 clicks.*\(3,"),
+        (
+            {"ctr": {"a": [np.zeros(3)]}},
+            r"'a' of 2024-03-03.*the 4 clicks.*\(3,",
+        ),
         ({"day": "3 March"}, "written YYYY-MM-DD"),
     ],
 )
@@ -226,7 +233,7 @@ def test_malformed_days_raise(change, message):
 
 
 def test_no_days_or_other_models_raise():
-    other = dataclasses.replace(make_day(), ctr={"a": np.zeros(4)})
+    other = dataclasses.replace(make_day(), ctr={"a": [np.zeros(4)]})
     for days in ([], [make_day(), other]):
         with pytest.raises(ValueError, match="scored by the same models"):
             slices.by_slice(days, ADS)
@@ -243,12 +250,12 @@ def test_unknown_rows_are_the_buckets_of_vocabularies():
             features.FeatureSpec("item_id", table="item", side="item"),
         ),
     )
-    assert scored_rows.unknown_rows(spec) == {"user": 3, "item": 0}
+    assert scored.unknown_rows(spec) == {"user": 3, "item": 0}
 
 
 def test_read_ads_gives_the_days_before(tiny_data):
     last = conftest.ADS_DAYS[2]
-    found = scored_rows.read_ads(tiny_data, last)
+    found = scored.read_ads(tiny_data, last)
     assert list(found) == conftest.ADS_DAYS[:2]
     number = np.arange(60, 70)
     first = found[conftest.ADS_DAYS[0]]
@@ -260,7 +267,7 @@ def publish_scores(path, model, window, item):
     manifest = store.Manifest("ctr", window)
     with store.publish(path / model / "ctr" / window.last, manifest) as staging:
         np.savez(
-            staging / runs_lib.SCORES,
+            staging / artefacts.SCORES,
             ctr=np.array([0.9, 0.2], np.float32),
             click=np.array([1, 0], np.float32),
             user=np.array([1, 2], np.int32),
@@ -268,62 +275,102 @@ def publish_scores(path, model, window, item):
         )
 
 
-def test_read_scored_counts_from_the_first_of_days_scored_together(tmp_path):
+def models_of(*paths, names=("a", "b")):
+    """Return models whose runs, one a seed, are in directories."""
+    runs = tuple(Workdir(path) for path in paths)
+    config = config_lib.Config()
+    return [models.Model(name, name, name, config, runs) for name in names]
+
+
+def test_slices_count_from_the_first_of_days_scored_together(
+    tmp_path, tiny_data, monkeypatch
+):
     window = windows.Window("2024-03-03", "2024-03-04")
-    held = {window.last: {"user": np.array([2])}}
     for model in ("a", "b"):
         publish_scores(tmp_path, model, window, [4, 5])
-    run = runs_lib.Run(tmp_path)
-    (day,) = scored_rows.read_scored(run, ["a", "b"], [window.last], held)
+    data = without_truth(tiny_data)
+    held = {"user": np.array([2])}
+    day = scored.read(data, models_of(tmp_path), window.last, held)
     assert day.day == window.first
     assert day.rows["item"].tolist() == [4, 5]
     assert list(day.ctr) == ["a", "b"]
-    found = slices.by_slice([day], ADS)
+    asked = []
+
+    def read_ads(data, last):
+        asked.append(last)
+        return ADS
+
+    monkeypatch.setattr(scored, "read_ads", read_ads)
+    found = scored.by_slice(data, [day])
+    assert asked == [window.first]
     assert found["user_covered"]["rows"] == 1
     assert found["item_known"]["rows"] == 2
 
 
-def test_read_scored_of_other_rows_raises(tmp_path):
+def without_truth(data):
+    """Return the data as of a spec without evaluation columns."""
+    spec = dataclasses.replace(data.spec, evaluation=())
+    data.__dict__["spec"] = spec
+    return data
+
+
+def test_metrics_of_slices_are_means_over_seeds_with_differences():
+    day = make_day()
+    (first,), (second,) = day.ctr.values()
+    ctr = {"m": [first, second], "n": [second, second]}
+    day = dataclasses.replace(day, ctr=ctr)
+    found = slices.by_slice([day], ADS, pairs=[("m", "n")])["all"]
+    assert found["models"]["m"]["auc"]["mean"] == pytest.approx((1 + 0) / 2)
+    apart = found["differences"]["m - n"]["auc"]
+    assert apart["mean"] == pytest.approx(0.5)
+    assert apart["low"] <= apart["mean"] <= apart["high"]
+
+
+def test_scores_of_other_rows_raise(tmp_path, tiny_data):
     window = windows.Window("2024-03-03", "2024-03-03")
     publish_scores(tmp_path, "a", window, [4, 5])
     publish_scores(tmp_path, "b", window, [4, 6])
-    run = runs_lib.Run(tmp_path)
-    with pytest.raises(ValueError, match="b scored other rows.*'item' differs"):
-        scored_rows.read_scored(run, ["a", "b"], [window.last])
+    with pytest.raises(ValueError, match="scored other rows.*'item' differs"):
+        scored.read(without_truth(tiny_data), models_of(tmp_path), window.last)
 
 
 @pytest.mark.parametrize(
     ("aggregation", "user"), [("last", [3]), ("attention", [1, 3])]
 )
 def test_held_rows_are_what_coverage_counts(
-    tmp_path, tiny_spec, tiny_data, monkeypatch, aggregation, user
+    tmp_path, tiny_data, monkeypatch, aggregation, user
 ):
-    day = windows.Window("2024-03-05", "2024-03-05")
-    publish_scores(tmp_path, "a", day, [4, 5])
-    for last in ("2024-03-04", "2024-03-05"):
+    day = "2024-03-05"
+    known = {"2024-03-02": [1], "2024-03-03": [3], "2024-03-05": [0, 1, 2]}
+    for last in known:
         manifest = store.Manifest("historical", windows.Window(last, last))
-        with store.publish(tmp_path / "historical" / last, manifest):
+        with store.publish(tmp_path / last, manifest):
             pass
-    first = windows.day_number("2024-03-03")
 
-    def read(path):
-        # The newest version may be seen from the 6th on, after the day.
-        assert path.name == "2024-03-04"
-        versions = [[0, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]]
-        visible_from = np.array([first, first + 1, first + 3])
-        return {"user": (np.array(versions, bool), visible_from)}
+    def read(path, id_spaces):
+        # The newest version is seen from the 6th on, after the day.
+        assert path.name < day
+        return {"user": (np.array(known[path.name]), None)}
 
-    run, days = runs_lib.Run(tmp_path), [day.last]
+    monkeypatch.setattr(historical, "read", read)
     history = config_lib.HistoryConfig(aggregation=aggregation, snapshots=2)
-    masks = coverage.held(run, days, tiny_spec, history, read)
-    monkeypatch.setattr(coverage, "read_history", lambda path, _: read(path))
-    held = scored_rows.held_rows(run, days, tiny_data, history)
-    assert np.flatnonzero(masks[day.last]["user"]).tolist() == user
-    assert list(held) == days and list(held[day.last]) == ["user"]
-    assert held[day.last]["user"].tolist() == user
-    shares = coverage.coverage(run, "a", days, tiny_spec, history, read)
-    scored = scored_rows.read_scored(run, ["a"], days, held)
-    found = slices.by_slice(scored, {})
-    share = found["user_covered"]["rows"] / found["all"]["rows"]
-    assert share == shares[day.last]["user"]
-    assert coverage.held(run, ["2024-03-01"], tiny_spec, history, read) == {}
+    held = coverage.held(tmp_path, [day], tiny_data, history)
+    assert list(held) == [day] and list(held[day]) == ["user"]
+    assert held[day]["user"].tolist() == user
+    rows = {"user": np.array([1, 2, 3]), "item": np.array([4, 5, 6])}
+    shares = coverage.shares(rows, held[day])
+    assert shares == {"rows": 3, "user": len(user) / 3}
+    ctr = {"a": [np.ones(3)]}
+    of_day = slices.ScoredDay(day, np.ones(3), rows, ctr, held[day])
+    found = slices.by_slice([of_day], {})
+    assert found["user_covered"]["rows"] == len(user)
+    assert coverage.held(tmp_path, ["2024-03-01"], tiny_data, history) == {}
+
+
+def test_mean_coverage_is_of_the_rows_of_all_days():
+    by_day = {
+        "2024-03-01": {"rows": 1, "user": 1.0},
+        "2024-03-02": {"rows": 3, "user": 0.0},
+    }
+    assert coverage.mean(by_day) == {"user": 0.25}
+    assert coverage.mean({}) == {}

@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -80,11 +82,11 @@ def test_killed_writer_leaves_nothing_that_readers_see(artefact):
     store.verify(artefact, "snapshot")
 
 
-def test_dated_is_in_order_and_ignores_what_is_no_artefact(tmp_path):
+def test_dated_is_in_order_and_ignores_files(tmp_path):
     for day in ("2024-01-10", "2024-01-09", "2023-12-31"):
         with store.publish(tmp_path / day, store.Manifest("tpm")):
             pass
-    (tmp_path / "2024-01-11").mkdir()
+    (tmp_path / ".hidden").mkdir()
     (tmp_path / "notes.txt").write_text("")
     assert store.dated(tmp_path) == ["2023-12-31", "2024-01-09", "2024-01-10"]
     assert store.dated(tmp_path / "nowhere") == []
@@ -117,12 +119,64 @@ def test_read_manifest_of_another_kind_raises(artefact):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1]", "null", "{}", '{"kind": "snapshot", "colour": 1}']
+    "name", ["2024-1-1", "2024-02-30", "copy of 2024-01-31", "20240131 x"]
 )
+def test_dated_rejects_directories_that_are_not_days(artefact, name):
+    shutil.copytree(artefact, artefact.parent / name)
+    with pytest.raises(ValueError, match=f"Received: '{name}'. Move it"):
+        store.dated(artefact.parent)
+
+
+def test_dated_rejects_artefacts_without_manifest(artefact):
+    (artefact / store.MANIFEST).unlink()
+    message = f"{artefact} is not an artefact: its manifest.json is missing"
+    with pytest.raises(ValueError, match=message):
+        store.dated(artefact.parent)
+
+
+def _with(**changes):
+    return json.dumps({"kind": "snapshot", **changes})
+
+
+WRONG = [
+    *("", "{", "[1]", "null", "{}", "7", "[" * 10**5, "{" * 10**5),
+    *(_with(colour=1), _with(kind=5), _with(rows="7"), _with(rows=1.5)),
+    *(_with(rows=True), _with(spec=None), _with(window=[]), _with(window=1)),
+    *(_with(window={"first": "2024-01-01"}), _with(ids=[]), _with(ids=None)),
+    *(_with(window={"first": "2024-01-02", "last": "2024-01-01"}),),
+    *(_with(window={"first": 1, "last": 2}), _with(ids={"user": 7})),
+    *(_with(ids={"user": {}}), _with(ids={"user": {"rows": "7"}})),
+    *(_with(parents=[]), _with(parents={"cpm": "x"}), _with(config=None)),
+    *(_with(config=[]), _with(metrics=[]), _with(metrics=None)),
+    *(_with(files=[]), _with(files=None), _with(files={"x": None})),
+    *(_with(files={"x": {"bytes": 1}}), _with(files={"x": {"sha256": "a"}})),
+    *(_with(files={"../x": {"bytes": 1, "sha256": "a"}}),),
+    *(_with(files={"/etc/passwd": {"bytes": 1, "sha256": "a"}}),),
+    *('{"kind": "snapshot", "metrics": {"auc": NaN}}', "9" * 10**5),
+]
+
+
+@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
 def test_read_manifest_of_other_text_raises(artefact, text):
     (artefact / store.MANIFEST).write_text(text)
     with pytest.raises(ValueError, match="manifest.json is not a manifest"):
         store.read_manifest(artefact, "snapshot")
+
+
+def test_read_manifest_of_other_bytes_raises(artefact):
+    (artefact / store.MANIFEST).write_bytes(b'{"kind": "\xff"}')
+    with pytest.raises(ValueError, match="manifest.json is not a manifest"):
+        store.read_manifest(artefact, "snapshot")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite_are_never_published(tmp_path, value):
+    manifest = store.Manifest("ctr", metrics={"days": [{"auc": value}]})
+    message = f"`metrics.days.0.auc` of .* ctr artefact.*Received: {value}"
+    with pytest.raises(ValueError, match=message):
+        with store.publish(tmp_path / "a", manifest):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_manifest_survives_json():
@@ -153,20 +207,6 @@ def test_sweep_removes_leftover_files_and_keeps_the_rest(tmp_path):
     (tmp_path / "spec.json").write_text("")
     store.sweep(tmp_path)
     assert [child.name for child in tmp_path.iterdir()] == ["spec.json"]
-
-
-def test_remove_leaves_no_half_artefact(artefact, monkeypatch):
-    def fail(path):
-        (path / "table.bin").unlink()
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patches:
-        patches.setattr(store.shutil, "rmtree", fail)
-        with pytest.raises(KeyboardInterrupt):
-            store.remove(artefact)
-    assert store.dated(artefact.parent) == []
-    store.sweep(artefact.parent)
-    assert list(artefact.parent.iterdir()) == []
 
 
 def test_parent_names_a_place_and_a_state(artefact, tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ecdctr_tf.layers import table_embedding
 from ecdctr_tf.layers.table_embedding import TableEmbedding
 
 
@@ -105,9 +106,49 @@ class TableEmbeddingTest(tf.test.TestCase):
         self.assertLen(table.trainable_variables, 1)
         self.assertIs(table.trainable_variables[0], table.embeddings)
 
-    def test_bad_sizes_are_refused(self):
+    def test_bad_sizes_are_rejected(self):
         for vocab_size in (0, 7):
             with pytest.raises(ValueError, match="between 1 and `capacity`"):
                 TableEmbedding(6, 2, vocab_size)
-        with pytest.raises(ValueError, match="item has room for 6 rows"):
-            numbered().set_vocab_size(7)
+        # No room for 7 rows; of the 4 that are known none is forgotten.
+        for rows in (7, 3):
+            with pytest.raises(ValueError, match=f"4 rows .* Received: {rows}"):
+                numbered().set_vocab_size(rows)
+
+
+class InitialRowsTest(tf.test.TestCase):
+    def test_a_row_starts_alike_at_any_capacity(self):
+        small, large = (
+            TableEmbedding(capacity, 3, 1, seed=5, name="item")
+            for capacity in (7, 50_000)
+        )
+        self.assertAllEqual(large.embeddings[:7], small.embeddings)
+        self.assertAllEqual(small.initial_rows(2, 60), large.embeddings[2:60])
+        self.assertEqual(small.initial_rows(4, 4).shape, (0, 3))
+
+    def test_values_are_uniform_and_of_their_own_row(self):
+        values = TableEmbedding(5000, 3, 1, seed=5, name="item").embeddings
+        self.assertAllInRange(values, -0.05, 0.05)
+        self.assertAllClose(np.mean(values), 0, atol=2e-3)
+        self.assertAllClose(np.std(values), 0.1 / np.sqrt(12), rtol=0.02)
+        self.assertLen(np.unique(values, axis=0), 5000)
+
+    def test_seed_and_name_decide_the_values(self):
+        def rows(seed, name):
+            return TableEmbedding(4, 2, 1, seed=seed, name=name).embeddings
+
+        self.assertAllEqual(rows(5, "item"), rows(5, "item"))
+        self.assertNotAllClose(rows(5, "item"), rows(6, "item"))
+        self.assertNotAllClose(rows(5, "item"), rows(5, "user"))
+
+    def test_a_shard_has_the_rows_of_the_whole_table(self):
+        """As a partitioner asks for its parts."""
+        initial = table_embedding._ByRow(5, "item")
+        whole = initial([20, 3])
+        for first, count in ((0, 8), (8, 7), (15, 5)):
+            part = initial(
+                [20, 3],
+                partition_offset=[first, 0],
+                partition_shape=[count, 3],
+            )
+            self.assertAllEqual(part, whole[first : first + count])

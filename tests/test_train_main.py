@@ -254,7 +254,8 @@ def test_window_that_ends_before_it_starts(error_of):
 
 @pytest.mark.parametrize("name", ["start", "end"])
 def test_window_of_what_is_no_date(error_of, name):
-    message = error_of(**{name: "05/01/2024"})
+    days = {"start": "2024-01-05", "end": "2024-01-05", name: "05/01/2024"}
+    message = error_of(**days)
     assert message.endswith("YYYY-MM-DD. Received: '05/01/2024'")
 
 
@@ -264,8 +265,71 @@ def test_window_of_all_stages_is_refused(error_of):
     assert "schedule.ctr_first" in message
 
 
+@pytest.mark.parametrize("stage", ["tpm", "cpm", "ctr"])
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_half_a_window_is_rejected(error_of, tmp_path, stage, name):
+    message = error_of(stage=stage, **{name: "2024-01-05"})
+    assert f"--stage={stage} needs both --start and --end" in message
+    assert message.endswith(f"Received: --{name}=2024-01-05")
+    assert not (tmp_path / "run").exists()
+
+
+UNREAD = {
+    "start": "2024-01-05",
+    "end": "2024-01-05",
+    "trials": 2,
+    "report_dir": "report",
+    "export_dir": "export",
+    "note": ["One week only."],
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "names"),
+    [
+        ("tpm", "trials report_dir export_dir note"),
+        ("aggregate", "start trials report_dir export_dir note"),
+        ("cpm", "trials report_dir export_dir note"),
+        ("ctr", "trials report_dir export_dir note"),
+        ("export", "start trials report_dir note"),
+        ("report", "start end trials export_dir"),
+        ("compare", "start end export_dir"),
+        ("diagnose", "start end trials export_dir"),
+        ("all", "trials"),
+    ],
+)
+def test_flag_that_a_stage_does_not_read_is_rejected(
+    error_of, tmp_path, stage, names
+):
+    models = ["ads_only"]
+    for name in names.split():
+        values = {name: UNREAD[name], "models": models}
+        message = error_of(stage=stage, **values)
+        assert f"--stage={stage} does not read --{name};" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_export_and_aggregate_take_a_last_day(error_of):
+    for stage in ("aggregate", "export"):
+        message = error_of(stage=stage, end="2024-01-05")
+        assert "does not read" not in message
+        assert "needs both" not in message
+
+
+def test_seeds_are_given_once(error_of):
+    message = error_of(seeds=["0", "1", "0"])
+    assert message.endswith("each once, as 0,1,2. Received: 0,1,0")
+
+
+def test_fault_of_the_machine_ends_in_one_line(error_of, tmp_path):
+    (tmp_path / "file").touch()
+    message = error_of(workdir=str(tmp_path / "file/run"))
+    assert message.startswith("Not a directory: ")
+
+
 def test_a_stage_runs_on_its_window(run_main, tmp_path):
-    values = {"models": ["ads_only"], "start": "2024-01-05"}
+    day = "2024-01-05"
+    values = {"models": ["ads_only"], "start": day, "end": day}
     run_main(**values)
     published = tmp_path / "run/ads_only/ctr"
     assert [p.name for p in published.iterdir()] == ["2024-01-05"]
@@ -275,12 +339,16 @@ def test_a_stage_runs_on_its_window(run_main, tmp_path):
     assert kept == expected
 
 
+def window_of(day) -> dict[str, str]:
+    return {"start": day, "end": day}
+
+
 def test_a_level_that_began_with_other_settings(run_main, error_of, tmp_path):
     """The config that is kept stays that of the command that succeeded."""
-    values = {"models": ["ads_only"], "start": "2024-01-05"}
+    values = {"models": ["ads_only"], **window_of("2024-01-05")}
     run_main(**values)
     kept = (tmp_path / "run/config.json").read_text()
-    values["start"] = "2024-01-06"
+    values.update(window_of("2024-01-06"))
     message = error_of(set=["model.embedding_dim=8", *SETTINGS[1:]], **values)
     assert str(tmp_path / "run/ads_only/ctr/2024-01-05") in message
     assert "other settings: model.embedding_dim=3 (now 8). " in message
@@ -294,7 +362,7 @@ def test_a_level_that_began_with_other_settings(run_main, error_of, tmp_path):
 
 def test_settings_of_one_model(run_main, error_of, tmp_path):
     """`--set MODEL.field=value`."""
-    values = {"models": ["ads_only"], "start": "2024-01-05"}
+    values = {"models": ["ads_only"], **window_of("2024-01-05")}
     run_main(set=[*SETTINGS, "ads_only.passes=2"], **values)
     path = tmp_path / "run/ads_only/ctr/2024-01-05/config.json"
     assert configs.Config.from_json(path).ctr.passes == 2

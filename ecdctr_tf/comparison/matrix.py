@@ -1,7 +1,6 @@
 """Train and score every variant: tune on validation days, then every seed."""
 
 import dataclasses
-import gc
 import pathlib
 from collections.abc import Sequence
 
@@ -82,9 +81,6 @@ class Matrix:
                 chosen[variant.name] = config, trials
                 config = dataclasses.replace(config, seed=seed)
                 workdirs[variant.name].append(self._train(variant, config))
-                # Traced graphs and the variables of their models go in cycles,
-                # which Python leaves for a long time.
-                gc.collect()
         return [
             Runs(v, *chosen[v.name], tuple(workdirs[v.name])) for v in variants
         ]

@@ -63,7 +63,7 @@ def workdir_of(
     of = {field: _plain(config, field) for field in _FIELDS}
     aggregated = dict(of["history"])
     # What the levels do with the tables, not what the tables are.
-    start_tables = aggregated.pop("start_tables")
+    del aggregated["start_tables"]
     dropout = aggregated.pop("dropout")
     tpm = [
         config.seed,
@@ -78,7 +78,7 @@ def workdir_of(
     network = [
         config.seed,
         of["model"],
-        [tpm, config.history.lag] if start_tables else None,
+        [tpm, config.history.lag] if config.history.starts_tables else None,
         [historical, dropout] if config.model.history else None,
     ]
     cpm = [

@@ -61,6 +61,13 @@ _ABLATIONS = (
         "batch norm of the A-CTR starts anew",
         "warm_start.batch_norm=full",
     ),
+    _ablation(
+        "refresh_restart",
+        "restart from each newer CPM",
+        "what a newer CPM does to a running A-CTR",
+        "warm_start.refresh=restart",
+        "warm_start.warm_up_days=7",
+    ),
     *(
         _ablation(
             f"cpm_days_{days}",

@@ -1,26 +1,24 @@
 """All diagnostics of a data directory and, if there is one, of a run on it."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import store
 from ecdctr_tf.diagnostics import (
     counting,
     daily_constants,
     domain_shift,
     item_ctr,
     overlap,
-    page,
-    scored,
+    sections,
     snapshot_drift,
     verdicts,
 )
-from ecdctr_tf.evaluation import runs as runs_lib
-from ecdctr_tf.evaluation import scored_rows, slices
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.results import coverage, measures, scored, slices, text
+from ecdctr_tf.results import models as models_lib
+from ecdctr_tf.training.workdir import Workdir
 
 # Newest days of ads that the verdicts on overlap are of.
 _LAST_DAYS = 7
@@ -49,15 +47,16 @@ def write(
 
     Returns:
       What `diagnostics.json` holds: `overlap` (`Overlap.result`), `item_ctr`
-      (`ItemCTR.result`), `domain_shift`, `daily_constants`, `snapshot_drift`
-      and `alarm` (what each module's `measure` returns), `verdicts` (fields of
+      (`ItemCTR.result`), `domain_shift`, `daily_constants` and
+      `snapshot_drift` (what each module's `measure` returns), `alarm` (what
+      `alarm.alarm` returns, and `metrics` by day), `verdicts` (fields of
       `Verdict`) and `notes`.
 
     Raises:
       FileNotFoundError, ValueError: there are no days of a domain, or
         something read is damaged.
     """
-    runs = [runs_lib.Run(pathlib.Path(path)) for path in run_dirs]
+    runs = [Workdir(pathlib.Path(path)) for path in run_dirs]
     found = {
         **_counted(data, progress),
         "domain_shift": domain_shift.measure(
@@ -66,26 +65,51 @@ def write(
         "daily_constants": daily_constants.measure(
             data, config.model.exclude, config.seed
         ),
-        "snapshot_drift": (
-            snapshot_drift.measure(runs[0].path / "tpm") if runs else {}
-        ),
-        "alarm": scored.measure(
-            data, runs, config.history, config.schedule.report_first
-        ),
+        "snapshot_drift": snapshot_drift.measure(runs[0].tpm) if runs else {},
+        "alarm": _alarm(data, runs, config),
         "notes": [*notes, *_cautions(data)],
     }
     found["verdicts"] = [
         dataclasses.asdict(verdict) for verdict in verdicts.verdicts(found)
     ]
-    written = {
-        "diagnostics.json": json.dumps(found, indent=1) + "\n",
-        **page.files(found),
-    }
-    for name, content in written.items():
-        store.write_text(out_dir / name, content)
+    page = sections.diagnostics_page(found)
+    written = {"diagnostics.json": text.to_json(found)}
+    page.write(out_dir, "diagnostics", written)
     if progress:
-        page.print_table(found, out_dir)
+        sections.print_table(page, out_dir)
     return found
+
+
+def _alarm(
+    data: DataDirectory, runs: Sequence[Workdir], config: configs.Config
+) -> dict | None:
+    """Return where E-CDCTR loses to ads only, and the metrics of both by day.
+
+    None where no day from the first reported one on was scored by both.
+    """
+    kept = [run.path / "config.json" for run in runs]
+    if kept and kept[0].exists():
+        begun = configs.Config.from_json(kept[0])
+        config = dataclasses.replace(begun, schedule=config.schedule)
+    names = (models_lib.MAIN, models_lib.BASELINE)
+    models, _ = models_lib.of_workdirs(runs, config)
+    models = [model for model in models if model.name in names]
+    days = [
+        day
+        for day in models_lib.common_days(models)
+        if day >= config.schedule.report_first
+    ]
+    if len(models) < len(names) or not days:
+        return None
+    held = coverage.of_models(models, days, data)
+    read = {d: scored.read(data, models, d, held.get(d)) for d in days}
+    by_day = {
+        name: {m: of for m, of in measures.of_day(day).items() if m in names}
+        for name, day in read.items()
+    }
+    by_slice = scored.by_slice(data, list(read.values()), [names])
+    found = measures.alarm_of(by_day, days, by_slice)
+    return found and {**found, "metrics": by_day}
 
 
 def _counted(data: DataDirectory, progress: bool) -> dict:
@@ -98,7 +122,7 @@ def _counted(data: DataDirectory, progress: bool) -> dict:
         role: table_rows[data.spec.feature(getattr(data.spec, role)).table]
         for role in slices.ROLES
     }
-    unknown = scored_rows.unknown_rows(data.spec)
+    unknown = scored.unknown_rows(data.spec)
     known = overlap.Overlap(sizes, unknown, days[-_LAST_DAYS:][0])
     items = item_ctr.ItemCTR(sizes["item"], unknown["item"])
     for rows in counting.walk(data, progress):

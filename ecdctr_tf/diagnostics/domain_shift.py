@@ -8,10 +8,12 @@ at.
 Shapes: N sampled rows, F features.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tqdm
 
-from ecdctr_tf import features, metrics, windows
+from ecdctr_tf import features, kinds, metrics, windows
 from ecdctr_tf.diagnostics import counting, logistic
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -23,7 +25,7 @@ _ROWS = 24_000
 
 def measure(
     data: DataDirectory,
-    exclude=(),
+    exclude: Sequence[str] = (),
     seed: int = 0,
     rows: int = _ROWS,
     progress: bool = True,
@@ -53,7 +55,7 @@ def measure(
     if len(pairs) < 2:
         return None
     held_out = max(len(pairs) // 3, 1)
-    parts, labels, train = [], [], []
+    parts, labels, training = [], [], []
     bar = tqdm.tqdm(pairs, desc="sample", unit="day", disable=not progress)
     for i, days in enumerate(bar):
         count = min(data.manifest(d, day).rows for d, day in days.items())
@@ -61,9 +63,9 @@ def measure(
         for domain, day in days.items():
             parts.append(sample(data, domain, day, count, seed, spec))
             labels.append(np.full(count, domain == counting.ADS, np.float32))
-            train.append(np.full(count, i < len(pairs) - held_out))
+            training.append(np.full(count, i < len(pairs) - held_out))
     columns = {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
-    label, train = np.concatenate(labels), np.concatenate(train)
+    label, train = np.concatenate(labels), np.concatenate(training)
     codes = logistic.encode(spec, columns, train)  # [N, F]
     every = {
         feature.name: _auc(codes[:, [i]], label, train, seed)
@@ -104,7 +106,7 @@ def sample(
       spec: the features to return.
 
     Returns:
-      Feature name -> array of `count` rows, in the order of the files.
+      The columns of each feature, `count` rows, in the order of the files.
     """
     place = [seed, windows.day_number(day), features.DOMAINS.index(domain)]
     rng = np.random.default_rng(place)
@@ -113,13 +115,14 @@ def sample(
     names = [feature.name for feature in spec.features]
     window = windows.Window(day, day)
     groups = streams.rows(data, domain, window, names=names)
+    columns = [name for f in kinds.of(spec) for name in f.tensors()]
     parts, first = [], 0
     for group in groups.as_numpy_iterator():
         size = len(group["click"])
         inside = drawn[(drawn >= first) & (drawn < first + size)] - first
-        parts.append({name: group[name][inside] for name in names})
+        parts.append({name: group[name][inside] for name in columns})
         first += size
-    return {n: np.concatenate([p[n] for p in parts]) for n in names}
+    return {n: np.concatenate([p[n] for p in parts]) for n in columns}
 
 
 def _pairs(data: DataDirectory) -> list[dict[str, str]]:
@@ -142,7 +145,9 @@ def _pairs(data: DataDirectory) -> list[dict[str, str]]:
     ]
 
 
-def _auc(codes, label, train, seed: int) -> float:
+def _auc(
+    codes: np.ndarray, label: np.ndarray, train: np.ndarray, seed: int
+) -> float:
     """Return the AUC on the held-out rows of a fit on the others."""
     weights = logistic.fit(codes[train], label[train], seed)
     return metrics.auc(label[~train], logistic.logits(weights, codes[~train]))

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 
 # Values of a feature that are told apart; ids beyond share codes.
 CODES = 1 << 16
-_QUANTILES = 32
 _PASSES = 5
 _STEP = 256
 _RATE = 0.1
@@ -39,14 +38,8 @@ def encode(
       int64 `[N, F]`, in [0, `CODES`), in the order of the spec's features.
     """
     codes = []
-    for feature in spec.features:
-        column = np.asarray(columns[feature.name])
-        if feature.kind == "sequence":
-            column = (column != features.PADDING).sum(axis=1)
-        elif feature.kind == "dense":
-            shares = np.linspace(0, 1, _QUANTILES + 1)[1:-1]
-            edges = np.unique(np.quantile(column[train], shares))
-            column = np.searchsorted(edges, column, side="right")
+    for feature in kinds.of(spec):
+        column = feature.codes(columns, train)
         codes.append(column.astype(np.int64) % CODES)
     return np.stack(codes, axis=1)  # [N, F]
 

@@ -6,7 +6,7 @@ trained and compared says more than all of them.
 
 import dataclasses
 
-from ecdctr_tf.evaluation import text
+from ecdctr_tf.results import text
 
 # From best to worst; the last is of what cannot be measured yet.
 GOOD, WATCH, BAD, NONE = "good", "watch", "bad", "not measured"

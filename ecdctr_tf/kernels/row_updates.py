@@ -14,6 +14,8 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import typing
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -69,7 +71,9 @@ def lookup(
 
 
 @tf.RegisterGradient("EcdctrLookup")
-def _lookup_gradient(operation, *gradients):
+def _lookup_gradient(
+    operation: tf.Operation, *gradients: tf.Tensor
+) -> list[tf.IndexedSlices | None]:
     """Return the gradients of the tables, a row each; none of the numbers."""
     count = operation.get_attr("N")
     slices = [
@@ -85,7 +89,7 @@ def _lookup_gradient(operation, *gradients):
 
 
 @functools.cache
-def load():
+def load() -> typing.Any:
     """Return the module of the compiled ops; None where there is none."""
     if os.environ.get(SWITCH) == "off":
         return None
@@ -103,6 +107,9 @@ def load():
 def _compiled() -> pathlib.Path:
     """Return the compiled library, made if need be.
 
+    The name of the library has a hash of its bytes, so that one that a power
+    cut or a full disk damaged is not loaded, but compiled again.
+
     Raises:
       OSError, RuntimeError: it cannot be made; the message has the reason.
     """
@@ -111,21 +118,53 @@ def _compiled() -> pathlib.Path:
     made_of += flags
     key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    library = pathlib.Path(cache) / "ecdctr_tf" / f"row_updates-{key}.so"
-    if library.exists():
-        return library
+    directory = pathlib.Path(cache) / "ecdctr_tf"
+    _make_private(directory)
+    name = f"{_SOURCE.stem}-{key}"
+    for library in directory.glob(f"{name}*.so"):
+        if library.name == f"{name}-{_hash(library)}.so":
+            return library
+        library.unlink(missing_ok=True)
+    return _compile(directory, name, flags)
+
+
+def _make_private(directory: pathlib.Path) -> None:
+    """Make the cache directory, or check that nobody else can write to it.
+
+    Raises:
+      OSError: it cannot be made.
+      RuntimeError: another user could have put a library there.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = directory.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise RuntimeError(
+            f"{directory} belongs to another user or is writable by others. "
+            "Delete it, or set XDG_CACHE_HOME to another directory."
+        )
+
+
+def _compile(
+    directory: pathlib.Path, name: str, flags: Iterable[str]
+) -> pathlib.Path:
+    """Return a new library in a directory; its name begins with `name`."""
     compilers = filter(None, map(shutil.which, ("c++", "g++", "clang++")))
     compiler = next(compilers, None)
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler (c++, g++, clang++)")
-    library.parent.mkdir(parents=True, exist_ok=True)
     logging.info("Compiling %s, once for this TensorFlow", _SOURCE.name)
-    with tempfile.TemporaryDirectory(dir=library.parent) as directory:
-        staging = pathlib.Path(directory) / library.name
+    with tempfile.TemporaryDirectory(dir=directory) as temporary:
+        staging = pathlib.Path(temporary) / f"{name}.so"
         command = [compiler, "-shared", "-fPIC", "-O3", "-w", *_FLAGS]
         command += [str(_SOURCE), "-o", str(staging), *flags]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{compiler} failed:\n{done.stderr[-2000:]}")
-        staging.replace(library)
-    return library
+        with open(staging, "rb") as file:
+            os.fsync(file.fileno())
+        library = directory / f"{name}-{_hash(staging)}.so"
+        return staging.replace(library)
+
+
+def _hash(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

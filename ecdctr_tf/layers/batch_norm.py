@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch norm of `[B, N]`, computed as that of B images of one pixel.
 
@@ -20,19 +21,29 @@ class BatchNorm(keras.layers.BatchNormalization):
     With `full_batch`, a batch of fewer rows counts for less in the moving
     statistics: n rows keep `momentum ** (n / full_batch)` of the old value. A
     batch of one row, whose variance is 0, then leaves hardly a trace.
+
+    Example:
+      >>> norm = ecdctr_tf.BatchNorm(momentum=0.75)
+      >>> x = tf.constant([[0.0, 10.0], [2.0, 30.0]])
+      >>> norm(x, training=True).numpy().round(2).tolist()
+      [[-1.0, -1.0], [1.0, 1.0]]
+      >>> norm.moving_mean.numpy().tolist()
+      [0.25, 5.0]
     """
 
     # Rows of a batch that the momentum is meant for; 0: batches count alike.
     full_batch: int = 0
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the weights, as for images of one pixel."""
         super().build([input_shape[0], 1, 1, input_shape[-1]])
         self.input_spec = keras.layers.InputSpec(
             ndim=2, axes={-1: input_shape[-1]}
         )
 
-    def call(self, inputs: tf.Tensor, training=None) -> tf.Tensor:
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None
+    ) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`."""
         columns = inputs.shape[-1]
         images = tf.reshape(inputs, [-1, 1, 1, columns])
@@ -40,7 +51,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         outputs = super().call(images, training=training)
         return tf.reshape(outputs, [-1, columns])
 
-    def _assign_new_value(self, variable, value):
+    def _assign_new_value(
+        self, variable: tf.Variable, value: tf.Tensor
+    ) -> tf.Operation:
         """Update a moving statistic; Keras calls it with the updated value."""
         if self.full_batch:
             share = tf.cast(self._rows, tf.float32) / self.full_batch

@@ -3,6 +3,8 @@
 Shapes: B batch, T entries of a sequence, D embedding width.
 """
 
+import typing
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -10,6 +12,7 @@ from ecdctr_tf.kernels import row_updates
 from ecdctr_tf.layers.table_embedding import TableEmbedding
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class FeatureEmbedding(keras.layers.Layer):
     """Look up every feature that lives on a table.
 
@@ -19,6 +22,25 @@ class FeatureEmbedding(keras.layers.Layer):
       dim: D.
       capacities: table name -> rows there is room for; others get `capacity`.
       seed: of the values that rows start with.
+      **kwargs: what Keras' layers take.
+
+    Example:
+      >>> user, item = (keras.Input([], dtype="int32") for _ in range(2))
+      >>> clicked = keras.Input([3], dtype="int32")
+      >>> embedded = ecdctr_tf.FeatureEmbedding(
+      ...     tables={"user": "user", "item": "item", "clicked": "item"},
+      ...     table_rows={"user": 1000, "item": 50},
+      ...     dim=4,
+      ... )({"user": user, "item": item, "clicked": clicked})
+      >>> interest = ecdctr_tf.TargetAttention()(
+      ...     embedded["item"], embedded["clicked"], clicked >= 0
+      ... )
+      >>> x = keras.layers.Concatenate()([embedded["user"], interest])
+      >>> click = keras.layers.Dense(1, activation="sigmoid")(x)
+      >>> model = keras.Model([user, item, clicked], click)
+      >>> rows = [np.array([7]), np.array([3]), np.array([[1, 2, -1]])]
+      >>> model.predict(rows, verbose=0).shape
+      (1, 1)
     """
 
     def __init__(
@@ -28,10 +50,16 @@ class FeatureEmbedding(keras.layers.Layer):
         dim: int,
         capacities: dict[str, int] | None = None,
         seed: int = 0,
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Make a table with some room to grow for each name."""
         super().__init__(**kwargs)
+        self._arguments = {
+            "tables": dict(tables),
+            "table_rows": dict(table_rows),
+            "dim": dim,
+            "capacities": dict(capacities or {}),
+        }
         self._of_table = {
             table: sorted(f for f, t in tables.items() if t == table)
             for table in sorted(set(tables.values()))
@@ -65,7 +93,7 @@ class FeatureEmbedding(keras.layers.Layer):
         return True
 
     def call(
-        self, inputs: dict[str, tf.Tensor], training=None
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
     ) -> dict[str, tf.Tensor]:
         """Return feature name -> `[B, D]` (id) or `[B, T, D]` (sequence).
 
@@ -96,6 +124,10 @@ class FeatureEmbedding(keras.layers.Layer):
         else:
             parts = [table(of_table) for table, of_table in of_tables]
         return {name: vector for part in parts for name, vector in part.items()}
+
+    def get_config(self) -> dict[str, typing.Any]:
+        """Return the arguments of the layer; weights hold the rows known."""
+        return {**super().get_config(), **self._arguments}
 
 
 def capacity(rows: int) -> int:

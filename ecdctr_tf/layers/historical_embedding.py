@@ -6,7 +6,10 @@ pre-trained-parameter checkpoint (`transfer.historical`) and are never trained.
 Shapes: B batch, D embedding width, V table rows, S dated versions, K slots.
 """
 
+import typing
+
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
@@ -19,12 +22,33 @@ class HistoricalTable(tf.Module):
       present: bool `[S, V]`, whether the version knows the id of the row.
       visible_from: int `[S]`, the first day (days since 1970-01-01) whose rows
         may see the version: the day after its window. Rising.
+      name: of the module.
+
+    Example:
+      >>> table = ecdctr_tf.HistoricalTable(
+      ...     vectors=[[[0.0], [1.0]], [[0.0], [2.0]]],
+      ...     present=[[False, True], [False, True]],
+      ...     visible_from=[100, 130],
+      ... )
+      >>> rows, days = tf.constant([1, 1, 0]), tf.constant([129, 130, 130])
+      >>> vectors, found = table.lookup(rows, days, slots=1)
+      >>> vectors[:, 0, 0].numpy().tolist()
+      [1.0, 2.0, 0.0]
+      >>> found[:, 0].numpy().tolist()
+      [True, True, False]
     """
 
-    def __init__(self, vectors, present, visible_from, name=None):
+    def __init__(
+        self,
+        vectors: npt.ArrayLike,
+        present: npt.ArrayLike,
+        visible_from: npt.ArrayLike,
+        name: str | None = None,
+    ):
         """Check the shapes and freeze the arrays."""
         super().__init__(name=name)
-        vectors, present = np.asarray(vectors, np.float32), np.asarray(present)
+        vectors = np.asarray(vectors, np.float32)
+        present = np.asarray(present, np.bool_)
         if (
             vectors.ndim != 3
             or present.shape != vectors.shape[:2]
@@ -39,7 +63,7 @@ class HistoricalTable(tf.Module):
         if np.any(np.diff(visible_from) <= 0):
             raise ValueError(
                 "`visible_from` should rise from version to version. "
-                f"Received: {list(visible_from)}"
+                f"Received: {np.asarray(visible_from).tolist()}"
             )
         # Ids without a vector read zeros, whatever the version holds for them.
         vectors = np.where(present[:, :, np.newaxis], vectors, 0)
@@ -98,10 +122,11 @@ class HistoricalTable(tf.Module):
         return vectors * mask, found
 
 
-def _frozen(values: np.ndarray, shape: list) -> tf.Variable:
+def _frozen(values: np.ndarray, shape: list[int | None]) -> tf.Variable:
     return tf.Variable(values, trainable=False, shape=shape)
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class HistoricalEmbedding(keras.layers.Layer):
     """Turn the dated vectors of an id into one input of the network.
 
@@ -111,6 +136,24 @@ class HistoricalEmbedding(keras.layers.Layer):
         average, weighted by a learned score of vector and age) or
         "self_attention" (the mean of what self-attention makes of them).
       slots: K.
+      table: the frozen vectors that `call` reads where it is given no others.
+        They are saved with the layer.
+      **kwargs: what Keras' layers take.
+
+    Example:
+      >>> table = ecdctr_tf.HistoricalTable(
+      ...     vectors=[[[0.0, 0.0], [1.0, -1.0]]],
+      ...     present=[[False, True]],
+      ...     visible_from=[19_700],
+      ... )
+      >>> recall = ecdctr_tf.HistoricalEmbedding("single", 1, table)
+      >>> user, day = (keras.Input([], dtype="int32") for _ in range(2))
+      >>> vector, known = recall(user, day)
+      >>> x = keras.layers.Concatenate()([vector, known])
+      >>> model = keras.Model([user, day], x)
+      >>> users, days = np.array([1, 1, 0]), np.array([19_699, 19_700, 19_700])
+      >>> model.predict([users, days], verbose=0).tolist()
+      [[0.0, 0.0, 0.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0]]
 
     Reference: self-attention over the newest snapshots: E-CDCTR
     (arXiv 2408.16238).
@@ -118,7 +161,13 @@ class HistoricalEmbedding(keras.layers.Layer):
 
     MODES = ("single", "concat", "attention", "self_attention")
 
-    def __init__(self, mode: str, slots: int, **kwargs):
+    def __init__(
+        self,
+        mode: str,
+        slots: int,
+        table: HistoricalTable | None = None,
+        **kwargs: typing.Any,
+    ):
         """Check the mode and keep it."""
         super().__init__(**kwargs)
         if mode not in self.MODES:
@@ -128,6 +177,10 @@ class HistoricalEmbedding(keras.layers.Layer):
             )
         self.mode = mode
         self.slots = 1 if mode == "single" else slots
+        self.table = table
+        if table is not None:
+            # Keras saves the variables of a layer, not those of its modules.
+            self._frozen = list(table.variables)
         if mode == "attention":
             self.scorer = keras.layers.Dense(1, name="scorer")
             self.age_bias = self.add_weight(
@@ -140,7 +193,7 @@ class HistoricalEmbedding(keras.layers.Layer):
         self,
         rows: tf.Tensor,
         days: tf.Tensor,
-        table: HistoricalTable,
+        table: HistoricalTable | None = None,
         dropped: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return historical vectors and flags.
@@ -148,13 +201,22 @@ class HistoricalEmbedding(keras.layers.Layer):
         Args:
           rows: int32 `[B]` rows of the table.
           days: int32 `[B]`, days since 1970-01-01.
-          table: the frozen vectors.
+          table: the frozen vectors; None for those of the layer.
           dropped: bool `[B]`, batch rows that read no history; None for none.
 
         Returns:
           float32 `[B, D]` (`[B, K * D]` for "concat"), zeros without history,
           and float32 `[B, 1]`: 1 where there is history, else 0.
+
+        Raises:
+          ValueError: neither `call` nor the layer was given a table.
         """
+        table = table or self.table
+        if table is None:
+            raise ValueError(
+                "`table` should be given to the layer or to its call. "
+                "Received: None"
+            )
         vectors, found = table.lookup(rows, days, self.slots)
         if dropped is not None:
             found = tf.logical_and(found, ~dropped[:, tf.newaxis])
@@ -171,6 +233,31 @@ class HistoricalEmbedding(keras.layers.Layer):
         shape = [-1, self.slots * table.dim]
         return tf.reshape(vectors, shape), flag
 
+    def get_config(self) -> dict[str, typing.Any]:
+        """Return the arguments of the layer, of its table only the sizes."""
+        table = self.table
+        return {
+            **super().get_config(),
+            "mode": self.mode,
+            "slots": self.slots,
+            "table": table and [table.versions, table.rows, table.dim],
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, typing.Any]
+    ) -> "HistoricalEmbedding":
+        """Return a layer whose table is empty until weights are loaded."""
+        config = dict(config)
+        if config["table"]:
+            versions, rows, dim = config["table"]
+            config["table"] = HistoricalTable(
+                np.zeros([versions, rows, dim]),
+                np.zeros([versions, rows]),
+                np.arange(versions),
+            )
+        return cls(**config)
+
 
 class SnapshotSelfAttention(keras.layers.Layer):
     """Combine an id's snapshots by self-attention, then their mean.
@@ -182,7 +269,7 @@ class SnapshotSelfAttention(keras.layers.Layer):
     Reference: E-CDCTR (arXiv 2408.16238).
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the projections, `[D, D]` each."""
         dim = input_shape[-1]
         for name, initializer in (

@@ -3,13 +3,16 @@
 Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 """
 
+import typing
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class TableEmbedding(keras.layers.Layer):
     """Look up the features of one table.
 
@@ -27,6 +30,20 @@ class TableEmbedding(keras.layers.Layer):
       dim: D, width of a row.
       vocab_size: rows known, at most `capacity`; see `set_vocab_size`.
       seed: of the values that rows start with.
+      **kwargs: what Keras' layers take.
+
+    Example:
+      >>> items = ecdctr_tf.TableEmbedding(capacity=8, dim=4, vocab_size=5)
+      >>> clicked = tf.constant([[1, 2, -1], [6, 0, -1]])
+      >>> vectors = items({"item": tf.constant([3, 4]), "clicked": clicked})
+      >>> {name: v.shape.as_list() for name, v in vectors.items()}
+      {'clicked': [2, 3, 4], 'item': [2, 4]}
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[0]))
+      True
+      >>> items.set_vocab_size(7)  # Row 6 is known from now on.
+      >>> vectors = items({"clicked": clicked})
+      >>> bool(tf.reduce_all(vectors["clicked"][1, 0] == items.embeddings[6]))
+      True
     """
 
     def __init__(
@@ -35,7 +52,7 @@ class TableEmbedding(keras.layers.Layer):
         dim: int,
         vocab_size: int,
         seed: int = 0,
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Check the sizes and keep them."""
         super().__init__(**kwargs)
@@ -47,6 +64,7 @@ class TableEmbedding(keras.layers.Layer):
         self.capacity = capacity
         self.dim = dim
         self.seed = seed
+        self._initial_vocab_size = vocab_size
         self.embeddings = self.add_weight(
             "embeddings", [capacity, dim], initializer=_ByRow(seed, self.name)
         )
@@ -143,6 +161,16 @@ class TableEmbedding(keras.layers.Layer):
         vectors = tf.ensure_shape(vectors, [*rows.shape, self.dim])
         return vectors * tf.cast(rows >= 0, vectors.dtype)[..., tf.newaxis]
 
+    def get_config(self) -> dict[str, typing.Any]:
+        """Return the arguments of the layer; weights hold the rows known."""
+        return {
+            **super().get_config(),
+            "capacity": self.capacity,
+            "dim": self.dim,
+            "vocab_size": self._initial_vocab_size,
+            "seed": self.seed,
+        }
+
 
 class _ByRow(keras.initializers.Initializer):
     """Uniform values in [-0.05, 0.05) that a longer table repeats.
@@ -155,7 +183,12 @@ class _ByRow(keras.initializers.Initializer):
     def __init__(self, seed: int, name: str):
         self._seed = [seed, zlib.crc32(name.encode())]
 
-    def __call__(self, shape, dtype=None, **kwargs):
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: tf.DType | None = None,
+        **kwargs: typing.Any,
+    ) -> tf.Tensor:
         """Return float `[V, D]`, or a part of it for a sharded table."""
         offset = kwargs.get("partition_offset", [0, 0])[0]
         rows, dim = kwargs.get("partition_shape", shape)

@@ -3,10 +3,13 @@
 Shapes: B batch, T behaviors, D embedding width, H hidden units.
 """
 
+import typing
+
 import tensorflow as tf
 import tf_keras as keras
 
 
+@keras.saving.register_keras_serializable("ecdctr_tf")
 class TargetAttention(keras.layers.Layer):
     """Pool a behavior sequence by its relevance to the candidate item.
 
@@ -16,20 +19,33 @@ class TargetAttention(keras.layers.Layer):
 
     Args:
       hidden_units: units of the activation unit's hidden layer.
+      **kwargs: what Keras' layers take.
 
     Reference: Deep Interest Network for Click-Through Rate Prediction
     (arXiv 1706.06978), section 4.3.
+
+    Example:
+      >>> attention = ecdctr_tf.TargetAttention(hidden_units=8)
+      >>> candidate = tf.ones([2, 4])
+      >>> behaviors = tf.ones([2, 3, 4])
+      >>> there = tf.constant([[True, True, False], [False, False, False]])
+      >>> interest = attention(candidate, behaviors, there)
+      >>> interest.shape.as_list()
+      [2, 4]
+      >>> interest[1].numpy().tolist()  # An empty sequence: no interest.
+      [0.0, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, hidden_units: int = 16, **kwargs):
+    def __init__(self, hidden_units: int = 16, **kwargs: typing.Any):
         """Make the activation unit."""
         super().__init__(**kwargs)
+        self.hidden_units = hidden_units
         self.hidden = keras.layers.Dense(
             hidden_units, activation="relu", name="hidden"
         )
         self.score = keras.layers.Dense(1, name="score")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the kernels; the hidden layer's is used in four parts."""
         self.hidden.build([None, 4 * input_shape[-1]])
         super().build(input_shape)
@@ -57,3 +73,7 @@ class TargetAttention(keras.layers.Layer):
         scores = self.score(self.hidden.activation(hidden))  # [B, T, 1]
         scores *= tf.cast(mask, scores.dtype)[:, :, tf.newaxis]
         return tf.reduce_sum(scores * keys, axis=1)  # [B, D]
+
+    def get_config(self) -> dict[str, typing.Any]:
+        """Return the arguments of the layer."""
+        return {**super().get_config(), "hidden_units": self.hidden_units}

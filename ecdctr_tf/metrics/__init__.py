@@ -4,6 +4,8 @@ from ecdctr_tf.metrics.bootstrap import (
     Difference,
     Estimate,
     Intervals,
+    draw_users,
+    estimate,
     intervals,
 )
 from ecdctr_tf.metrics.calibration import log_loss, normalized_entropy, pcoc
@@ -12,20 +14,31 @@ from ecdctr_tf.metrics.forgetting import (
     backward_transfer,
     forward_transfer,
 )
-from ecdctr_tf.metrics.ranking import GaucResult, auc, expected_auc, gauc
+from ecdctr_tf.metrics.metric import Metric
+from ecdctr_tf.metrics.ranking import (
+    GaucResult,
+    auc,
+    expected_auc,
+    gauc,
+    weighted_expected_auc,
+)
 from ecdctr_tf.metrics.scored_day import evaluate
-from ecdctr_tf.metrics.seeds import over_seeds
+from ecdctr_tf.metrics.table import METRICS
 from ecdctr_tf.metrics.weighted import ScoredRows
 
 __all__ = [
+    "METRICS",
     "Difference",
     "Estimate",
     "GaucResult",
     "Intervals",
+    "Metric",
     "ScoredRows",
     "auc",
     "average_forgetting",
     "backward_transfer",
+    "draw_users",
+    "estimate",
     "evaluate",
     "expected_auc",
     "forward_transfer",
@@ -33,6 +46,6 @@ __all__ = [
     "intervals",
     "log_loss",
     "normalized_entropy",
-    "over_seeds",
     "pcoc",
+    "weighted_expected_auc",
 ]

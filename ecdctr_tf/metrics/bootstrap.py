@@ -17,17 +17,23 @@ R replicates, M metrics.
 import dataclasses
 import itertools
 import math
+import typing
 from collections.abc import Iterable
 
 import numpy as np
 import tqdm
 
-from ecdctr_tf.metrics.weighted import METRICS, ScoredRows, Scorer, ratio
+from ecdctr_tf.metrics.metric import ratio
+from ecdctr_tf.metrics.table import METRICS
+from ecdctr_tf.metrics.weighted import ScoredRows, Scorer
 
 # Weights of rows held at a time: replicates are gone through in such parts.
 _CELLS = 1 << 21
 # A difference this close to 0 is rounding, not a difference.
 _ROUNDING = 1e-12
+
+# Metrics of each seed `[M, S]` and of each replicate `[M, R]` of a model.
+_Found = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +112,7 @@ def intervals(
       ValueError: there are no days, users or such models, days differ in
         their models, or a number is out of range.
     """
-    days, pairs = list(days), [tuple(pair) for pair in pairs]
+    days, pairs = list(days), [(a, b) for a, b in pairs]
     _check(days, pairs, replicates, level, seed)
     scorers, users = _scorers([_joined(days)] if pooled else days)
     ones = np.ones((1, users), np.int32)
@@ -124,13 +130,55 @@ def intervals(
         for model, (seeds, drawn) in found.items()
     }
     differences = {
-        f"{a} - {b}": _differences(*found[a], *found[b], level)
-        for a, b in pairs
+        f"{a} - {b}": _differences(found[a], found[b], level) for a, b in pairs
     }
     return Intervals(models, differences, users, replicates, level)
 
 
-def _check(days, pairs, replicates: int, level: float, seed: int) -> None:
+def estimate(
+    point: np.ndarray, drawn: np.ndarray, level: float = 0.95, seed: int = 0
+) -> Difference:
+    """Return a number of its own making, and its interval over users and seeds.
+
+    For a number that no metric of rows is, such as one made of many AUCs. The
+    caller computes it for draws of the users (`draw_users`); seeds are drawn
+    here. For two models pass their differences, seed by seed.
+
+    Args:
+      point: the number of each seed, of all rows, `[S]`, NaN if undefined.
+      drawn: the number of each replicate of the users and seed, `[R, S]`.
+      level: share of replicates inside the interval, in (0, 1).
+      seed: of the draws of seeds.
+    """
+    replicates, count = drawn.shape
+    kept = np.take_along_axis(drawn, _draw_seeds(count, replicates, seed), 1)
+    return _difference(_estimate(point, kept.mean(axis=1), level))
+
+
+def draw_users(
+    users: int, replicates: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return how often each user is drawn, int32 `[R, U]`.
+
+    Args:
+      users: U, as many as are drawn.
+      replicates: R.
+      rng: a NumPy generator.
+    """
+    drawn = [
+        np.bincount(rng.integers(0, users, users), minlength=users)
+        for _ in range(replicates)
+    ]
+    return np.stack(drawn).astype(np.int32)
+
+
+def _check(
+    days: list[ScoredRows],
+    pairs: list[tuple[str, str]],
+    replicates: int,
+    level: float,
+    seed: int,
+) -> None:
     if not days or not any(len(day.click) for day in days):
         raise ValueError("`days` should hold rows. Received: none")
     for day in days[1:]:
@@ -177,9 +225,9 @@ def _scorers(days: list[ScoredRows]) -> tuple[list[Scorer], int]:
     return [Scorer(day, part) for day, part in parts], len(users)
 
 
-def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
+def _mean_over_days(scorers: list[Scorer], weights: np.ndarray) -> np.ndarray:
     """Return metrics `[M, R, L]`, means over the days that have them."""
-    total, count = 0.0, 0
+    total, count = np.zeros(()), np.zeros((), int)
     for scorer in scorers:
         values = scorer(weights)
         defined = ~np.isnan(values)
@@ -189,7 +237,7 @@ def _mean_over_days(scorers, weights: np.ndarray) -> np.ndarray:
 
 
 def _replicates(
-    scorers, users: int, count: int, seed: int, progress: bool
+    scorers: list[Scorer], users: int, count: int, seed: int, progress: bool
 ) -> np.ndarray:
     """Return metrics `[M, R, L]` of draws of the users."""
     rng = np.random.default_rng([seed, 0])
@@ -198,16 +246,14 @@ def _replicates(
     values = []
     starts = range(0, count, part)
     for start in tqdm.tqdm(starts, "bootstrap", disable=not progress):
-        drawn = [
-            np.bincount(rng.integers(0, users, users), minlength=users)
-            for _ in range(min(part, count - start))
-        ]
-        weights = np.stack(drawn).astype(np.int32)  # [part, U]
+        weights = draw_users(users, min(part, count - start), rng)
         values.append(_mean_over_days(scorers, weights))
     return np.concatenate(values, axis=1)
 
 
-def _by_model(seeds: dict[str, int], point, values, seed: int) -> dict:
+def _by_model(
+    seeds: dict[str, int], point: np.ndarray, values: np.ndarray, seed: int
+) -> dict[str, _Found]:
     """Return what was found of each model.
 
     Args:
@@ -239,7 +285,9 @@ def _draw_seeds(count: int, replicates: int, seed: int) -> np.ndarray:
     return rng.integers(0, count, (replicates, max(count - 1, 1)))
 
 
-def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
+def _estimate(
+    seeds: np.ndarray, drawn: np.ndarray, level: float
+) -> dict[str, typing.Any]:
     """Return the fields of an `Estimate`.
 
     Args:
@@ -248,7 +296,9 @@ def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
       level: share of replicates inside the interval.
     """
     defined = drawn[~np.isnan(drawn)]
-    fields = {"mean": None, "std": None, "low": None, "high": None}
+    fields: dict[str, typing.Any] = dict.fromkeys(
+        ("mean", "std", "low", "high")
+    )
     fields["undefined"] = len(drawn) - len(defined)
     if np.isnan(seeds).any():
         return fields
@@ -261,25 +311,31 @@ def _estimate(seeds: np.ndarray, drawn: np.ndarray, level: float) -> dict:
     return fields
 
 
-def _differences(first, first_drawn, second, second_drawn, level) -> dict:
+def _differences(
+    first: _Found, second: _Found, level: float
+) -> dict[str, Difference]:
     """Return metric -> `Difference` of two models.
 
     Args:
-      first: each metric of each seed, `[M, S]`.
-      first_drawn: each metric of each replicate, `[M, R]`.
-      second: of the model that is subtracted, maybe of other seeds.
-      second_drawn: of the same draws.
+      first: each metric of each seed, and of each replicate.
+      second: of the model that is subtracted, maybe of other seeds; replicates
+        are of the same draws.
       level: share of replicates inside an interval.
     """
-    if first.shape == second.shape:
-        apart = first - second
+    (a, a_drawn), (b, b_drawn) = first, second
+    if a.shape == b.shape:
+        apart = a - b
     else:
-        apart = (first.mean(axis=1) - second.mean(axis=1))[:, np.newaxis]
-    result = {}
-    for i, metric in enumerate(METRICS):
-        drawn = first_drawn[i] - second_drawn[i]
-        fields = _estimate(apart[i], drawn, level)
-        low, high = fields["low"], fields["high"]
-        away = low is not None and (low > _ROUNDING or high < -_ROUNDING)
-        result[metric] = Difference(**fields, significant=away)
-    return result
+        apart = (a.mean(axis=1) - b.mean(axis=1))[:, np.newaxis]
+    drawn = a_drawn - b_drawn
+    return {
+        metric: _difference(_estimate(apart[i], drawn[i], level))
+        for i, metric in enumerate(METRICS)
+    }
+
+
+def _difference(fields: dict[str, typing.Any]) -> Difference:
+    """Return a difference with the fields of an `Estimate`."""
+    low, high = fields["low"], fields["high"]
+    away = low is not None and (low > _ROUNDING or high < -_ROUNDING)
+    return Difference(**fields, significant=away)

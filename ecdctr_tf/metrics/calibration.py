@@ -4,15 +4,17 @@ Shapes: N rows.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf.metrics import checks
+from ecdctr_tf.metrics.metric import Sums, ratio
 
 # Probabilities are kept this far from 0 and 1, so that one sure and wrong row
 # costs about 16 nats and not infinity.
 EPSILON = 1e-7
 
 
-def log_loss(click, ctr) -> float:
+def log_loss(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     """Return the mean cross-entropy of clicks under the predictions, in nats.
 
         -mean(click log(ctr) + (1 - click) log(1 - ctr))
@@ -28,14 +30,17 @@ def log_loss(click, ctr) -> float:
 
     Raises:
       ValueError: there are no rows, or an input is malformed.
+
+    Example:
+
+    >>> round(log_loss([1, 0], [0.5, 0.5]), 4)
+    0.6931
     """
     click, ctr = _rows(click, ctr, "Log loss")
-    ctr = np.clip(ctr, EPSILON, 1 - EPSILON)
-    loss = click * np.log(ctr) + (1 - click) * np.log1p(-ctr)
-    return float(-loss.mean())
+    return float(_losses(click, ctr).mean())
 
 
-def normalized_entropy(click, ctr) -> float:
+def normalized_entropy(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     """Return the log loss over the entropy of the click rate.
 
     1 is what always predicting the mean click rate gives; lower is better.
@@ -53,6 +58,11 @@ def normalized_entropy(click, ctr) -> float:
 
     Source: He et al., "Practical Lessons from Predicting Clicks on Ads at
     Facebook", Evaluation Metrics.
+
+    Example:
+
+    >>> normalized_entropy([1, 0], [0.5, 0.5])
+    1.0
     """
     click, ctr = _rows(click, ctr, "Normalized entropy")
     rate = click.mean()
@@ -61,11 +71,10 @@ def normalized_entropy(click, ctr) -> float:
             "Normalized entropy needs rows with and without a click. "
             f"Received: {int(click.sum()):,} clicks in {len(click):,} rows"
         )
-    entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    return log_loss(click, ctr) / float(entropy)
+    return log_loss(click, ctr) / float(_entropy(rate))
 
 
-def pcoc(click, ctr) -> float:
+def pcoc(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     """Return predicted over observed clicks: mean prediction / mean click.
 
     1 is calibrated on the whole; above 1 the model promises too much.
@@ -79,6 +88,11 @@ def pcoc(click, ctr) -> float:
 
     Raises:
       ValueError: there is no click, or an input is malformed.
+
+    Example:
+
+    >>> pcoc([1, 0, 0, 0], [0.5, 0.5, 0.25, 0.25])
+    1.5
     """
     click, ctr = _rows(click, ctr, "PCOC")
     if not click.any():
@@ -88,7 +102,55 @@ def pcoc(click, ctr) -> float:
     return float(ctr.mean() / click.mean())
 
 
-def _rows(click, ctr, metric: str) -> tuple[np.ndarray, np.ndarray]:
+def weighted_log_loss(sums: Sums) -> np.ndarray:
+    """Return the log loss of weighted users, `[R, L]`."""
+    return ratio(sums.own, sums.rows)
+
+
+def weighted_normalized_entropy(sums: Sums) -> np.ndarray:
+    """Return the normalized entropy of weighted users, `[R, L]`."""
+    return ratio(
+        weighted_log_loss(sums), _entropy(ratio(sums.clicks, sums.rows))
+    )
+
+
+def weighted_pcoc(sums: Sums) -> np.ndarray:
+    """Return the PCOC of weighted users, `[R, L]`."""
+    return ratio(sums.own, sums.clicks)
+
+
+def losses_by_user(
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+) -> np.ndarray:
+    """Return the sum of the log losses of each user's rows, `[U]`."""
+    return np.bincount(user, _losses(click, ctr))
+
+
+def predictions_by_user(
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+) -> np.ndarray:
+    """Return the sum of the predictions of each user's rows, `[U]`."""
+    del click
+    return np.bincount(user, ctr)
+
+
+def _losses(click: np.ndarray, ctr: np.ndarray) -> np.ndarray:
+    """Return the log loss of each row, `[N]`."""
+    ctr = np.clip(ctr, EPSILON, 1 - EPSILON)
+    return -(click * np.log(ctr) + (1 - click) * np.log1p(-ctr))
+
+
+def _entropy(rate: np.ndarray) -> np.ndarray:
+    """Return the entropy of click rates in nats, 0 of one class or no rows."""
+    both = (rate > 0) & (rate < 1)
+    inside = np.where(both, rate, 0.5)
+    entropy = inside * np.log(inside) + (1 - inside) * np.log(1 - inside)
+    return np.where(both, -entropy, 0)
+
+
+def _rows(
+    click: npt.ArrayLike, ctr: npt.ArrayLike, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
     click, ctr = checks.clicks_and_probabilities(click, ctr)
     if not len(click):
         raise ValueError(f"{metric} needs rows. Received: none")

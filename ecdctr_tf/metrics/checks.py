@@ -4,9 +4,10 @@ Shapes: N rows.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 
-def _column(name: str, values) -> np.ndarray:
+def _column(name: str, values: npt.ArrayLike) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 1:
         raise ValueError(
@@ -23,7 +24,7 @@ def _same_rows(first: str, a: np.ndarray, second: str, b: np.ndarray) -> None:
         )
 
 
-def _numbers(name: str, values) -> np.ndarray:
+def _numbers(name: str, values: npt.ArrayLike) -> np.ndarray:
     values = _column(name, values)
     try:
         numbers = values.astype(np.float64)
@@ -41,7 +42,7 @@ def _numbers(name: str, values) -> np.ndarray:
 
 
 def clicks_and_scores(
-    click, score, name: str = "score"
+    click: npt.ArrayLike, score: npt.ArrayLike, name: str = "score"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return clicks and scores as float64.
 
@@ -68,7 +69,9 @@ def clicks_and_scores(
     return click, score
 
 
-def clicks_and_probabilities(click, ctr) -> tuple[np.ndarray, np.ndarray]:
+def clicks_and_probabilities(
+    click: npt.ArrayLike, ctr: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     """Return clicks and probabilities as float64.
 
     Args:
@@ -91,7 +94,9 @@ def clicks_and_probabilities(click, ctr) -> tuple[np.ndarray, np.ndarray]:
     return click, ctr
 
 
-def probabilities_and_scores(true_ctr, score) -> tuple[np.ndarray, np.ndarray]:
+def probabilities_and_scores(
+    true_ctr: npt.ArrayLike, score: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     """Return true click probabilities and scores as float64.
 
     Args:
@@ -115,7 +120,7 @@ def probabilities_and_scores(true_ctr, score) -> tuple[np.ndarray, np.ndarray]:
     return true_ctr, score
 
 
-def groups(click: np.ndarray, group) -> np.ndarray:
+def groups(click: np.ndarray, group: npt.ArrayLike) -> np.ndarray:
     """Return the groups of rows.
 
     Args:

@@ -13,9 +13,10 @@ Shapes: I trained windows, J windows with test rows, J >= I.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 
-def backward_transfer(matrix) -> float | None:
+def backward_transfer(matrix: npt.ArrayLike) -> float | None:
     """Return how much later training changed the metric of earlier windows.
 
         mean over j < last of R[last, j] - R[j, j]
@@ -40,7 +41,9 @@ def backward_transfer(matrix) -> float | None:
     return _mean(matrix[last, :last] - np.diagonal(matrix)[:last])
 
 
-def forward_transfer(matrix, baseline) -> float | None:
+def forward_transfer(
+    matrix: npt.ArrayLike, baseline: npt.ArrayLike
+) -> float | None:
     """Return how much earlier windows help in a window not trained on yet.
 
         mean over 0 < j <= I of R[j - 1, j] - baseline[j]
@@ -74,7 +77,7 @@ def forward_transfer(matrix, baseline) -> float | None:
     return _mean(ahead - baseline[1 : len(ahead) + 1])
 
 
-def average_forgetting(matrix) -> float | None:
+def average_forgetting(matrix: npt.ArrayLike) -> float | None:
     """Return how far the metric fell from the best it ever was.
 
         mean over j < last of max over i <= last of R[i, j] - R[last, j]
@@ -109,7 +112,7 @@ def _mean(terms: np.ndarray) -> float | None:
     return float(terms.mean()) if len(terms) else None
 
 
-def _matrix(values) -> np.ndarray:
+def _matrix(values: npt.ArrayLike) -> np.ndarray:
     matrix = _numbers("matrix", values)
     if matrix.ndim != 2 or not 1 <= len(matrix) <= matrix.shape[1]:
         raise ValueError(
@@ -120,7 +123,7 @@ def _matrix(values) -> np.ndarray:
     return matrix
 
 
-def _numbers(name: str, values) -> np.ndarray:
+def _numbers(name: str, values: npt.ArrayLike) -> np.ndarray:
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -6,8 +6,15 @@ Shapes: N rows, G groups (users).
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf.metrics import checks
+from ecdctr_tf.metrics.metric import Sums, ratio
+
+# Weights of rows held at a time: they stay in the processor's cache.
+_CELLS = 1 << 17
+# So little weight of pairs is rounding.
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +29,7 @@ class GaucResult:
     dropped_groups: int
 
 
-def auc(click, score) -> float:
+def auc(click: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the area under the ROC curve, exact.
 
     It is the share of pairs of a clicked and an unclicked row in which the
@@ -53,7 +60,7 @@ def auc(click, score) -> float:
     return float(areas(click, score, np.zeros(len(click), np.int8))[0][0])
 
 
-def expected_auc(true_ctr, score) -> float:
+def expected_auc(true_ctr: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the AUC that scores have by the true click probabilities.
 
     A row counts as clicked with the weight p of its true probability and as
@@ -85,27 +92,62 @@ def expected_auc(true_ctr, score) -> float:
     0.5
     """
     p, score = checks.probabilities_and_scores(true_ctr, score)
-    order = np.argsort(score, kind="stable")
-    p, score = p[order], score[order]
-    starts = np.flatnonzero(np.append(True, score[1:] != score[:-1])[: len(p)])
-    clicked, unclicked = (
-        np.add.reduceat(weight, starts) if len(p) else np.zeros(0)
-        for weight in (p, 1 - p)
-    )  # of each distinct score
-    below = np.cumsum(unclicked) - unclicked
-    own = np.sum(p * (1 - p))  # pairs of a row with itself: a tie each
-    won = np.sum(clicked * (below + unclicked / 2)) - own / 2
-    pairs = p.sum() * (1 - p).sum() - own
-    if len(p) < 2 or pairs <= 0:
+    every = np.zeros(len(p), np.int64)
+    (found,) = weighted_expected_auc(p, score, every, np.ones((1, 1)))
+    if np.isnan(found):
         raise ValueError(
             "The expected AUC needs two rows of which one may be clicked and "
             f"the other not. Received: {len(p):,} rows, {p.sum():g} expected "
             "clicks"
         )
-    return float(won / pairs)
+    return float(found)
 
 
-def gauc(click, score, group) -> GaucResult:
+def weighted_expected_auc(
+    true_ctr: np.ndarray,
+    score: np.ndarray,
+    user: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
+    """Return `expected_auc` for many weights of the users.
+
+    A user of weight 2 counts as two users with the same rows.
+
+    Args:
+      true_ctr: float `[N]`, in [0, 1].
+      score: float `[N]`.
+      user: int `[N]`, in [0, U).
+      weights: `[R, U]`, times each user counts.
+
+    Returns:
+      float64 `[R]`, NaN where undefined.
+    """
+    order = np.argsort(score, kind="stable")
+    p, user, score = true_ctr[order], user[order], score[order]
+    if len(p) < 2:
+        return np.full(len(weights), np.nan)
+    first = np.searchsorted(score, score, side="left")  # of the same score
+    after = np.searchsorted(score, score, side="right")
+    part = max(_CELLS // len(p), 1)
+    found = []
+    for start in range(0, len(weights), part):
+        weight = weights[start : start + part, user].astype(np.float64)
+        sums = np.zeros((len(weight), len(p) + 1))
+        np.cumsum(weight * (1 - p), axis=1, out=sums[:, 1:])  # unclicked
+        # Of each row: what is below, and half of what is level with it.
+        beaten = np.take(sums, first, axis=1)
+        beaten += np.take(sums, after, axis=1)
+        beaten *= p / 2
+        own = weight @ (p * (1 - p))  # pairs of a row with itself
+        won = np.einsum("rn,rn->r", weight, beaten) - own / 2
+        pairs = (weight @ p) * sums[:, -1] - own
+        found.append(ratio(won, np.where(pairs > _ROUNDING, pairs, 0)))
+    return np.concatenate(found)
+
+
+def gauc(
+    click: npt.ArrayLike, score: npt.ArrayLike, group: npt.ArrayLike
+) -> GaucResult:
     """Return the mean of the groups' AUCs, weighted by their impressions.
 
     With n_u the rows of user u, over the users that have both classes:
@@ -144,6 +186,32 @@ def gauc(click, score, group) -> GaucResult:
         value = float(np.average(each[has_area], weights=rows[has_area]))
     kept = int(has_area.sum())
     return GaucResult(value, kept, len(each) - kept)
+
+
+def mixed_groups(click: np.ndarray, group: np.ndarray) -> tuple[int, int]:
+    """Return how many groups have rows of both classes, and how many not."""
+    _, place = np.unique(group, return_inverse=True)
+    rows, clicks = np.bincount(place), np.bincount(place, click)
+    mixed = int(((clicks > 0) & (clicks < rows)).sum())
+    return mixed, len(rows) - mixed
+
+
+def weighted_auc(sums: Sums) -> np.ndarray:
+    """Return the AUC of weighted users, `[R, L]`."""
+    return ratio(sums.won(), sums.clicks * (sums.rows - sums.clicks))
+
+
+def weighted_gauc(sums: Sums) -> np.ndarray:
+    """Return the GAUC of weighted users, `[R, L]`."""
+    return ratio(sums.own, sums.mixed)
+
+
+def areas_by_user(
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+) -> np.ndarray:
+    """Return rows times AUC of each user `[U]`, 0 of those of one class."""
+    found, rows = areas(click, ctr, user)
+    return np.nan_to_num(found) * rows
 
 
 def areas(

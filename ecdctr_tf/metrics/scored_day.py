@@ -3,10 +3,17 @@
 Shapes: N rows.
 """
 
-from ecdctr_tf.metrics import calibration, checks, ranking
+import typing
+
+import numpy.typing as npt
+
+from ecdctr_tf.metrics import checks, ranking
+from ecdctr_tf.metrics.table import METRICS
 
 
-def evaluate(click, ctr, user) -> dict:
+def evaluate(
+    click: npt.ArrayLike, ctr: npt.ArrayLike, user: npt.ArrayLike
+) -> dict[str, typing.Any]:
     """Return the metrics of scored rows, ready for JSON.
 
     Args:
@@ -15,29 +22,27 @@ def evaluate(click, ctr, user) -> dict:
       user: `[N]` integers or strings, the user of each row.
 
     Returns:
-      `rows`, `clicks`, `auc`, `gauc`, `gauc_users` (in its mean),
-      `gauc_dropped_users` (of one class), `log_loss` (nats),
-      `normalized_entropy`, `pcoc`. A metric that the rows leave undefined is
-      None: all but `rows` and counts of no rows, `auc`, `gauc` and
+      `rows`, `clicks`, `gauc_users` and `gauc_dropped_users` (that have rows of
+      both classes, and that have not), and each of `METRICS`, None where the
+      rows leave it undefined: all of no rows, `auc`, `gauc` and
       `normalized_entropy` of one class, `pcoc` without a click.
 
     Raises:
       ValueError: an input is malformed.
     """
     click, ctr = checks.clicks_and_probabilities(click, ctr)
+    user = checks.groups(click, user)
     rows, clicks = len(click), int(click.sum())
-    both = 0 < clicks < rows
-    grouped = ranking.gauc(click, ctr, user)
+    mixed, single = ranking.mixed_groups(click, user)
     return {
         "rows": rows,
         "clicks": clicks,
-        "auc": ranking.auc(click, ctr) if both else None,
-        "gauc": grouped.value,
-        "gauc_users": grouped.groups,
-        "gauc_dropped_users": grouped.dropped_groups,
-        "log_loss": calibration.log_loss(click, ctr) if rows else None,
-        "normalized_entropy": (
-            calibration.normalized_entropy(click, ctr) if both else None
-        ),
-        "pcoc": calibration.pcoc(click, ctr) if clicks else None,
+        "gauc_users": mixed,
+        "gauc_dropped_users": single,
+        **{
+            name: metric.value(click, ctr, user)
+            if metric.needs(rows, clicks)
+            else None
+            for name, metric in METRICS.items()
+        },
     }

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ecdctr_tf.metrics import calibration, checks, ranking
-
-METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "pcoc")
+from ecdctr_tf.metrics import checks
+from ecdctr_tf.metrics.metric import ByUser, Sums
+from ecdctr_tf.metrics.table import METRICS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class ScoredRows:
     user: np.ndarray
     ctr: Mapping[str, Sequence[np.ndarray]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the columns; hold them as float64."""
         click, _ = checks.clicks_and_scores(self.click, self.click)
         user = checks.groups(click, self.user)
@@ -79,18 +79,24 @@ class Scorer:
         self._clicked = place[day.click == 1]  # [P]
         self._rows = len(place)
 
-        def by_user(values):
-            return np.bincount(place, values, len(self.users))
-
-        rows, clicks = by_user(None).astype(np.float64), by_user(day.click)
-        both = (clicks > 0) & (clicks < rows)
-        sums = [rows, clicks, np.where(both, rows, 0)]
-        for ctr in itertools.chain.from_iterable(day.ctr.values()):
-            areas, _ = ranking.areas(day.click, ctr, place)
-            sums.append(np.where(both, areas, 0) * rows)
-            sums.append(by_user(_losses(day.click, ctr)))
-            sums.append(by_user(ctr))
-        self._sums = np.stack(sums, axis=1)  # [U, 3 + 3 L]
+        rows = np.bincount(place).astype(np.float64)  # [U]
+        clicks = np.bincount(place, day.click)  # [U]
+        mixed = np.where((clicks > 0) & (clicks < rows), rows, 0)
+        sums = [np.stack([rows, clicks, mixed], axis=1)]
+        # Metrics of the same sums share their columns.
+        self._columns: dict[ByUser | None, slice] = {}
+        for metric in METRICS.values():
+            if metric.by_user is None or metric.by_user in self._columns:
+                continue
+            first = sum(part.shape[1] for part in sums)
+            last = first + len(self._lines)
+            self._columns[metric.by_user] = slice(first, last)
+            of_lines = [
+                metric.by_user(day.click, ctr, place)
+                for ctr in itertools.chain.from_iterable(day.ctr.values())
+            ]
+            sums.append(np.stack(of_lines, axis=1))  # [U, L]
+        self._sums = np.concatenate(sums, axis=1)
 
     @property
     def width(self) -> int:
@@ -107,19 +113,25 @@ class Scorer:
           float64 `[M, R, L]`, in the order of `METRICS`.
         """
         weights = weights[:, self.users]  # [R, U]
-        sums = weights.astype(np.float64) @ self._sums  # [R, 3 + 3 L]
-        rows, clicks, kept = (sums[:, i, np.newaxis] for i in range(3))
-        areas, losses, ctr = (sums[:, 3 + i :: 3] for i in range(3))  # [R, L]
-        loss = ratio(losses, rows)
-        return np.stack(
-            [
-                ratio(self._won(weights, rows.max()), clicks * (rows - clicks)),
-                ratio(areas, kept),
-                loss,
-                ratio(loss, _entropy(ratio(clicks, rows))),
-                ratio(ctr, clicks),
-            ]
-        )
+        sums = weights.astype(np.float64) @ self._sums
+        rows, clicks, mixed = (sums[:, i, np.newaxis] for i in range(3))
+        values = []
+        for metric in METRICS.values():
+            columns = slice(0)
+            if metric.by_user is not None:
+                columns = self._columns[metric.by_user]
+            values.append(
+                metric.weighted(
+                    Sums(
+                        rows,
+                        clicks,
+                        mixed,
+                        sums[:, columns],
+                        lambda: self._won(weights, rows.max()),
+                    )
+                )
+            )
+        return np.stack(values)
 
     def _won(self, weights: np.ndarray, most: float) -> np.ndarray:
         """Return the weight of the pairs each line wins, a tie half, `[R, L]`.
@@ -151,7 +163,9 @@ class _Line:
     not_above: np.ndarray  # [P]
 
     @classmethod
-    def of(cls, click: np.ndarray, score: np.ndarray, place: np.ndarray):
+    def of(
+        cls, click: np.ndarray, score: np.ndarray, place: np.ndarray
+    ) -> "_Line":
         """Return the order of scores `[N]`; `place` `[N]` is whose they are."""
         unclicked = np.flatnonzero(click == 0)
         unclicked = unclicked[np.argsort(score[unclicked], kind="stable")]
@@ -205,24 +219,3 @@ def _lanes(weights: np.ndarray, largest: int) -> np.ndarray:
     padded[:replicates] = weights
     lanes = padded.reshape(words, count, users).transpose(0, 2, 1)
     return np.ascontiguousarray(lanes)
-
-
-def _losses(click: np.ndarray, ctr: np.ndarray) -> np.ndarray:
-    """Return the log loss of each row, as `calibration.log_loss` has it."""
-    ctr = np.clip(ctr, calibration.EPSILON, 1 - calibration.EPSILON)
-    return -(click * np.log(ctr) + (1 - click) * np.log1p(-ctr))
-
-
-def _entropy(rate: np.ndarray) -> np.ndarray:
-    """Return the entropy of click rates in nats, 0 of one class or no rows."""
-    both = (rate > 0) & (rate < 1)
-    inside = np.where(both, rate, 0.5)
-    entropy = inside * np.log(inside) + (1 - inside) * np.log(1 - inside)
-    return np.where(both, -entropy, 0)
-
-
-def ratio(above: np.ndarray, below) -> np.ndarray:
-    """Return `above / below`, NaN where `below` is 0."""
-    above, below = np.broadcast_arrays(above, np.asarray(below, np.float64))
-    result = np.full(above.shape, np.nan)
-    return np.divide(above, below, out=result, where=below > 0)

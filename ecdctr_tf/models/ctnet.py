@@ -3,6 +3,8 @@
 Shapes: B batch, N inputs of a layer, U units.
 """
 
+import typing
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -36,7 +38,7 @@ class CTNet(PluggedModel):
         self.head_adapter = Adapter(1)
 
     def _plugged(
-        self, x: tf.Tensor, knowledge: Knowledge, training
+        self, x: tf.Tensor, knowledge: Knowledge, training: bool | None
     ) -> tf.Tensor:
         hidden = x
         for i, adapter in enumerate(self.adapters):
@@ -60,7 +62,7 @@ class Adapter(keras.layers.Layer):
     (arXiv 1612.08083), section 2.
     """
 
-    def __init__(self, units: int, l2: float = 0.0, **kwargs):
+    def __init__(self, units: int, l2: float = 0.0, **kwargs: typing.Any):
         """Make the layers."""
         super().__init__(**kwargs)
         shared = {

@@ -5,14 +5,15 @@ Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
 
 import functools
 import math
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 from ecdctr_tf.layers.batch_norm import BatchNorm, averaging
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
 from ecdctr_tf.layers.historical_embedding import (
@@ -20,7 +21,6 @@ from ecdctr_tf.layers.historical_embedding import (
     HistoricalTable,
 )
 from ecdctr_tf.layers.mlp import MLP
-from ecdctr_tf.layers.target_attention import TargetAttention
 
 # Attributes of a model that no checkpoint of it holds.
 _KEPT_ELSEWHERE = (
@@ -58,6 +58,42 @@ class CTRModel(keras.Model):
 
     Reference: E-CDCTR (arXiv 2408.16238); cross network: DCN V2
     (arXiv 2008.13535).
+
+    Example:
+      >>> spec = ecdctr_tf.DataSpec(
+      ...     tables=(
+      ...         ecdctr_tf.TableSpec("user"),
+      ...         ecdctr_tf.TableSpec("item"),
+      ...     ),
+      ...     features=(
+      ...         ecdctr_tf.FeatureSpec("user_id", "id", "user", "user"),
+      ...         ecdctr_tf.FeatureSpec("item_id", "id", "item", "item"),
+      ...     ),
+      ... )
+      >>> config = ecdctr_tf.ModelConfig(embedding_dim=4, hidden_units=(8,))
+      >>> ctr = ecdctr_tf.CTRModel(spec, config, {"user": 50, "item": 9})
+      >>> ctr.compile(keras.optimizers.Adam(1e-3), ecdctr_tf.LazyAdam(1e-2))
+      >>> rows = {
+      ...     "user_id": np.array([1, 2, 1, 3], np.int32),
+      ...     "item_id": np.array([4, 4, 5, 6], np.int32),
+      ...     "day": np.full(4, 19_700, np.int32),
+      ... }
+      >>> clicks = np.array([1, 0, 0, 1], np.float32)
+      >>> list(ctr.fit(rows, clicks, verbose=0).history)
+      ['loss']
+      >>> ctr.score(rows).shape.as_list()
+      [4]
+
+      The model is a layer of other models too:
+
+      >>> inputs = {n: keras.Input([], dtype="int32", name=n) for n in rows}
+      >>> logit = tf.expand_dims(ctr(inputs), 1)
+      >>> scaled = keras.layers.Dense(1, activation="sigmoid")(logit)
+      >>> other = keras.Model(inputs, scaled)
+      >>> other.compile(ecdctr_tf.LazyAdam(1e-3), "binary_crossentropy")
+      >>> _ = other.fit(rows, clicks, verbose=0)
+      >>> other.predict(rows, verbose=0).shape
+      (4, 1)
     """
 
     def __init__(
@@ -66,7 +102,7 @@ class CTRModel(keras.Model):
         config: configs.ModelConfig,
         table_rows: dict[str, int],
         capacities: dict[str, int] | None = None,
-        history: dict[str, HistoricalTable] | None = None,
+        history: Mapping[str, HistoricalTable] | None = None,
         history_mode: str = "single",
         history_slots: int = 1,
         history_dropout: float = 0.0,
@@ -75,7 +111,7 @@ class CTRModel(keras.Model):
         precision: str = "float32",
         seed: int = 0,
         sources: "Sequence[CTRModel]" = (),
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Make the layers."""
         super().__init__(**kwargs)
@@ -83,15 +119,18 @@ class CTRModel(keras.Model):
         self.spec = spec
         self.sources = list(sources)
         self.table_l2 = table_l2
-        sequences = spec.of_kind("sequence") if config.attention else ()
-        on_table = {f.name: f.table for f in (*spec.of_kind("id"), *sequences)}
+        on_table: dict[str, str] = {}
+        own_layers: dict[str, keras.layers.Layer] = {}
+        for feature in kinds.by_kind(spec):
+            on_table |= feature.tables(config)
+            own_layers |= feature.layers(config)
         self.embedding = FeatureEmbedding(
             on_table, table_rows, config.embedding_dim, capacities, seed
         )
-        self._queries = {f.name: _query(spec, f) for f in sequences}
-        self.attention = {n: TargetAttention(name=n) for n in self._queries}
+        # Of single features, such as the attention that pools a sequence.
+        self.feature_layers = own_layers
         self._products = _products(spec) if config.products else []
-        self.history_tables = history or {}
+        self.history_tables = dict(history or {})
         self.history_dropout = history_dropout
         # One layer a table: what it learns is about the table's vectors.
         of_table = {
@@ -100,7 +139,7 @@ class CTRModel(keras.Model):
         }
         self.historical = {
             f.name: of_table[f.table]
-            for f in spec.of_kind("id")
+            for f in kinds.ids(spec)
             if f.basic and f.table in of_table
         }
         self.input_norm = self._make_norm(config, policy)
@@ -129,7 +168,9 @@ class CTRModel(keras.Model):
         )
         self.head = keras.layers.Dense(1, name="head")
 
-    def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor:
         """Return logits, float32 `[B]`.
 
         Args:
@@ -143,7 +184,9 @@ class CTRModel(keras.Model):
         logits = self._top(x, inputs.get("domain"), training)
         return tf.squeeze(logits, axis=1)  # [B]
 
-    def _read(self, inputs: dict, training) -> tuple[dict, tf.Tensor]:
+    def _read(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Return embeddings by feature, and the normalised inputs `[B, N]`."""
         embedded = self.embedding(inputs, training=training)
         if training and self.table_l2:
@@ -153,12 +196,16 @@ class CTRModel(keras.Model):
         x = self._inputs(inputs, embedded, training)
         return embedded, self._normalise(x, inputs.get("domain"), training)
 
-    def _normalise(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _normalise(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`."""
         del domain
         return self.input_norm(x, training=training)
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         """Return the logits `[B, 1]` of normalised inputs `[B, N]`.
 
         Args:
@@ -179,19 +226,19 @@ class CTRModel(keras.Model):
             crossed = layer(x, crossed)  # [B, N]
         return [crossed] if self.cross else []
 
-    def _inputs(self, inputs: dict, embedded: dict, training) -> tf.Tensor:
+    def _inputs(
+        self,
+        inputs: dict[str, tf.Tensor],
+        embedded: dict[str, tf.Tensor],
+        training: bool | None,
+    ) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
-        columns = [embedded[f.name] for f in self.spec.of_kind("id")]
-        columns += self._product_columns(embedded)
-        for name, query in self._queries.items():
-            mask = inputs[name] >= 0  # [B, T]
-            columns.append(
-                self.attention[name](embedded[query], embedded[name], mask)
-            )
-        columns += [
-            tf.reshape(inputs[f.name], [-1, 1])
-            for f in self.spec.of_kind("dense")
-        ]
+        ids: list[tf.Tensor] = []
+        others: list[tf.Tensor] = []
+        for feature in kinds.by_kind(self.spec):
+            read = feature.inputs(inputs, embedded, self.feature_layers)
+            (ids if feature.one_row else others).extend(read)
+        columns = [*ids, *self._product_columns(embedded), *others]
         dropped = self._dropped(inputs) if training else None
         recalled = {}
         for name, layer in self.historical.items():
@@ -203,7 +250,7 @@ class CTRModel(keras.Model):
         columns += self._product_columns(recalled)
         return tf.concat(columns, axis=1)
 
-    def _dropped(self, inputs: dict) -> tf.Tensor | None:
+    def _dropped(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """Return the rows that are to do without history, bool `[B]`, or None.
 
         Which they are depends on the user, the item and the day only: a run
@@ -216,24 +263,31 @@ class CTRModel(keras.Model):
         place = tf.bitcast(tf.fingerprint(row)[:, :2], tf.uint16)
         return tf.cast(place, tf.float32) < self.history_dropout * 2**16
 
-    def _product_columns(self, vectors: dict) -> list[tf.Tensor]:
+    def _product_columns(
+        self, vectors: dict[str, tf.Tensor]
+    ) -> list[tf.Tensor]:
         return [
             vectors[user] * vectors[item]
             for user, item in self._products
             if user in vectors and item in vectors
         ]
 
-    def compile(self, optimizer, table_optimizer, **kwargs):
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        table_optimizer: keras.optimizers.Optimizer,
+        **kwargs: typing.Any,
+    ) -> None:
         """Set the optimizers of dense weights and of embedding tables."""
         super().compile(optimizer=optimizer, **kwargs)
         self.table_optimizer = table_optimizer
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The mean loss: all that `fit` resets at the start of a window."""
         return [self.loss_metric]
 
-    def split_variables(self) -> tuple[list, list]:
+    def split_variables(self) -> tuple[list[tf.Variable], list[tf.Variable]]:
         """Return the trained dense weights and the trained tables."""
         tables = list(self.embedding.trainable_variables)
         references = {v.ref() for v in tables}
@@ -242,14 +296,16 @@ class CTRModel(keras.Model):
         ]
         return dense, tables
 
-    def train_step(self, data):
+    def train_step(
+        self, data: tuple[dict[str, tf.Tensor], tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """Take one step on `(inputs, clicks)`."""
         inputs, clicks = data
-        dense, tables = self.split_variables()
         with tf.GradientTape() as tape:
             logits = self(inputs, training=True)
             loss = log_loss(clicks, logits)
             total = tf.add_n([loss, *self.losses])
+        dense, tables = self.split_variables()  # The first call makes them.
         dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
         self.optimizer.apply_gradients(zip(dense_gradients, dense, strict=True))
         self.table_optimizer.apply_gradients(
@@ -259,7 +315,7 @@ class CTRModel(keras.Model):
         return {"loss": self.loss_metric.result()}
 
     @tf.function(reduce_retracing=True)
-    def train_steps(self, batches, steps: tf.Tensor) -> tf.Tensor:
+    def train_steps(self, batches: typing.Any, steps: tf.Tensor) -> tf.Tensor:
         """Take steps on the next batches of an iterator.
 
         A step goes on while the batch after it is fetched.
@@ -305,7 +361,7 @@ class CTRModel(keras.Model):
             if not name.startswith("_") and name not in _KEPT_ELSEWHERE
         }
 
-    def own_layers(self, kind: type) -> list:
+    def own_layers(self, kind: type) -> list[keras.layers.Layer]:
         """Return the layers of a class, less those of `sources`."""
         of_sources = {
             id(layer) for model in self.sources for layer in model.submodules
@@ -330,13 +386,9 @@ class CTRModel(keras.Model):
     def build_from_spec(self) -> "CTRModel":
         """Make all variables by one call on a made-up row; return the model."""
         row = {name: tf.zeros([2], tf.int32) for name in ("day", "domain")}
-        for feature in self.spec.features:
-            if feature.kind == "dense":
-                row[feature.name] = tf.zeros([2])
-            elif feature.kind == "id":
-                row[feature.name] = tf.zeros([2], tf.int32)
-            else:
-                row[feature.name] = tf.zeros([2, feature.max_length], tf.int32)
+        for feature in kinds.of(self.spec):
+            for name, column in feature.tensors().items():
+                row[name] = tf.zeros([2, *column.shape[1:]], column.dtype)
         self(row, training=False)
         return self
 
@@ -357,7 +409,7 @@ def _now() -> tf.Tensor:
     return tf.timestamp() if has_clock else tf.constant(math.nan, tf.float64)
 
 
-def _passed(since: tf.Tensor, batch) -> tf.Tensor:
+def _passed(since: tf.Tensor, batch: typing.Any) -> tf.Tensor:
     """Return the seconds from a time of `_now` until a batch is there."""
     with tf.control_dependencies([since, *tf.nest.flatten(batch)]):
         return _now() - since
@@ -373,21 +425,6 @@ def _products(spec: features.DataSpec) -> list[tuple[str, str]]:
     """Return the pairs of the user with each basic id of the item."""
     return [
         (spec.user, f.name)
-        for f in spec.of_kind("id")
+        for f in kinds.ids(spec)
         if f.side == "item" and f.basic
     ]
-
-
-def _query(spec: features.DataSpec, sequence: features.FeatureSpec) -> str:
-    """Return the item-side id that a sequence is compared with.
-
-    Raises:
-      ValueError: no id of the item is on the sequence's table.
-    """
-    for feature in spec.of_kind("id"):
-        if feature.table == sequence.table and feature.side == "item":
-            return feature.name
-    raise ValueError(
-        f"Sequence {sequence.name!r} needs an id of side 'item' on its table "
-        f"{sequence.table!r} to be compared with."
-    )

@@ -22,7 +22,9 @@ class JointModel(CTRModel):
     domains, with a flag.
     """
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         flag = tf.cast(domain == ADS, x.dtype)[:, tf.newaxis]
         return super()._top(tf.concat([x, flag], axis=1), domain, training)
 

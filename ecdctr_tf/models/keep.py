@@ -52,7 +52,7 @@ class KEEP(PluggedModel):
         )
 
     def _plugged(
-        self, x: tf.Tensor, knowledge: Knowledge, training
+        self, x: tf.Tensor, knowledge: Knowledge, training: bool | None
     ) -> tf.Tensor:
         known = tf.concat([knowledge.top, *knowledge.ids], axis=1)  # [B, K]
         added = self.plug(self.plug_norm(known, training=training))  # [B, H]

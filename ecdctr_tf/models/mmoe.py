@@ -48,7 +48,9 @@ class MMoE(CTRModel):
         }
         self.heads = {d: keras.layers.Dense(1) for d in features.DOMAINS}
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         outputs = [e(x, training=training) for e in self.experts]  # [B, H]
         crossed = self._crossed(x)
         logits = {}

@@ -3,6 +3,8 @@
 Shapes: B batch, N inputs of a level, H units.
 """
 
+import typing
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -51,7 +53,9 @@ class PLE(CTRModel):
         ]
         self.heads = {d: keras.layers.Dense(1) for d in features.DOMAINS}
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         mixed = dict.fromkeys((*features.DOMAINS, SHARED), x)
         for level in self.levels:
             mixed = level(mixed, training=training)  # [B, H] of each
@@ -80,7 +84,7 @@ class Extraction(keras.layers.Layer):
         top: bool,
         batch_norm_momentum: float,
         l2: float = 0.0,
-        **kwargs,
+        **kwargs: typing.Any,
     ):
         """Make the layers."""
         super().__init__(**kwargs)
@@ -101,7 +105,7 @@ class Extraction(keras.layers.Layer):
             self.gates[SHARED] = gate(len(self.experts) * EXPERTS)
 
     def call(
-        self, inputs: dict[str, tf.Tensor], training=None
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
     ) -> dict[str, tf.Tensor]:
         """Return the mixture of each group, `[B, H]`.
 

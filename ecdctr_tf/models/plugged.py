@@ -42,20 +42,28 @@ class PluggedModel(CTRModel):
     # Whether the weights that a CPM has too start from the CPM's.
     starts_from_source: bool
 
-    def __init__(self, *args, sources: Sequence[CTRModel], **kwargs):
+    def __init__(
+        self,
+        *args: typing.Any,
+        sources: Sequence[CTRModel],
+        **kwargs: typing.Any,
+    ):
         """Freeze and keep the sources."""
-        super().__init__(*args, sources=sources, **kwargs)
+        kwargs["sources"] = sources
+        super().__init__(*args, **kwargs)
         for source in sources:
             source.trainable = False
 
-    def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor:
         """Return logits, float32 `[B]`; arguments as for `CTRModel`."""
         _, x = self._read(inputs, training)
         logits = self._plugged(x, self._knowledge(inputs), training)
         return tf.squeeze(logits, axis=1)  # [B]
 
     def _plugged(
-        self, x: tf.Tensor, knowledge: Knowledge, training
+        self, x: tf.Tensor, knowledge: Knowledge, training: bool | None
     ) -> tf.Tensor:
         """Return the logits `[B, 1]` of normalised inputs `[B, N]`."""
         raise NotImplementedError

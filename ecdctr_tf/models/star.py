@@ -3,6 +3,8 @@
 Shapes: B batch, N inputs of a layer, U units, P domains.
 """
 
+import typing
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -53,10 +55,14 @@ class STAR(CTRModel):
         )
         self.auxiliary_head = keras.layers.Dense(1)
 
-    def _normalise(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _normalise(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         return self.input_norm(x, domain, training=training)
 
-    def _top(self, x: tf.Tensor, domain, training) -> tf.Tensor:
+    def _top(
+        self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
         hidden = x
         for layer in self.star:
             hidden = tf.nn.relu(layer(hidden, domain))  # [B, U]
@@ -81,13 +87,13 @@ class StarDense(keras.layers.Layer):
       **kwargs: what Keras' layers take.
     """
 
-    def __init__(self, units: int, l2: float = 0.0, **kwargs):
+    def __init__(self, units: int, l2: float = 0.0, **kwargs: typing.Any):
         """Keep the sizes."""
         super().__init__(**kwargs)
         self.units = units
         self.l2 = l2
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the weights."""
         sizes = [input_shape[-1], self.units]
         self.kernel = self.add_weight("kernel", sizes)
@@ -114,7 +120,8 @@ class StarDense(keras.layers.Layer):
         outputs = [
             tf.matmul(inputs, kernels[p]) + biases[p] for p in range(DOMAINS)
         ]
-        return of_domain(*outputs, domain)
+        natural, ads = outputs
+        return of_domain(natural, ads, domain)
 
 
 class PartitionedNorm(keras.layers.Layer):
@@ -131,12 +138,12 @@ class PartitionedNorm(keras.layers.Layer):
       **kwargs: what Keras' layers take.
     """
 
-    def __init__(self, momentum: float, **kwargs):
+    def __init__(self, momentum: float, **kwargs: typing.Any):
         """Keep the momentum."""
         super().__init__(autocast=False, **kwargs)
         self.momentum = momentum
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make scales, shifts and moving statistics."""
         columns = input_shape[-1]
         self.gamma = self._weight("gamma", [columns], "ones")
@@ -151,7 +158,13 @@ class PartitionedNorm(keras.layers.Layer):
             "moving_variance", of_domains, "ones", trainable=False
         )
 
-    def _weight(self, name, shape, initial, trainable=True) -> tf.Variable:
+    def _weight(
+        self,
+        name: str,
+        shape: list[int | None],
+        initial: str,
+        trainable: bool = True,
+    ) -> tf.Variable:
         return self.add_weight(
             name,
             shape,
@@ -161,7 +174,7 @@ class PartitionedNorm(keras.layers.Layer):
         )
 
     def call(
-        self, inputs: tf.Tensor, domain: tf.Tensor, training=None
+        self, inputs: tf.Tensor, domain: tf.Tensor, training: bool | None = None
     ) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`.
 
@@ -181,7 +194,9 @@ class PartitionedNorm(keras.layers.Layer):
         scaled = centred * tf.gather(scale, domain)
         return tf.cast(scaled + tf.gather(shift, domain), self.compute_dtype)
 
-    def _statistics(self, inputs, domain) -> tuple[tf.Tensor, tf.Tensor]:
+    def _statistics(
+        self, inputs: tf.Tensor, domain: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return mean and variance `[P, N]` of a batch; move the moving ones.
 
         Like those of `BatchNorm`, moving variances are unbiased.

@@ -3,10 +3,18 @@
 Shapes: V rows of a table, D width, N lookups of a batch, R distinct rows.
 """
 
+import typing
+from collections.abc import Iterable, Sequence
+
 import tensorflow as tf
 import tf_keras as keras
 
 from ecdctr_tf.kernels import row_updates
+
+# A number or a schedule.
+LearningRate: typing.TypeAlias = (
+    float | keras.optimizers.schedules.LearningRateSchedule
+)
 
 
 class TableOptimizer(keras.optimizers.Optimizer):
@@ -27,7 +35,9 @@ class TableOptimizer(keras.optimizers.Optimizer):
     # Name of the op in `row_updates.cc`.
     compiled: str
 
-    def __init__(self, learning_rate, name: str, **kwargs):
+    def __init__(
+        self, learning_rate: LearningRate, name: str, **kwargs: typing.Any
+    ):
         """Keep the learning rate."""
         super().__init__(name=name, **{"jit_compile": False, **kwargs})
         self._learning_rate = self._build_learning_rate(learning_rate)
@@ -36,11 +46,17 @@ class TableOptimizer(keras.optimizers.Optimizer):
         """Make the state of a variable: first axis V, as the variable's."""
         raise NotImplementedError
 
-    def settings(self) -> list:
+    def settings(self) -> list[typing.Any]:
         """Return learning rate and constants of this step, float scalars."""
         raise NotImplementedError
 
-    def new_values(self, weights, gradient, state, settings) -> list:
+    def new_values(
+        self,
+        weights: tf.Tensor,
+        gradient: tf.Tensor,
+        state: list[tf.Tensor],
+        settings: list[typing.Any],
+    ) -> list[typing.Any]:
         """Return new weights and state, `[weights, *state]`.
 
         Args:
@@ -51,7 +67,7 @@ class TableOptimizer(keras.optimizers.Optimizer):
         """
         raise NotImplementedError
 
-    def build(self, var_list):
+    def build(self, var_list: list[tf.Variable]) -> None:
         """Make the state of each variable."""
         super().build(var_list)
         if getattr(self, "_built", False):
@@ -62,7 +78,9 @@ class TableOptimizer(keras.optimizers.Optimizer):
             [self.make_state(variable) for variable in var_list]
         )
 
-    def aggregate_gradients(self, grads_and_vars):
+    def aggregate_gradients(
+        self, grads_and_vars: list[tuple[typing.Any, tf.Variable]]
+    ) -> list[tuple[typing.Any, tf.Variable]]:
         """Sum the gradients of all replicas; there is one without a strategy.
 
         Keras' sum registers a gradient of its own, and TensorFlow keeps those
@@ -73,9 +91,12 @@ class TableOptimizer(keras.optimizers.Optimizer):
             return grads_and_vars
         return super().aggregate_gradients(grads_and_vars)
 
-    def _internal_apply_gradients(self, grads_and_vars):
+    def _internal_apply_gradients(
+        self, grads_and_vars: Iterable[tuple[typing.Any, tf.Variable]]
+    ) -> tf.Tensor:
         """Update all tables that can be by one compiled op, others by Keras."""
-        compiled, others = [], []
+        compiled: list[tuple[tf.IndexedSlices, tf.Variable]] = []
+        others: list[tuple[tf.Tensor, tf.Variable]] = []
         for gradient, variable in grads_and_vars:
             sparse = isinstance(gradient, tf.IndexedSlices)
             use = sparse and not self.use_ema and row_updates.usable(variable)
@@ -84,7 +105,11 @@ class TableOptimizer(keras.optimizers.Optimizer):
             self._update_compiled(*zip(*compiled, strict=True))
         return super()._internal_apply_gradients(others)
 
-    def _update_compiled(self, gradients, variables) -> None:
+    def _update_compiled(
+        self,
+        gradients: Iterable[tf.IndexedSlices],
+        variables: Sequence[tf.Variable],
+    ) -> None:
         """Update tables by one op."""
         update = getattr(row_updates.load(), self.compiled)
         states = [s for v in variables for s in self._state(v)]
@@ -97,7 +122,9 @@ class TableOptimizer(keras.optimizers.Optimizer):
             tf.stack([self._decay(v) for v in variables]),
         )
 
-    def update_step(self, gradient, variable):
+    def update_step(
+        self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable
+    ) -> None:
         """Update a variable from its dense or sparse gradient."""
         state = self._state(variable)
         settings = [tf.cast(s, variable.dtype) for s in self.settings()]
@@ -115,34 +142,42 @@ class TableOptimizer(keras.optimizers.Optimizer):
         for target, value in zip((variable, *state), new, strict=True):
             target.scatter_update(tf.IndexedSlices(value, rows))
 
-    def _state(self, variable) -> list[tf.Variable]:
+    def _state(self, variable: tf.Variable) -> list[tf.Variable]:
         return self._states[self._index_dict[self._var_key(variable)]]
 
-    def update_dense(self, gradient, variable, state, settings) -> None:
+    def update_dense(
+        self,
+        gradient: tf.Tensor,
+        variable: tf.Variable,
+        state: list[tf.Variable],
+        settings: list[typing.Any],
+    ) -> None:
         """Update a whole variable from its dense gradient."""
         new = self.new_values(variable, gradient, state, settings)
         for target, value in zip((variable, *state), new, strict=True):
             target.assign(value)
 
-    def _decay(self, variable) -> tf.Tensor:
+    def _decay(self, variable: tf.Variable) -> tf.Tensor:
         """Return the share of the weights that decays in a step."""
         if not self.weight_decay or not self._use_weight_decay(variable):
             return tf.zeros([], variable.dtype)
         return tf.cast(self.learning_rate * self.weight_decay, variable.dtype)
 
-    def _apply_weight_decay(self, variables):
+    def _apply_weight_decay(self, variables: Iterable[tf.Variable]) -> None:
         """Keras would go over whole tables; `update_step` does it by row."""
 
-    def _clip_gradients(self, grads):
+    def _clip_gradients(self, grads: list[typing.Any]) -> list[typing.Any]:
         if self.clipnorm or self.global_clipnorm or self.clipvalue:
             grads = super()._deduplicate_sparse_grad(grads)
         return super()._clip_gradients(grads)
 
-    def _deduplicate_sparse_grad(self, grads):
+    def _deduplicate_sparse_grad(
+        self, grads: list[typing.Any]
+    ) -> list[typing.Any]:
         """Keras would do it here; `update_step` does."""
         return grads
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         """Return the hyper-parameters."""
         rate = self._serialize_hyperparameter(self._learning_rate)
         return {**super().get_config(), "learning_rate": rate}

@@ -3,6 +3,7 @@
 import logging
 import pathlib
 import time
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -41,7 +42,19 @@ class DailyTrainer:
         config: configs.Config,
         row: model_table.ModelRow,
     ):
-        """Keep what the days need."""
+        """Keep what the days need.
+
+        Raises:
+          ValueError: the model looks up what only a CPM can learn, and has
+            none.
+        """
+        learned = config.history.aggregation == historical.SELF_ATTENTION
+        if learned and config.model.history and not row.has_cpm:
+            raise ValueError(
+                f"{row.name} has no CPM in which self-attention over snapshots "
+                "could be learned. Set history.aggregation to another one, or "
+                "model.history=false."
+            )
         self._data = data
         self._config = config
         self._level = levels.Level(data, run, config, row, artefacts.CTR)
@@ -108,7 +121,7 @@ class DailyTrainer:
         began = time.monotonic()
         level = self._level
         self._ready(today.first)
-        scores = level.score(today)
+        scores: dict[str, typing.Any] = level.score(today)
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"]
         )
@@ -159,9 +172,9 @@ class DailyTrainer:
         if statistics and ads is None:
             raise ValueError(
                 "warm_start.batch_norm=statistics needs ads from before "
-                f"{day} to estimate from; the last "
-                f"{self._config.schedule.catch_up_days} days hold none. Raise "
-                "schedule.catch_up_days, or set warm_start.batch_norm=keep."
+                f"{day} to estimate from; the days to start with hold none. "
+                "Raise schedule.catch_up_days or warm_start.warm_up_days, or "
+                "set warm_start.batch_norm=keep."
             )
         since = min((part.first for part in first.values()), default=day)
         self._look_up(day, origin.cpm(day), since)

@@ -113,7 +113,7 @@ class _Recorder:
         self._task = task
         self._steps = -(-task.rows // task.batch_size)
         self._every = max(self._steps // _CURVE_POINTS, 1)
-        self._bar = None
+        self._bar: tqdm.tqdm = None
         # Seconds of waiting for input and of everything, since the last point.
         self._waited, self._passed = 0.0, 0.0
         # (step, share of the time spent waiting for input)

@@ -14,6 +14,7 @@ A level goes through `fresh` or `open`, then any number of `score`, `grow`,
 import dataclasses
 import json
 import pathlib
+import typing
 from collections.abc import Callable
 
 import numpy as np
@@ -43,6 +44,8 @@ _SETTINGS = {
 }
 # What may differ all the same: it changes no number.
 _OF_NO_EFFECT = ("checkpoint_steps",)
+# Fields of `HistoryConfig` that only look-ups read.
+_OF_LOOK_UPS = ("aggregation", "snapshots", "decay", "dropout")
 _SCORE_BATCH = 8192
 
 
@@ -253,17 +256,23 @@ class Level:
         return progress
 
     def _fingerprints(self, parts: dict[str, windows.Window]) -> dict:
-        """Return the rows of each domain, which tell data that has changed."""
+        """Return the hash of each day's manifest: data may have changed."""
         return {
-            domain: self.data.rows(domain, days)
+            f"{domain}/{day}": store.file_hash(
+                self.data.path / domain / day / store.MANIFEST
+            )
             for domain, days in parts.items()
+            for day in days.days
         }
 
     def _stream(
-        self, parts: dict[str, windows.Window], newest: windows.Window, skip=0
+        self,
+        parts: dict[str, windows.Window],
+        newest: windows.Window,
+        skip: int = 0,
     ) -> tf.data.Dataset:
         """Return the batches of days, in the order of the seed."""
-        settings = {
+        settings: dict[str, typing.Any] = {
             "batch_size": self.training.batch_size,
             "seed": self.config.seed * 1_000_000
             + windows.day_number(newest.last),
@@ -271,7 +280,8 @@ class Level:
             "skip": skip,
             "names": [f.name for f in self.model.spec.features],
         }
-        if len(parts) > 1:
+        if self.row.origin == model_table.BOTH_DOMAINS:
+            # They read a row's domain, also on days of one domain only.
             return streams.mixed(self.data, parts, **settings)
         ((domain, window),) = parts.items()
         return streams.batches(self.data, domain, window, **settings)
@@ -283,15 +293,23 @@ class Level:
     def start_tables(self, day: str) -> None:
         """Start the tables of a fresh level from the TPM before a day.
 
-        Where no snapshot ended before the day the tables start fresh, which the
-        parents of the artefact say: it has none called "tpm".
+        Where no snapshot ended before the day, the tables start fresh with
+        `start_tables=auto`; the artefact then has no parent called "tpm".
 
         Raises:
           FileNotFoundError, ValueError: the snapshot is damaged, of another id
-            space, or of another width.
+            space, or of another width; or there is none, and
+            `start_tables=true`.
         """
         snapshot = history.newest_snapshot(self.run, self.config, day)
         if snapshot is None:
+            if self.config.history.start_tables == "true":
+                raise FileNotFoundError(
+                    f"{self.run.tpm} holds no snapshot that ended before "
+                    f"{day}, from which the tables could start "
+                    "(history.start_tables=true). Train the TPM on an earlier "
+                    "window, or set history.start_tables=auto."
+                )
             return
         tables = self.model.embedding.tables
         history.start_tables(self.data, snapshot, day, tables)
@@ -432,6 +450,11 @@ def score(
 def _settings(config: configs.Config, kind: str) -> dict:
     """Return the settings that an artefact depends on, `a.b` -> value."""
     values = dataclasses.asdict(config)
+    if not config.model.history:
+        for field in _OF_LOOK_UPS:
+            del values["history"][field]
+    if not configs.reads_tpm(config):
+        del values["history"]["lag"]
     found = {}
     for name in _SETTINGS[kind]:
         value = values[name]

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from ecdctr_tf import artefacts, metrics, model_table, store, windows
+from ecdctr_tf import artefacts, kinds, metrics, model_table, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -100,7 +100,7 @@ def _train(
     level.look_up(windows.Window(window.first, tomorrow))
     if last is None:
         level.fresh(window.last)
-        if level.kind == artefacts.CPM and level.config.history.start_tables:
+        if level.kind == artefacts.CPM and level.config.history.starts_tables:
             level.start_tables(window.first)
     else:
         level.open(last)
@@ -146,7 +146,7 @@ def _snapshot(
 ) -> dict[str, snapshots.SnapshotTable]:
     """Return the embeddings of the ids in a window, with their counts."""
     of_table: dict[str, list[str]] = {}
-    for feature in level.model.spec.of_kind("id"):
+    for feature in kinds.ids(level.model.spec):
         of_table.setdefault(feature.table, []).append(feature.name)
     names = [feature.name for feature in level.model.spec.features]
     counts = {n: np.zeros(level.table_rows[n], np.int64) for n in of_table}

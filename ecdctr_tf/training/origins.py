@@ -48,7 +48,10 @@ class Scratch:
         Returns:
           Domain -> days; domains without any are left out.
         """
-        days = self.level.config.schedule.catch_up_days
+        config = self.level.config
+        days = max(
+            config.schedule.catch_up_days, config.warm_start.warm_up_days
+        )
         return self._past(day, {ADS: days})
 
     def _past(
@@ -73,7 +76,7 @@ class Scratch:
 
     def start(self, day: str) -> None:
         """Give a fresh level its first weights."""
-        if self.level.config.history.start_tables:
+        if self.level.config.history.starts_tables:
             self.level.start_tables(day)
 
     def restarts(self, day: str) -> bool:

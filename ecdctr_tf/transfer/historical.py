@@ -150,7 +150,14 @@ def _align(tables: list[snapshots.SnapshotTable]) -> tuple:
     return ids, vectors, present
 
 
-def visible_from(version: str | pathlib.Path, history: configs.HistoryConfig):
+def _after(version: pathlib.Path) -> str:
+    """Return the day after the one that a version is dated by."""
+    return windows.day_name(windows.day_number(version.name) + 1)
+
+
+def visible_from(
+    version: str | pathlib.Path, history: configs.HistoryConfig
+) -> int:
     """Return the first day, since 1970-01-01, whose rows see a version."""
     last = windows.day_number(pathlib.Path(version).name)
     return last + 1 + history.lag
@@ -192,8 +199,7 @@ def load(
 
     Raises:
       FileNotFoundError, ValueError: a version is missing, damaged, of another
-        id space, made with other settings, or has seen later days than the one
-        it is named by.
+        id space, made with other settings, or has seen more than its name says.
     """
     found = [
         _checked(directory, id_spaces, history) for directory in directories
@@ -217,6 +223,7 @@ def _checked(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return what `read` does, of a version made with the right settings."""
     manifest = store.read_manifest(directory, KIND)
+    check_before(manifest, _after(directory), directory)
     if manifest.config != settings(history):
         raise ValueError(
             f"{directory} was aggregated with {manifest.config}; the config "
@@ -224,8 +231,6 @@ def _checked(
             f"{directory.parent} and run `python train_main.py "
             "--stage=aggregate` to rebuild it."
         )
-    tomorrow = windows.day_number(directory.name) + 1
-    check_before(manifest, windows.day_name(tomorrow), directory)
     return read(directory, id_spaces)
 
 
@@ -256,7 +261,7 @@ def read(
     return found
 
 
-def check_before(manifest: store.Manifest, day: str, source) -> None:
+def check_before(manifest: store.Manifest, day: str, source: object) -> None:
     """Make sure that an artefact has seen nothing of a day or later.
 
     Raises:

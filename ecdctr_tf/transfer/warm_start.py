@@ -118,7 +118,9 @@ def restore(
     return RestoreReport(source, tuple(rows), unused)
 
 
-def _restore_one(name, variable, value, batch_norm) -> RestoredVariable:
+def _restore_one(
+    name: str, variable: tf.Variable, value: np.ndarray | None, batch_norm: str
+) -> RestoredVariable:
     old = variable.numpy()
     before = float(np.linalg.norm(old))
     taken = 0
@@ -160,7 +162,9 @@ def verified(
     return manifest
 
 
-def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
+def check_ids(
+    manifest: store.Manifest, id_spaces: dict, source: object
+) -> None:
     """Make sure that an artefact numbers ids as the data directory does.
 
     Raises:
@@ -181,7 +185,9 @@ def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
             )
 
 
-def check_spec(manifest: store.Manifest, fingerprint: str, source) -> None:
+def check_spec(
+    manifest: store.Manifest, fingerprint: str, source: object
+) -> None:
     """Make sure that an artefact was made for this feature spec.
 
     Raises:

@@ -66,7 +66,7 @@ class Globo(two_domain.TwoDomainBuilder):
     LACKS = {"natural": ("click",)}
 
     def day_rows(
-        self, domain: str, folder: pathlib.Path | None
+        self, domain: str, folder: pathlib.Path
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yield `(day, rows)` in order of days."""
         rows = _natural(folder) if domain == "natural" else _ads(folder)

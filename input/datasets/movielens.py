@@ -60,7 +60,7 @@ class MovieLens1m(two_domain.TwoDomainBuilder):
     }
 
     def day_rows(
-        self, domain: str, folder: pathlib.Path | None
+        self, domain: str, folder: pathlib.Path
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yield `(day, rows)` in order of days."""
         rows = ratings(folder)

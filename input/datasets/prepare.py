@@ -10,7 +10,7 @@ python -m ecdctr_tf.input.datasets.prepare --dataset=globo \
     --manual_dir=raw/globo --out=data
 ```
 
-Builder -> days of Arrow tables -> `conversion.convert_tables`, by the rules in
+Builder -> days of Arrow tables -> `converter.convert_tables`, by the rules in
 the `.toml` file beside this module. The default world takes half a minute on
 two cores: 3,645,000 rows, 340 MB.
 """
@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow_datasets as tfds
 from absl import logging
 
-from ecdctr_tf.input import conversion, conversion_spec, conversion_summary
+from ecdctr_tf.input.conversion import converter, tally, toml_spec
 from ecdctr_tf.input.datasets import (
     globo,
     movielens,
@@ -87,15 +87,15 @@ def prepare(
         with _quiet():
             builder = BUILDERS[dataset](data_dir=str(tfds_dir), **options)
             two_domain.prepare(builder, manual_dir)
-        return conversion.convert_tables(
+        return converter.convert_tables(
             spec(dataset), two_domain.tables(builder), out
         )
 
 
-def spec(dataset: str) -> conversion_spec.ConversionSpec:
+def spec(dataset: str) -> toml_spec.ConversionSpec:
     """Return the conversion spec of a data set, a key of `BUILDERS`."""
     path = pathlib.Path(__file__).with_name(f"{dataset}.toml")
-    return conversion_spec.ConversionSpec.load(path)
+    return toml_spec.ConversionSpec.load(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except (OSError, ValueError) as error:
         sys.exit(f"prepare: {error}")
-    conversion_summary.show(summary)
+    tally.show(summary)
 
 
 @contextlib.contextmanager

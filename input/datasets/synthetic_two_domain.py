@@ -73,7 +73,7 @@ class SyntheticTwoDomain(two_domain.TwoDomainBuilder):
     }
 
     def day_rows(
-        self, domain: str, folder: pathlib.Path | None
+        self, domain: str, folder: pathlib.Path
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yield `(day, rows)` in order of days."""
         del folder  # Nothing is read.

@@ -68,7 +68,7 @@ class WorldConfig:
     # This seed's is 0.865, next to the 0.864 of the reference figures.
     seed: int = 6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the ranges."""
         windows.day_number(self.start)
         for name in ("users", "days", "natural_per_day", "seasons"):

@@ -45,13 +45,13 @@ class TwoDomainBuilder(tfds.core.GeneratorBasedBuilder):
 
     @abc.abstractmethod
     def day_rows(
-        self, domain: str, folder: pathlib.Path | None
+        self, domain: str, folder: pathlib.Path
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yield `(day, rows)` in order of days.
 
         Args:
           domain: "natural" or "ads".
-          folder: holds `FILES`; None where there are none to read.
+          folder: holds `FILES`; of no meaning where there are none.
 
         Yields:
           The days since 1970-01-01 and that day's rows, with `COLUMNS` less
@@ -73,14 +73,18 @@ class TwoDomainBuilder(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        folder = self._manual_dir(dl_manager) if self.FILES else None
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict]]]:
+        folder = self._manual_dir(dl_manager) if self.FILES else pathlib.Path()
         return {
             domain: self._generate_examples(domain, folder)
             for domain in features.DOMAINS
         }
 
-    def _generate_examples(self, domain: str, folder: pathlib.Path | None):
+    def _generate_examples(
+        self, domain: str, folder: pathlib.Path
+    ) -> Iterator[tuple[int, dict]]:
         key = itertools.count()
         names = self.names(domain)
         for day, rows in self.day_rows(domain, folder):
@@ -97,7 +101,9 @@ class TwoDomainBuilder(tfds.core.GeneratorBasedBuilder):
                 }
                 yield next(key), {"day": day, **typed}
 
-    def _manual_dir(self, dl_manager) -> pathlib.Path:
+    def _manual_dir(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> pathlib.Path:
         """Return the folder of `FILES`.
 
         Raises:
@@ -175,7 +181,7 @@ def _blocks(
         yield day, domain, pa.table(columns)
 
 
-def _column(dtype) -> tfds.features.FeatureConnector:
+def _column(dtype: type) -> tfds.features.FeatureConnector:
     if dtype is str:
         return tfds.features.Tensor(shape=(None,), dtype=np.object_)
     # Raw bytes: a list of numbers is ten times slower to write.

@@ -1,0 +1,122 @@
+"""How commands end: with one line where an input or the machine is at fault."""
+
+import contextlib
+import errno
+import re
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+INTERRUPTED = 128 + signal.SIGINT
+# What to do about errors of the machine.
+_ADVICE = {
+    errno.ENOSPC: "Free space on the disk",
+    errno.EDQUOT: "Free space within your quota",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "Raise the machine's limit of open files",
+    errno.EACCES: "Check who may read and write there",
+    errno.EPERM: "Check who may read and write there",
+    errno.EROFS: "Write to another place",
+}
+# Lines of TensorFlow's messages that say where in a graph, not what.
+_WHERE = re.compile(
+    r"^(Graph execution error|Detected at|\s*File |<stack|\s*\[\[|"
+    r"Original stack|Errors? may have originated|\d+ root error)"
+)
+
+
+@contextlib.contextmanager
+def reported(verbose: bool = False) -> Iterator[None]:
+    """End the process with one line where a command fails.
+
+    Bad input and faults of the machine exit with 1, Ctrl-C with 130.
+
+    Args:
+      verbose: whether to raise errors on, for a whole traceback.
+
+    Raises:
+      SystemExit: after the line was printed.
+    """
+    interrupted = []
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        interrupted.append(number)
+        signal.default_int_handler(number, frame)
+
+    with _handler(interrupt):
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            # What was running may have turned the interrupt into another error.
+            if interrupted or isinstance(error, KeyboardInterrupt):
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                _exit(
+                    "Interrupted. Run the same command to go on.", INTERRUPTED
+                )
+            if verbose or not _expected(error):
+                raise
+            _exit(f"error: {one_line(error)}", 1)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line, with advice where there is."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        advice = _ADVICE.get(error.errno)
+        advice = f". {advice}, then run the command again." if advice else ""
+        return f"{error.strerror}{place}{advice}"
+    if isinstance(error, MemoryError):
+        return "There is not enough memory."
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if _of_tensorflow(error):
+        lines = [line for line in lines if not _WHERE.match(line)][:1]
+        lines = [re.sub(r"\{\{.*?\}\}\s*", "", line) for line in lines]
+    return " ".join(" ".join(lines).split()) or type(error).__name__
+
+
+def _expected(error: BaseException) -> bool:
+    """Return whether an error comes from input or machine, not from a bug."""
+    kinds = (OSError, ValueError, MemoryError, ImportError)
+    return isinstance(error, kinds) or _of_tensorflow(error)
+
+
+def _of_tensorflow(error: BaseException) -> bool:
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(
+        error, tensorflow.errors.OpError
+    )
+
+
+@contextlib.contextmanager
+def _handler(
+    interrupt: Callable[[int, types.FrameType | None], None],
+) -> Iterator[None]:
+    """Handle Ctrl-C, unless it is ignored or this is not the main thread."""
+    before = signal.getsignal(signal.SIGINT)
+    ours = (
+        before is not signal.SIG_IGN
+        and threading.current_thread() is threading.main_thread()
+    )
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if ours and signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
+
+
+def _exit(line: str, status: int) -> NoReturn:
+    _close_bars()
+    print(line, file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+def _close_bars() -> None:
+    """Close progress bars, which else are drawn once more at the very end."""
+    if "tqdm" in sys.modules:
+        for bar in list(sys.modules["tqdm"].tqdm._instances):
+            bar.close()

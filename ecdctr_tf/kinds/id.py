@@ -1,0 +1,79 @@
+"""Ids: each value is a row of a table.
+
+Shapes: B rows of a batch, D embedding width.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from ecdctr_tf import config as configs
+from ecdctr_tf.kinds.feature import Arrays, Feature, Layers, Numbering, Tensors
+
+
+class Id(Feature):
+    """One id a row: int32 `[B]`, embedded to `[B, D]`."""
+
+    one_row = True
+    in_logs = True
+
+    def log_type(self) -> pa.DataType:
+        """Return the type of a raw id."""
+        return pa.int64() if self.table.dtype == "int64" else pa.string()
+
+    def encode(self, raw: pa.Array, number: Numbering) -> dict[str, np.ndarray]:
+        """Return the rows of raw ids."""
+        return {self.name: number(self.table.name, raw)}
+
+    def tensors(self) -> dict[str, tf.TensorSpec]:
+        """Return the rows."""
+        return {self.name: tf.TensorSpec([None], tf.int32)}
+
+    def example_features(self, raw: bool) -> dict:
+        """Return one id, which has to be there."""
+        dtype = tf.as_dtype(self.table.dtype) if raw else tf.int64
+        return {self.name: tf.io.FixedLenFeature([], dtype)}
+
+    def tables(self, config: configs.ModelConfig) -> dict[str, str]:
+        """Return the table."""
+        del config
+        return {self.name: self.table.name}
+
+    def inputs(
+        self, batch: Tensors, embedded: Tensors, layers: Layers
+    ) -> list[tf.Tensor]:
+        """Return the embedding, `[B, D]`."""
+        del batch, layers
+        return [embedded[self.name]]
+
+    def request(self) -> dict[str, tf.TensorSpec]:
+        """Return the raw ids."""
+        return {self.name: tf.TensorSpec([None], self.table.dtype, self.name)}
+
+    def from_request(
+        self, raw: Tensors, mappings: Mapping[str, Any]
+    ) -> dict[str, tf.Tensor]:
+        """Return the rows of raw ids."""
+        mapping = mappings[self.table.name]
+        return {self.name: mapping.rows(raw[self.name])}  # [B]
+
+    def made_up(
+        self, random: np.random.Generator, ids: Arrays, count: int
+    ) -> dict[str, np.ndarray]:
+        """Return all of the ids in turn."""
+        del random
+        return {self.name: np.resize(ids[self.table.name], count)}
+
+    def looked_up(
+        self, raw: Arrays, spaces: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        """Return the rows of raw ids."""
+        return {self.name: spaces[self.table.name].lookup(raw[self.name])}
+
+    def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
+        """Return the rows."""
+        del train
+        return columns[self.name]

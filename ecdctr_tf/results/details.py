@@ -1,0 +1,120 @@
+"""What a page tells of how levels were trained: curves and warm starts.
+
+Everything here leaves out what a work directory does not have.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ecdctr_tf import artefacts, store
+from ecdctr_tf.results import figures, text
+from ecdctr_tf.results.models import Model
+from ecdctr_tf.results.page import Section
+
+LEVELS = {"tpm": "TPM", "cpm": "CPM", "ctr": "A-CTR"}
+
+
+def sections(models: Sequence[Model]) -> list[Section]:
+    """Return the sections on warm starts and learning curves."""
+    found = []
+    for model in models:
+        found += _warm_start(model)
+    lines = curves([model for model in models if not model.ablation])
+    if lines:
+        found.append(
+            Section(
+                "Learning curves of the first seed",
+                figures={
+                    f"curve_{level}": figures.learning_curves(
+                        f"{LEVELS[level]} training", of_level
+                    )
+                    for level, of_level in lines.items()
+                },
+            )
+        )
+    return found
+
+
+def curves(models: Sequence[Model]) -> dict[str, list[dict]]:
+    """Return the learning curves of the first run of each model.
+
+    Returns:
+      "tpm", "cpm" and "ctr", as far as they are there: lines of `label`,
+      `rows` (trained on so far) and `loss` (lists). The days of an A-CTR are
+      one line; an artefact that several models share is a line of the first.
+    """
+    result: dict[str, list[dict]] = {level: [] for level in LEVELS}
+    seen = set()
+    for model in models:
+        for level, (directory, _) in model.levels().items():
+            if directory in seen:
+                continue
+            seen.add(directory)
+            lines: list[dict] = []
+            for day in store.dated(directory):
+                points = _json(directory / day / artefacts.CURVE)
+                if not points:
+                    continue
+                if level != "ctr" or not lines:
+                    label = model.label
+                    if level != "ctr":
+                        label += f", to {day}"
+                    lines.append({"label": label, "rows": [], "loss": []})
+                _extend(lines[-1], points)
+            result[level] += lines
+    return {level: lines for level, lines in result.items() if lines}
+
+
+def _warm_start(model: Model) -> list[Section]:
+    """Return the first restore report of a model: a line, a folded table."""
+    directory = model.workdirs[0].ctr(model.base)
+    for day in store.dated(directory):
+        entries = (_json(directory / day / artefacts.RESTORE) or {}).get(
+            "variables"
+        )
+        if not entries:
+            continue
+        statuses = [entry["status"] for entry in entries]
+        counts = ", ".join(
+            f"{statuses.count(status)} {status}"
+            for status in dict.fromkeys(statuses)
+        )
+        header = ["variable", "status", "shape", "rows restored"]
+        return [
+            Section(
+                f"Warm start of {model.label}",
+                text=f"From the CPM before {day}: {counts}.",
+            ),
+            Section(
+                f"{text.plural(len(entries), 'variable')} of {model.label}",
+                [*header, "norm before", "norm after"],
+                [_variable(entry) for entry in entries],
+                folded=True,
+            ),
+        ]
+    return []
+
+
+def _variable(entry: dict) -> list[str]:
+    norms = [entry.get("norm_before"), entry.get("norm_after")]
+    return [
+        entry["name"],
+        entry["status"],
+        " \N{MULTIPLICATION SIGN} ".join(map(str, entry.get("shape", ())))
+        or "scalar",
+        text.count(entry.get("rows_restored")),
+        *(text.NOTHING if n is None else f"{n:.4g}" for n in norms),
+    ]
+
+
+def _extend(line: dict, points: list[dict]) -> None:
+    """Append a curve, which counts its own rows, to the end of a line."""
+    before = line["rows"][-1] if line["rows"] else 0
+    line["rows"] += [before + point["rows"] for point in points]
+    line["loss"] += [point["loss"] for point in points]
+
+
+def _json(path: pathlib.Path) -> Any:
+    return json.loads(path.read_text("utf-8")) if path.exists() else None

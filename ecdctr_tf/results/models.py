@@ -1,0 +1,156 @@
+"""The models of a page, and the days that each of their runs scored.
+
+Shapes: N rows of a day.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ecdctr_tf import artefacts, model_table, store, windows
+from ecdctr_tf import config as configs
+from ecdctr_tf.comparison import matrix
+from ecdctr_tf.training import workdir
+
+MAIN, BASELINE, ORACLE = "e_cdctr", "ads_only", "oracle"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model and its runs."""
+
+    row: model_table.ModelRow
+    # Config of the runs but for the seed.
+    config: configs.Config
+    # Where its levels were published, one a seed.
+    workdirs: tuple[workdir.Workdir, ...]
+    # AUC of each trial of its tuning; empty where nothing was tuned.
+    trials: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its key in results."""
+        return self.row.name
+
+    @property
+    def label(self) -> str:
+        """What tables and plots call it."""
+        return self.row.label
+
+    @property
+    def base(self) -> str:
+        """The name that its days are published under."""
+        return self.row.base
+
+    @property
+    def ablation(self) -> bool:
+        """Whether it is E-CDCTR with something changed."""
+        return self.row.ablation
+
+    def scored_days(self, run: workdir.Workdir) -> list[str]:
+        """Return the days that a run has scores of."""
+        directory = run.ctr(self.base)
+        return [
+            day
+            for day in store.dated(directory)
+            if (directory / day / artefacts.SCORES).exists()
+        ]
+
+    def window(self, day: str) -> windows.Window:
+        """Return the days scored together under the name of the last one."""
+        path = self.workdirs[0].ctr(self.base) / day
+        return store.read_manifest(path, "ctr").window
+
+    def scores(self, day: str) -> list[dict[str, np.ndarray]]:
+        """Return the scores of a day, one a seed; see `read_scores`."""
+        return [read_scores(run.ctr(self.base) / day) for run in self.workdirs]
+
+    def levels(self) -> dict[str, tuple[pathlib.Path, str]]:
+        """Return the levels of its first run: name -> directory and kind."""
+        kinds = {"ctr": artefacts.CTR}
+        if self.row.has_cpm:
+            kinds = {"cpm": artefacts.CPM, **kinds}
+        if configs.reads_tpm(self.config):
+            kinds = {"tpm": artefacts.TPM, **kinds}
+        run = self.workdirs[0]
+        return {
+            name: (run.level(kind, self.row.base), kind)
+            for name, kind in kinds.items()
+        }
+
+
+def of_comparison(runs: Sequence[matrix.Runs]) -> list[Model]:
+    """Return the models of a comparison."""
+    return [Model(r.variant, r.config, r.workdirs, r.trials) for r in runs]
+
+
+def of_workdirs(
+    runs: Sequence[workdir.Workdir], config: configs.Config
+) -> tuple[list[Model], list[str]]:
+    """Return the models that work directories of one config have scores of.
+
+    Args:
+      runs: one a seed.
+      config: that of E-CDCTR, which the runs were begun with.
+
+    Returns:
+      The models that every run has scored days of, and notes on those that
+      only some have.
+    """
+    models, notes = [], []
+    for row in model_table.MODELS.values():
+        model = Model(row, configs.of_model(config, row), tuple(runs))
+        without = [seed_name(run) for run in runs if not model.scored_days(run)]
+        if not without:
+            models.append(model)
+        elif len(without) < len(runs):
+            notes.append(
+                f"{row.name} is left out: {', '.join(without)} has no scored "
+                "day of it."
+            )
+    return (models if runs else []), notes
+
+
+def common_days(models: Sequence[Model]) -> list[str]:
+    """Return the days that all runs of all models scored, in order."""
+    scored = [
+        set(model.scored_days(run))
+        for model in models
+        for run in model.workdirs
+    ]
+    return sorted(set.intersection(*scored)) if scored else []
+
+
+def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return `ctr`, `click`, `user` and `item`, `[N]`, of a scored day.
+
+    Args:
+      path: a `ctr/<day>` artefact.
+
+    Raises:
+      FileNotFoundError: the day was not scored.
+      ValueError: it is not the artefact of a ctr day, or lacks a column.
+    """
+    store.read_manifest(path, "ctr")
+    with np.load(path / artefacts.SCORES) as file:
+        missing = {"ctr", "click", "user", "item"} - set(file.files)
+        if missing:
+            raise ValueError(
+                f"{path / artefacts.SCORES} lacks "
+                f"{', '.join(sorted(missing))}. Delete {path} and the days "
+                "after it, and run `--stage=ctr` again."
+            )
+        return {name: file[name] for name in file.files}
+
+
+def seed_name(run: workdir.Workdir) -> str:
+    """Return `seed 3`, or the name of the directory where none is kept."""
+    file = run.path / "config.json"
+    if file.exists():
+        seed = json.loads(file.read_text(encoding="utf-8")).get("seed")
+        if seed is not None:
+            return f"seed {seed}"
+    return run.path.name.replace("-", " ")

@@ -1,0 +1,131 @@
+"""The scored rows of a day with what every model predicted of them.
+
+Shapes: N rows of a day.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ecdctr_tf import features, windows
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.results import slices
+from ecdctr_tf.results.models import ORACLE, Model
+from ecdctr_tf.results.slices import ScoredDay
+
+# Evaluation column that holds the true click probability, where there is one.
+TRUE_CTR = "true_ctr"
+
+
+def read(
+    data: DataDirectory,
+    models: Sequence[Model],
+    day: str,
+    held: Mapping[str, np.ndarray] | None = None,
+) -> ScoredDay:
+    """Return a scored day, with the oracle if the data knows the truth.
+
+    Args:
+      data: the data directory that the day came from.
+      models: the models; all of them scored the day.
+      day: name of the day, the last of those scored together.
+      held: row numbers that its history holds, by role; see `coverage.held`.
+
+    Raises:
+      ValueError: two runs scored different rows of the day, or other rows than
+        the data has.
+    """
+    window = models[0].window(day)
+    truth = read_truth(data, window)
+    ctr = {} if truth is None else {ORACLE: [truth[TRUE_CTR]]}
+    first = models[0].scores(day)[0]
+    for model in models:
+        scores = model.scores(day)
+        for run, of_seed in zip(model.workdirs, scores, strict=True):
+            path = run.ctr(model.base) / day
+            _check_rows(path, of_seed, first)
+            _check_rows(path, of_seed, truth or {})
+        ctr[model.name] = [of_seed["ctr"] for of_seed in scores]
+    rows = {role: first[role] for role in slices.ROLES}
+    return ScoredDay(window.first, first["click"], rows, ctr, held or {})
+
+
+def _check_rows(path: pathlib.Path, scores: Mapping, others: Mapping) -> None:
+    """Raise if scores are of other rows than what is beside them."""
+    for name in ("click", *slices.ROLES):
+        if name in others and not np.array_equal(scores[name], others[name]):
+            raise ValueError(
+                f"{path} scored other rows of {path.name} than the data or the "
+                f"other models have: {name!r} differs. Score the day again "
+                "from one data directory."
+            )
+
+
+def read_truth(
+    data: DataDirectory, window: windows.Window
+) -> dict[str, np.ndarray] | None:
+    """Return clicks and true click probabilities of ads, in the files' order.
+
+    Returns:
+      `click` and `true_ctr`, `[N]`; None where the data does not know them.
+    """
+    if TRUE_CTR not in data.spec.evaluation:
+        return None
+    # A spec cannot be without its user and item.
+    names = [data.spec.user, data.spec.item]
+    columns = streams.read_columns(data, "ads", window, names=names)
+    return {name: columns[name] for name in ("click", TRUE_CTR)}
+
+
+def by_slice(
+    data: DataDirectory,
+    days: Sequence[ScoredDay],
+    pairs: Sequence[tuple[str, str]] = (),
+) -> dict[str, dict]:
+    """Return `slices.by_slice` of days, given all the ads before them."""
+    ads = read_ads(data, max(day.day for day in days))
+    unknown = unknown_rows(data.spec)
+    return slices.by_slice(days, ads, unknown=unknown, pairs=pairs)
+
+
+def unknown_rows(spec: features.DataSpec) -> dict[str, int]:
+    """Return how many rows of the users' and items' tables have unknown ids.
+
+    Returns:
+      "user" and "item" -> the buckets of a vocabulary; 0 of a hashed table,
+      whose rows are all of ids.
+    """
+    tables = {
+        role: spec.table(spec.feature(getattr(spec, role)).table)
+        for role in slices.ROLES
+    }
+    return {
+        role: 0 if table.ids == "hashing" else table.buckets
+        for role, table in tables.items()
+    }
+
+
+def read_ads(
+    data: DataDirectory, last: str
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return the users and items of the ads rows before a day.
+
+    Args:
+      data: the data directory.
+      last: days from this one on are not read.
+
+    Returns:
+      Day -> "user" and "item" -> int32 row numbers, one an ads row.
+    """
+    names = {role: getattr(data.spec, role) for role in slices.ROLES}
+    result = {}
+    for day in data.days("ads"):
+        if day < last:
+            window = windows.Window(day, day)
+            columns = streams.read_columns(
+                data, "ads", window, names=list(names.values())
+            )
+            result[day] = {role: columns[name] for role, name in names.items()}
+    return result

@@ -1,0 +1,175 @@
+"""Publish artefacts, and read them back."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+from ecdctr_tf import windows
+from ecdctr_tf.store import manifest as manifests
+from ecdctr_tf.store import staging as stagings
+
+Manifest = manifests.Manifest
+
+
+def file_hash(path: pathlib.Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def publish(
+    path: str | pathlib.Path, manifest: Manifest
+) -> Iterator[pathlib.Path]:
+    """Give a staging directory that becomes the artefact on leaving.
+
+    What killed writers left behind beside it is removed first.
+
+    Args:
+      path: the artefact's place; its parents are made.
+      manifest: completed with the hashes of the files and written with them;
+        its other fields may still be set inside the `with` block.
+
+    Yields:
+      The empty directory to write into.
+
+    Raises:
+      FileExistsError: `path` exists: what is published never changes.
+      ValueError: a number in the manifest is NaN or infinite.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stagings.sweep(path.parent)
+    if path.exists():
+        raise FileExistsError(_published(path))
+    with stagings.staged(path) as staging:
+        yield staging
+        for file in sorted(p for p in staging.rglob("*") if p.is_file()):
+            manifest.files[file.relative_to(staging).as_posix()] = {
+                "bytes": file.stat().st_size,
+                "sha256": file_hash(file),
+            }
+        text = manifest.to_json()
+        (staging / manifests.NAME).write_text(text, encoding="utf-8")
+        stagings.sync(staging)
+        rename(staging, path)
+
+
+def rename(staging: pathlib.Path, path: pathlib.Path) -> None:
+    """Rename a directory to a place where nothing is yet.
+
+    Raises:
+      FileExistsError: another writer was there first.
+    """
+    try:
+        os.rename(staging, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise FileExistsError(_published(path)) from error
+        raise
+
+
+def _published(path: pathlib.Path) -> str:
+    return f"{path} was published before. Delete it to rebuild it."
+
+
+def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
+    """Return the manifest of an artefact of that kind.
+
+    Raises:
+      FileNotFoundError: there is no artefact at `path`.
+      ValueError: it is an artefact of another kind, or no manifest.
+    """
+    file = pathlib.Path(path) / manifests.NAME
+    if not file.exists():
+        raise FileNotFoundError(
+            f"There is no {kind} artefact at {path}: {manifests.NAME} is "
+            "missing."
+        )
+    try:
+        manifest = Manifest.from_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is not a manifest: {error} Delete {path} to rebuild it, "
+            "or put back its files."
+        ) from error
+    if manifest.kind != kind:
+        raise ValueError(
+            f"{path} should be an artefact of kind {kind!r}. "
+            f"Received: {manifest.kind!r}"
+        )
+    return manifest
+
+
+def verify(path: str | pathlib.Path, kind: str) -> Manifest:
+    """Return the manifest after comparing every file with its hash.
+
+    Raises:
+      FileNotFoundError: the artefact or one of its files is missing.
+      ValueError: a file is shorter, longer or other than when it was published.
+    """
+    path = pathlib.Path(path)
+    manifest = read_manifest(path, kind)
+    rebuild = f"Delete {path} to rebuild it."
+    for name, recorded in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file} is listed in {manifests.NAME} but missing. {rebuild}"
+            )
+        size = file.stat().st_size
+        if size != recorded["bytes"]:
+            raise ValueError(
+                f"{file} has {size:,} bytes; {recorded['bytes']:,} were "
+                f"published (truncated?). {rebuild}"
+            )
+        if file_hash(file) != recorded["sha256"]:
+            raise ValueError(
+                f"{file} is damaged: its SHA-256 is not the one published. "
+                f"{rebuild}"
+            )
+    return manifest
+
+
+def parent(
+    path: str | pathlib.Path, root: str | pathlib.Path
+) -> dict[str, str]:
+    """Return the entry of `Manifest.parents` for an artefact under `root`."""
+    path = pathlib.Path(path)
+    return {
+        "path": os.path.relpath(path, root),
+        "manifest": file_hash(path / manifests.NAME),
+    }
+
+
+def dated(directory: str | pathlib.Path) -> list[str]:
+    """Return the names of the artefacts of a directory, in order.
+
+    Artefacts are named by their day, or by a number of steps. Files and hidden
+    directories are ignored.
+
+    Raises:
+      ValueError: a directory in it is not an artefact.
+    """
+    directory = pathlib.Path(directory)
+    if not directory.is_dir():
+        return []
+    names = []
+    for child in sorted(directory.iterdir()):
+        if child.name.startswith(".") or not child.is_dir():
+            continue
+        if not child.name.isdecimal() and not windows.is_day(child.name):
+            raise ValueError(
+                f"{directory} should hold artefacts named by their day, "
+                f"YYYY-MM-DD. Received: {child.name!r}. Move it elsewhere."
+            )
+        if not (child / manifests.NAME).exists():
+            raise ValueError(
+                f"{child} is not an artefact: its {manifests.NAME} is missing. "
+                f"Put the file back, or delete {child} to rebuild it."
+            )
+        names.append(child.name)
+    return names

@@ -1,0 +1,73 @@
+"""What an artefact is, as its `manifest.json` says it."""
+
+import dataclasses
+import pathlib
+import typing
+
+from ecdctr_tf import typed_values, windows
+
+NAME = "manifest.json"
+
+
+@dataclasses.dataclass
+class Manifest:
+    """What an artefact is and what it was made from."""
+
+    # "day", "ids", "snapshot", "historical", "cpm", "ctr", "export", ...
+    kind: str
+    # Days of the data inside, or None where there is no data inside.
+    window: windows.Window | None = None
+    # Examples inside (a day of data) or trained on (a model).
+    rows: int = 0
+    # `DataSpec.fingerprint()` of the data.
+    spec: str = ""
+    # Table name -> {"rows": rows in use, "sha256": hash of their ids}.
+    ids: dict[str, dict[str, int | str]] = dataclasses.field(
+        default_factory=dict
+    )
+    # Role -> {"path": ..., "manifest": hash of its manifest.json}.
+    parents: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    config: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    # File name -> {"bytes": size, "sha256": hash}; filled in by `publish`.
+    files: dict[str, dict[str, int | str]] = dataclasses.field(
+        default_factory=dict
+    )
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON text.
+
+        Raises:
+          ValueError: a number in it is NaN or infinite; the message names it.
+        """
+        what = f"the manifest of a {self.kind} artefact"
+        return typed_values.to_json(dataclasses.asdict(self), what)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Return the manifest written by `to_json`.
+
+        Raises:
+          ValueError: the text is not JSON, or a field has the wrong type.
+        """
+        given = typed_values.from_json(text)
+        if not isinstance(given, dict):
+            raise ValueError(f"It should be a table. Received: {text[:40]!r}")
+        if given.get("window") is not None:
+            given["window"] = typed_values.make(
+                windows.Window, "`window`", given["window"]
+            )
+        manifest = typed_values.make(cls, "the manifest", given)
+        for table, entry in manifest.ids.items():
+            typed_values.check(f"`ids.{table}.rows`", int, entry.get("rows"))
+        for name, entry in manifest.files.items():
+            place = pathlib.PurePosixPath(name)
+            if place.is_absolute() or ".." in place.parts:
+                raise ValueError(
+                    f"`files` should name files of the artefact. "
+                    f"Received: {name!r}"
+                )
+            for key, expected in (("bytes", int), ("sha256", str)):
+                what = f"`files.{name}.{key}`"
+                typed_values.check(what, expected, entry.get(key))
+        return manifest

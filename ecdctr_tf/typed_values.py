@@ -1,0 +1,177 @@
+"""Values that come from files: checked where they enter, written without NaN.
+
+Specs, manifests and configs are dataclasses on one side and JSON or TOML on the
+other. What is read may have been edited by hand or damaged, so each value is
+compared with the type of the field that takes it.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import types
+import typing
+from collections.abc import Iterator
+
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+    types.NoneType: "null",
+}
+
+
+def to_json(value: object, what: str, indent: int | None = 1) -> str:
+    """Return a value as JSON text with a line break at its end.
+
+    Args:
+      value: of dicts, lists, texts and finite numbers.
+      what: named in errors, such as "the manifest".
+      indent: spaces a level; None writes one line.
+
+    Raises:
+      ValueError: a number is NaN or infinite, which JSON cannot hold.
+    """
+    for place, number in _numbers(value, ()):
+        if not math.isfinite(number):
+            raise ValueError(
+                f"`{'.'.join(place)}` of {what} should be a finite number. "
+                f"Received: {number}"
+            )
+    return json.dumps(value, indent=indent, allow_nan=False) + "\n"
+
+
+def from_json(text: str | bytes) -> typing.Any:
+    """Return the value of a JSON text.
+
+    Raises:
+      ValueError: it is not JSON, holds NaN or infinity, or is nested too deep.
+    """
+    try:
+        return json.loads(text, parse_constant=_reject)
+    except RecursionError as error:
+        raise ValueError("Its values are nested too deeply.") from error
+
+
+def make(kind: type, owner: str, given: dict) -> typing.Any:
+    """Return a dataclass from values whose types are checked.
+
+    Lists become tuples where the field is a tuple.
+
+    Args:
+      kind: a dataclass; nested dataclasses have to be made before.
+      owner: named in errors, such as "[[tables]]".
+      given: field -> value.
+
+    Raises:
+      ValueError: a field is unknown, missing or of another type.
+    """
+    check(owner, dict, given)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(given) - set(fields))
+    if unknown:
+        raise ValueError(
+            f"{owner} has unknown keys: {', '.join(unknown)}. Known are: "
+            f"{', '.join(fields)}."
+        )
+    missing = sorted(
+        name
+        for name, field in fields.items()
+        if field.default is field.default_factory is dataclasses.MISSING
+        and name not in given
+    )
+    if missing:
+        raise ValueError(f"{owner} lacks {', '.join(missing)}.")
+    types_ = _hints(kind)
+    for name, value in given.items():
+        check(f"`{name}` of {owner}", types_[name], value)
+    return kind(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+        }
+    )
+
+
+def check(what: str, expected: typing.Any, value: object) -> None:
+    """Raise a ValueError unless a value is of a type.
+
+    Args:
+      what: named in the error.
+      expected: a type, such as `int | None`, `tuple[str, ...]` or
+        `dict[str, int]`.
+      value: the value; lists are accepted for tuples.
+    """
+    if not _fits(expected, value):
+        raise ValueError(
+            f"{what} should be {_described(expected)}. "
+            f"Received: {_short(value)}"
+        )
+
+
+def _fits(expected: typing.Any, value: object) -> bool:
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(one, value) for one in arguments)
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(
+            _fits(arguments[0], entry) for entry in value
+        )
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _fits(arguments[0], key) and _fits(arguments[1], entry)
+            for key, entry in value.items()
+        )
+    if expected is typing.Any:
+        return True
+    if expected is float:
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+        )
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, expected)
+
+
+def _described(expected: typing.Any) -> str:
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_described(one) for one in arguments)
+    if origin is tuple:
+        return f"a list whose entries are {_described(arguments[0])}"
+    if origin is dict and arguments[1] is not typing.Any:
+        return f"a table whose values are {_described(arguments[1])}"
+    return _WORDS.get(origin or expected) or f"a {expected.__name__}"
+
+
+@functools.cache
+def _hints(kind: type) -> dict:
+    return typing.get_type_hints(kind)
+
+
+def _numbers(
+    value: object, place: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield place and value of each float inside of a value."""
+    if isinstance(value, float):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _numbers(entry, (*place, str(key)))
+    elif isinstance(value, list | tuple):
+        for i, entry in enumerate(value):
+            yield from _numbers(entry, (*place, str(i)))
+
+
+def _reject(text: str) -> typing.NoReturn:
+    raise ValueError(f"{text} is not a number that JSON can hold.")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

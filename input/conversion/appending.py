@@ -1,0 +1,100 @@
+"""Days that come to a data directory that readers are at.
+
+An append is made in a staging directory inside the data directory and moved in
+at its end: first the vocabularies, which the new days need and the old ones can
+do with, then the days in order, then the summary, and the state as the last.
+Until the state is there, what came before it is leftovers to the next append.
+
+A reader that has the vocabularies in memory already knows no ids of days that
+came later; `Vocabulary.fingerprint` raises where that would matter.
+"""
+
+import json
+import os
+import pathlib
+
+from ecdctr_tf import features, store
+from ecdctr_tf.input.conversion import state
+
+IDS = "ids"
+
+
+def begin(lock: store.Lock, past: state.Past, tables: str) -> None:
+    """Note which append is about to be moved in, for who goes on if killed.
+
+    Args:
+      lock: of the data directory; keeps the note until the `with` block ends.
+      past: what the append goes on from.
+      tables: fingerprint of what is appended.
+    """
+    note = {"after": past.window.last, "tables": tables}
+    lock.keep(json.dumps(note))
+
+
+def finished(lock: store.Lock, past: state.Past) -> str:
+    """Return the fingerprint of an append killed when all was in place.
+
+    Args:
+      lock: of the data directory.
+      past: by its newest state.
+
+    Returns:
+      What the killed process gave to `begin`, or "" if there was none or it had
+      not published its state yet.
+    """
+    try:
+        note = json.loads(lock.note or "{}")
+    except ValueError:
+        note = {}
+    if note.get("after", past.window.last) == past.window.last:
+        lock.note = ""
+        return ""
+    return note["tables"]
+
+
+def clean(past: state.Past) -> None:
+    """Make a data directory what it was when its state was published."""
+    directory, spaces = past.data.path, past.id_spaces
+    for domain in features.DOMAINS:
+        last = past.last_days.get(domain, "")
+        for day in reversed(past.data.days(domain)):
+            if day > last:
+                store.remove(directory / domain / day)
+    for name, space in past.data.id_spaces.items():
+        if space.rows > spaces[name].rows:
+            spaces[name].save(directory / IDS)
+    summary = (past.path / state.SUMMARY).read_text("utf-8")
+    file = directory / state.SUMMARY
+    if not file.exists() or file.read_text("utf-8") != summary:
+        store.write_text(file, summary)
+    _remove_states_before(directory, past.window.last)
+    for place in ("", IDS, state.STATE, *features.DOMAINS):
+        store.sweep(directory / place)
+
+
+def move_in(staging: pathlib.Path, directory: pathlib.Path) -> None:
+    """Move what an append made from its staging to the data directory."""
+    store.sync(staging)
+    for file in sorted(staging.glob(f"{IDS}/*")):
+        os.replace(file, directory / IDS / file.name)
+    days = [
+        (day, domain)
+        for domain in features.DOMAINS
+        for day in store.dated(staging / domain)
+    ]
+    # By day: to readers the days of a domain have no holes at any time.
+    for day, domain in sorted(days, key=lambda pair: pair[0]):
+        (directory / domain).mkdir(exist_ok=True)
+        os.rename(staging / domain / day, directory / domain / day)
+    summary = state.SUMMARY
+    os.replace(staging / summary, directory / summary)
+    (day,) = store.dated(staging / state.STATE)
+    newest = pathlib.Path(state.STATE, day)
+    os.rename(staging / newest, directory / newest)
+    _remove_states_before(directory, day)
+
+
+def _remove_states_before(directory: pathlib.Path, day: str) -> None:
+    for older in store.dated(directory / state.STATE):
+        if older < day:
+            store.remove(directory / state.STATE / older)

@@ -1,0 +1,142 @@
+"""Events to numbers: keys of users and items, rows of tables, dense columns.
+
+Keys number users and items by appearance, exactly, whatever their tables are:
+history is kept by key. Rows come from the id spaces, which grow in order of
+days, the natural events of a day before its ads.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from ecdctr_tf import features, kinds
+from ecdctr_tf.input import id_space
+from ecdctr_tf.input.conversion import events, history_features, toml_spec
+
+_DAY_SECONDS = 86_400
+
+
+class Encoder:
+    """The id spaces of a conversion and the keys of users and items."""
+
+    def __init__(self, spec: toml_spec.ConversionSpec):
+        self.spec = spec
+        self.data_spec = spec.data_spec()
+        self.features = {f.name: f for f in kinds.of(self.data_spec)}
+        self.id_spaces = {
+            table.name: id_space.new(table) for table in self.data_spec.tables
+        }
+        self._keys = {
+            role: id_space.Vocabulary(self._key_table(role))
+            for role in (spec.user, spec.item)
+        }
+        self._waiting = {
+            table: _Admission(self.data_spec.table(table), count)
+            for table, count in spec.min_count.items()
+            if count > 1 and self.data_spec.table(table).ids == "vocabulary"
+        }
+
+    def _key_table(self, role: str) -> features.TableSpec:
+        table = self.data_spec.table(self.spec.column(role).table)
+        return features.TableSpec(role, dtype=table.dtype)
+
+    def parts(self) -> dict:
+        """Return what is carried from day to day beside the id spaces."""
+        return {
+            **{f"keys-{role}": keys for role, keys in self._keys.items()},
+            **{f"waiting-{table}": w for table, w in self._waiting.items()},
+        }
+
+    def key_count(self, role: str) -> int:
+        """Return the number of users or items seen so far."""
+        return self._keys[role].rows - 1
+
+    def encode(self, table: pa.Table) -> dict[str, np.ndarray]:
+        """Return the columns of a day's events, in their order.
+
+        Returns:
+          `time` int64, seconds; `second` int64, of the local day; `user` and
+          `item` int32 keys; `click` uint8; the columns of each feature, as
+          batches hold them; the evaluation columns.
+        """
+        columns = {
+            "time": table["timestamp"].to_numpy(),
+            "click": table["click"].to_numpy(),
+            "user": self._key(self.spec.user, table),
+            "item": self._key(self.spec.item, table),
+        }
+        local = events.local_seconds(columns["time"], self.spec)
+        columns["second"] = local % _DAY_SECONDS
+        for feature in self.spec.features:
+            if feature.time == "hour":
+                raw = pa.array(columns["second"] // 3600)
+            elif feature.time == "weekday":
+                # Day 0 was a Thursday.
+                raw = pa.array((local // _DAY_SECONDS + 3) % 7)
+            else:
+                raw = table[feature.name].combine_chunks()
+            columns |= self.features[feature.name].encode(raw, self._rows)
+        for name in self.spec.evaluation:
+            columns[name] = table[name].to_numpy()
+        return columns
+
+    def _key(self, role: str, table: pa.Table) -> np.ndarray:
+        raw = table[role].combine_chunks()
+        self._keys[role].append(raw)
+        return self._keys[role].lookup(raw) - 1
+
+    def _rows(self, table: str, raw: pa.Array) -> np.ndarray:
+        """Return the rows of raw ids; new ids get rows."""
+        space = self.id_spaces[table]
+        wanted = pa.int64() if space.table.dtype == "int64" else pa.string()
+        raw = raw.cast(wanted)
+        if table in self._waiting:
+            self._waiting[table].count(raw)
+        else:
+            space.append(raw)
+        return space.lookup(raw)
+
+    def item_rows(self, table: str) -> np.ndarray:
+        """Return the rows of a table that the item keys have, then -1."""
+        rows = self.id_spaces[table].lookup(self._keys[self.spec.item].ids)
+        # The last entry stands for key -1, an unused place of a sequence.
+        return np.append(rows, np.int32(features.PADDING))
+
+    def end_day(self) -> dict[str, int]:
+        """Admit ids that became frequent; return the rows of each table."""
+        for name, waiting in self._waiting.items():
+            self.id_spaces[name].append(waiting.admitted())
+        return {name: space.rows for name, space in self.id_spaces.items()}
+
+
+class _Admission:
+    """Counts of the ids of a table that wait for `min_count` events."""
+
+    def __init__(self, table: features.TableSpec, min_count: int):
+        self._known = id_space.Vocabulary(
+            features.TableSpec(table.name, dtype=table.dtype)
+        )
+        self._min_count = min_count
+        self._counts = np.zeros(0, np.int64)
+
+    def count(self, raw: pa.Array) -> None:
+        raw = raw.drop_null()
+        self._known.append(raw)
+        size = self._known.rows
+        self._counts = history_features.grown(self._counts, size, 0)
+        rows = self._known.lookup(raw)
+        self._counts += np.bincount(rows, minlength=len(self._counts))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the ids seen, as `Vocabulary.arrays`, and `counts` int64."""
+        counts = self._counts[: self._known.rows]
+        return {**self._known.arrays(), "counts": counts}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._known.restore(arrays)
+        self._counts = arrays["counts"]
+
+    def admitted(self) -> np.ndarray:
+        """Return the ids with enough events, in order of appearance."""
+        counts = self._counts[1 : self._known.rows]
+        return self._known.ids[: len(counts)][counts >= self._min_count]

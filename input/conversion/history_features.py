@@ -1,0 +1,226 @@
+"""What was known before a row: sequences of clicks, counts, ages.
+
+Users and items are keys: whole numbers from 0 in order of appearance. All
+state is arrays that grow with the keys. A day goes `start_day`, any number of
+look-ups, `end_day`; look-ups see the day's clicks strictly before their time
+(sequences) or nothing of the day (counts). Between two days `arrays` gives
+the state, as little as there is of it, and `restore` takes it back.
+
+Shapes: N rows, M clicks of the day, T entries of a sequence, U users, K keys,
+D days.
+"""
+
+import collections
+
+import numpy as np
+
+# Bits that hold a second of the day.
+_SECONDS = 17
+
+
+def grown(array: np.ndarray, rows: int, fill: float) -> np.ndarray:
+    """Return the array with at least `rows` rows, new ones set to `fill`."""
+    if len(array) >= rows:
+        return array
+    shape = (max(rows, 2 * len(array)), *array.shape[1:])
+    larger = np.full(shape, fill, array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def trimmed(array: np.ndarray, fill: float) -> np.ndarray:
+    """Return the array less the rows at its end that are still `fill`."""
+    used = np.flatnonzero(array != fill)
+    return array[: used[-1] + 1 if len(used) else 0]
+
+
+class ClickHistory:
+    """The newest clicks of every user.
+
+    Args:
+      max_length: T, clicks kept of a user.
+    """
+
+    def __init__(self, max_length: int):
+        self._length = max_length
+        self._items = np.zeros((0, max_length), np.int32)  # [U, T]
+        self._held = np.zeros(0, np.int32)  # [U]
+
+    def start_day(
+        self, user: np.ndarray, item: np.ndarray, second: np.ndarray
+    ) -> None:
+        """Take in the clicks of a day.
+
+        Args:
+          user: int `[M]`, keys.
+          item: int `[M]`, keys.
+          second: int `[M]`, of the day, 0 to 86399. Clicks of a user in the
+            same second follow each other in order of item.
+        """
+        moment = self._moment(user, second)
+        order = np.lexsort((item, moment))
+        self._today = moment[order]
+        self._today_items = np.asarray(item)[order].astype(np.int32)
+        self._users = np.unique(user)
+
+    def before(
+        self, user: np.ndarray, second: np.ndarray, length: int
+    ) -> np.ndarray:
+        """Return the newest clicks strictly before a moment of the day.
+
+        Args:
+          user: int `[N]`, keys.
+          second: int `[N]`, of the day.
+          length: entries wanted, at most T.
+
+        Returns:
+          int32 `[N, length]`, item keys, the newest last, then -1.
+        """
+        rows = int(user.max(initial=-1)) + 1
+        self._items = grown(self._items, rows, -1)
+        self._held = grown(self._held, rows, 0)
+        start = np.searchsorted(self._today, self._moment(user, 0))
+        stop = np.searchsorted(self._today, self._moment(user, second))
+        held = self._held[user]
+        total = held + (stop - start)
+        first = np.maximum(total - length, 0)
+        place = first[:, None] + np.arange(length)  # [N, length]
+        used = place < total[:, None]
+        old = place < held[:, None]
+        out = np.full(place.shape, -1, np.int32)
+        # The old ones first, by flat index: a gather and no [N, T] copies.
+        row, column = np.nonzero(old & used)
+        out[row, column] = self._items[user[row], place[row, column]]
+        row, column = np.nonzero(used & ~old)
+        today = start[row] + place[row, column] - held[row]
+        out[row, column] = self._today_items[today]
+        return out
+
+    def end_day(self) -> None:
+        """Make the clicks of the day clicks of earlier days."""
+        last = np.full(len(self._users), (1 << _SECONDS) - 1)
+        newest = self.before(self._users, last, self._length)
+        self._items[self._users] = newest
+        self._held[self._users] = (newest >= 0).sum(1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return `held` int32 `[U]`, clicks of each user, and their `items`."""
+        held = trimmed(self._held, 0)
+        used = np.arange(self._length) < held[:, None]  # [U, T]
+        return {"held": held, "items": self._items[: len(held)][used]}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._held = arrays["held"]
+        self._items = np.full((len(self._held), self._length), -1, np.int32)
+        used = np.arange(self._length) < self._held[:, None]  # [U, T]
+        self._items[used] = arrays["items"]
+
+    def _moment(self, user: np.ndarray, second: np.ndarray | int) -> np.ndarray:
+        return (np.asarray(user).astype(np.int64) << _SECONDS) | second
+
+
+class DayCounts:
+    """How often each key was seen on earlier days.
+
+    Args:
+      window_days: days that count; 0 for all.
+    """
+
+    def __init__(self, window_days: int = 0):
+        self._window = window_days
+        self._keys = np.zeros(0, np.int64)
+        self._counts = np.zeros(0, np.int64)
+        self._days: collections.deque[tuple[int, np.ndarray, np.ndarray]] = (
+            collections.deque()
+        )
+
+    def start_day(self, day: int) -> None:
+        """Forget what lies before the window of a day."""
+        while self._days and self._days[0][0] < day - self._window:
+            _, keys, counts = self._days.popleft()
+            self._add(keys, -counts)
+
+    def before(self, keys: np.ndarray) -> np.ndarray:
+        """Return the counts of keys, int64 `[N]`."""
+        if not len(self._keys):
+            return np.zeros(len(keys), np.int64)
+        place = np.searchsorted(self._keys, keys)
+        place = np.minimum(place, len(self._keys) - 1)
+        return np.where(self._keys[place] == keys, self._counts[place], 0)
+
+    def end_day(self, day: int, keys: np.ndarray) -> None:
+        """Count the keys of a day's events, one entry an event."""
+        keys, counts = np.unique(keys, return_counts=True)
+        self._add(keys, counts)
+        if self._window:
+            self._days.append((day, keys, counts))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return `keys` and `counts` `[K]`, and those of the window's days.
+
+        Of the days: `days` and `sizes` (entries of each) `[D]`, `day_keys` and
+        `day_counts` one day after the other. All are int64.
+        """
+        parts = list(zip(*self._days, strict=True)) or [(), (), ()]
+        none = np.zeros(0, np.int64)
+        return {
+            "keys": self._keys,
+            "counts": self._counts,
+            "days": np.array(parts[0], np.int64),
+            "sizes": np.array([len(keys) for keys in parts[1]], np.int64),
+            "day_keys": np.concatenate([none, *parts[1]]),
+            "day_counts": np.concatenate([none, *parts[2]]),
+        }
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._keys, self._counts = arrays["keys"], arrays["counts"]
+        ends = np.cumsum(arrays["sizes"])
+        # Behind the last end is nothing: a piece that `zip` leaves out.
+        keys = np.split(arrays["day_keys"], ends)
+        counts = np.split(arrays["day_counts"], ends)
+        days = arrays["days"].tolist()
+        self._days = collections.deque(zip(days, keys, counts, strict=False))
+
+    def _add(self, keys: np.ndarray, counts: np.ndarray) -> None:
+        """Merge sorted keys and their counts into the sorted state."""
+        keys = np.concatenate([self._keys, keys])
+        counts = np.concatenate([self._counts, counts])
+        order = np.argsort(keys, kind="stable")
+        keys, counts = keys[order], counts[order]
+        starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]][: len(keys)])
+        counts = np.add.reduceat(counts, starts) if len(starts) else counts
+        keys = keys[starts]
+        self._keys, self._counts = keys[counts > 0], counts[counts > 0]
+
+
+class FirstSeen:
+    """When each key had its first event."""
+
+    _NEVER = np.iinfo(np.int64).max
+
+    def __init__(self) -> None:
+        self._first = np.zeros(0, np.int64)
+
+    def start_day(self, keys: np.ndarray, times: np.ndarray) -> None:
+        """Take in the events of a day; times in seconds."""
+        rows = int(keys.max(initial=-1)) + 1
+        self._first = grown(self._first, rows, self._NEVER)
+        np.minimum.at(self._first, keys, times)
+
+    def hours(self, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Return the hours since the first event, float64 `[N]`.
+
+        A first event at or after a row's time gives 0, so that a later event
+        of the day says nothing.
+        """
+        return np.maximum(times - self._first[keys], 0) / 3600
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return `first` int64 `[K]`, the second of each key's first event."""
+        return {"first": trimmed(self._first, self._NEVER)}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._first = arrays["first"]

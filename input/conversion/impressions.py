@@ -1,0 +1,116 @@
+"""The rows that a day's events make: as given, or clicks and drawn negatives.
+
+An impression is two places among the events: the one whose context it has
+(user, time and so on) and the one whose item it has. For a log of impressions
+the two are the same.
+
+Shapes: N impressions, k negatives a click.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from ecdctr_tf.input.conversion import negatives, toml_spec
+
+
+@dataclasses.dataclass
+class Impressions:
+    """The impressions of a day of a domain."""
+
+    # Columns of the events: those of the day, for drawn negatives behind the
+    # last ones of the day before.
+    events: dict[str, np.ndarray]
+    # Place of the day's first event.
+    first: int
+    # int `[N]`, places among the events; `context` never falls.
+    context: np.ndarray
+    item: np.ndarray
+    # uint8 `[N]`, 0 or 1.
+    click: np.ndarray
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.click)
+
+    def day_events(self) -> dict[str, np.ndarray]:
+        """Return the columns of the day's events."""
+        return {name: c[self.first :] for name, c in self.events.items()}
+
+
+def given(events: dict[str, np.ndarray]) -> Impressions:
+    """Return the impressions of a log that holds them."""
+    places = np.arange(len(events["click"]))
+    return Impressions(events, 0, places, places, events["click"])
+
+
+class Sampler:
+    """Makes impressions of clicks, day after day of one domain.
+
+    Args:
+      rule: how negatives are drawn.
+      stream: number of the domain, part of the seed.
+    """
+
+    def __init__(self, rule: toml_spec.Negatives, stream: int):
+        self._rule = rule
+        self._stream = stream
+        self._tail: dict[str, np.ndarray] = {}
+
+    def impressions(
+        self,
+        events: dict[str, np.ndarray],
+        seen: negatives.SeenPairs,
+        day: int,
+    ) -> Impressions:
+        """Return the impressions of a day's clicks.
+
+        Args:
+          events: the clicks, in order of time.
+          seen: the pairs clicked, today's included.
+          day: days since 1970-01-01.
+        """
+        first = len(self._tail.get("time", ()))
+        pool = events
+        if first:
+            pool = {
+                name: np.concatenate([self._tail[name], column])
+                for name, column in events.items()
+            }
+        clicks = np.arange(first, len(pool["time"]))
+        if self._rule.drop_reclicks:
+            again = negatives.reclicks(
+                events["user"], events["item"], events["time"], seen
+            )
+            clicks = clicks[~again]
+        stream = (day, self._stream)
+        drawn = negatives.draw(pool, clicks, seen, self._rule, stream)
+        places = np.concatenate([clicks[:, None], drawn], 1)  # [., 1 + k]
+        labels = np.zeros(places.shape, np.uint8)
+        labels[:, 0] = 1
+        context = np.repeat(clicks, places.shape[1])
+        there = places.ravel() >= 0
+        self._keep_tail(pool)
+        return Impressions(
+            pool,
+            first,
+            context[there],
+            places.ravel()[there],
+            labels.ravel()[there],
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the columns of the clicks kept for tomorrow."""
+        # A prefix, since a column may have the name of an argument of savez.
+        return {f"tail/{name}": column for name, column in self._tail.items()}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+        self._tail = {n.removeprefix("tail/"): c for n, c in arrays.items()}
+
+    def _keep_tail(self, pool: dict[str, np.ndarray]) -> None:
+        """Keep the clicks that tomorrow's negatives may be drawn from."""
+        time, second = pool["time"], pool["second"]
+        midnight = time[-1] - second[-1] + 86_400 if len(time) else 0
+        late = time >= midnight - self._rule.window_seconds
+        self._tail = {name: column[late] for name, column in pool.items()}

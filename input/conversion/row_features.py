@@ -1,0 +1,202 @@
+"""History of both domains through the days, and the columns of rows.
+
+Everything here is causal: sequences hold clicks strictly before a row's time,
+counts hold events of days before the row's day, ages look back to the item's
+first event.
+
+Shapes: N rows, T entries of a sequence.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ecdctr_tf import features
+from ecdctr_tf.input.conversion import (
+    encoding,
+    history_features,
+    impressions,
+    negatives,
+    toml_spec,
+)
+
+
+class RowFeatures:
+    """The state behind sequences, counts and ages.
+
+    Args:
+      spec: says which there are.
+      encoder: the keys and rows of the events.
+    """
+
+    def __init__(
+        self,
+        spec: toml_spec.ConversionSpec,
+        encoder: encoding.Encoder,
+    ):
+        self._spec = spec
+        self._encoder = encoder
+        self._histories = _histories(spec)
+        self._counts = {
+            (count.name, domain): history_features.DayCounts(count.window_days)
+            for count in spec.counts
+            for domain in features.DOMAINS
+            if count.domain in (domain, "both", "same")
+        }
+        self._ages = history_features.FirstSeen()
+        self._item_rows: dict[str, np.ndarray] = {}
+
+    def parts(self) -> dict:
+        """Return what is carried from day to day, by name."""
+        histories = self._histories.items()
+        counts = self._counts.items()
+        return {
+            **{f"history-{name}": history for name, history in histories},
+            **{f"count-{name}-{domain}": c for (name, domain), c in counts},
+            "ages": self._ages,
+        }
+
+    def start_day(self, day: int, events: dict[str, dict]) -> None:
+        """Take in the events of a day.
+
+        Args:
+          day: days since 1970-01-01.
+          events: domain -> the columns of its events that day.
+        """
+        for name, history in self._histories.items():
+            parts = [e for d, e in events.items() if name in (d, "both")]
+            history.start_day(*_clicks(parts, ("user", "item", "second")))
+        for counts in self._counts.values():
+            counts.start_day(day)
+        if self._spec.ages:
+            for part in events.values():
+                self._ages.start_day(part["item"], part["time"])
+        self._item_rows = {
+            sequence.table: self._encoder.item_rows(sequence.table)
+            for sequence in self._spec.sequences
+        }
+
+    def end_day(
+        self, day: int, made: dict[str, impressions.Impressions]
+    ) -> None:
+        """Make the day's events the past of the next day."""
+        for history in self._histories.values():
+            history.end_day()
+        for count in self._spec.counts:
+            for domain, rows in made.items():
+                counts = self._counts.get((count.name, domain))
+                if counts is None:
+                    continue
+                if count.event == "click":
+                    events = rows.day_events()
+                    clicked = np.flatnonzero(events["click"])
+                    keys = self._count_keys(count, events, clicked, clicked)
+                else:
+                    keys = self._count_keys(
+                        count, rows.events, rows.context, rows.item
+                    )
+                counts.end_day(day, keys)
+
+    def rows(
+        self, domain: str, made: impressions.Impressions, part: slice
+    ) -> dict[str, np.ndarray]:
+        """Return the columns of some impressions as `blocks.write` takes them.
+
+        Args:
+          domain: of the impressions.
+          made: the impressions of the day.
+          part: which of them.
+        """
+        events = made.events
+        context, item = made.context[part], made.item[part]
+        out = {
+            "click": made.click[part],
+            "timestamp": events["time"][context],
+        }
+        for feature in self._spec.features:
+            place = item if feature.side == "item" else context
+            for column in self._encoder.features[feature.name].tensors():
+                out[column] = events[column][place]
+        for name in self._spec.evaluation:
+            out[name] = events[name][context]
+        for sequence in self._spec.sequences:
+            out[sequence.name] = self._sequence(
+                sequence, domain, events, context
+            )
+        for count in self._spec.counts:
+            keys = self._count_keys(count, events, context, item)
+            name = domain if count.domain == "same" else count.domain
+            out[count.name] = np.log1p(
+                sum(
+                    self._counts[count.name, d].before(keys)
+                    for d in features.DOMAINS
+                    if name in (d, "both")
+                )
+            ).astype(np.float32)
+        for age in self._spec.ages:
+            hours = self._ages.hours(
+                events["item"][item], events["time"][context]
+            )
+            out[age.name] = np.log1p(hours).astype(np.float32)
+        return out
+
+    def _sequence(
+        self,
+        sequence: toml_spec.Sequence,
+        domain: str,
+        events: dict,
+        context: np.ndarray,
+    ) -> np.ndarray:
+        """Return a sequence of the rows of items, int32 `[N, T]`."""
+        if not len(context):
+            return np.zeros((0, sequence.max_length), np.int32)
+        # Impressions of a click share its past: look it up once for each.
+        places = slice(context[0], context[-1] + 1)
+        name = domain if sequence.domain == "same" else sequence.domain
+        keys = self._histories[name].before(
+            events["user"][places],
+            events["second"][places],
+            sequence.max_length,
+        )
+        rows = self._item_rows[sequence.table][keys]
+        return rows[context - context[0]]
+
+    def _count_keys(
+        self,
+        count: toml_spec.Count,
+        events: dict,
+        context: np.ndarray,
+        item: np.ndarray,
+    ) -> np.ndarray:
+        """Return one int64 for each event's values of the counted features."""
+        parts = []
+        for name in count.of:
+            feature = self._spec.column(name)
+            roles = {self._spec.user: "user", self._spec.item: "item"}
+            place = item if feature.side == "item" else context
+            parts.append(events[roles.get(name, name)][place])
+        return negatives.pair(
+            parts[0] if parts[1:] else 0 * parts[0], parts[-1]
+        )
+
+
+def _histories(
+    spec: toml_spec.ConversionSpec,
+) -> dict[str, history_features.ClickHistory]:
+    """Return the click histories that the sequences need, by domain."""
+    lengths: dict[str, int] = {}
+    for sequence in spec.sequences:
+        same = sequence.domain == "same"
+        for name in features.DOMAINS if same else (sequence.domain,):
+            longest = max(lengths.get(name, 0), sequence.max_length)
+            lengths[name] = longest
+    return {
+        name: history_features.ClickHistory(length)
+        for name, length in lengths.items()
+    }
+
+
+def _clicks(parts: list[dict], names: Sequence[str]) -> list[np.ndarray]:
+    """Return columns of the clicks among the events of several domains."""
+    columns = [[e[n][e["click"] == 1] for e in parts] for n in names]
+    return [np.concatenate(c) if c else np.zeros(0, np.int64) for c in columns]

@@ -1,0 +1,234 @@
+"""What a conversion knows of the past, kept so that days can be appended.
+
+```
+state/<last day>/manifest.json   kind "conversion_state"
+state/<last day>/<part>.npz      arrays of a part of the conversion
+state/<last day>/summary.json    the summary of the days so far
+```
+
+A part has two methods: `arrays` gives its state between two days as NumPy
+arrays without objects, and `restore` takes it back. What they hold depends on
+the events only, not on the days that were converted at a time.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import shutil
+import typing
+from typing import Protocol
+
+import numpy as np
+
+from ecdctr_tf import features, store, typed_values, windows
+from ecdctr_tf.input import data_directory, id_space
+from ecdctr_tf.input.conversion import toml_spec
+
+STATE = "state"
+KIND = "conversion_state"
+SUMMARY = "summary.json"
+# Fields of the spec that only say how to read logs: what is in the columns of
+# the tables that come out of them is said by the others.
+_READING = ("logs", "first_day")
+
+
+class Part(Protocol):
+    """A part of a conversion that carries something from day to day."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the state between two days."""
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Past:
+    """The days that a data directory holds, as its newest state knows them."""
+
+    data: data_directory.DataDirectory
+    path: pathlib.Path
+    manifest: store.Manifest
+
+    @property
+    def window(self) -> windows.Window:
+        """The days from the first to the last of either domain."""
+        return self.manifest.window
+
+    @property
+    def last_days(self) -> dict[str, str]:
+        """The last day of each domain that there are days of."""
+        return self.manifest.config["last_days"]
+
+    @property
+    def clicks_only(self) -> dict[str, bool]:
+        """Whether the logs of a domain hold clicks only, where it is known."""
+        return self.manifest.config["clicks_only"]
+
+    @functools.cached_property
+    def id_spaces(self) -> dict[str, id_space.IdSpace]:
+        """The id spaces as they were at the end of the last day.
+
+        Raises:
+          ValueError: a vocabulary does not begin with the ids it had then.
+        """
+        spaces = dict(self.data.id_spaces)
+        for name, entry in self.manifest.ids.items():
+            if spaces[name].fingerprint(int(entry["rows"])) != entry:
+                raise ValueError(
+                    f"{self.data.path / 'ids' / name}.txt does not begin with "
+                    f"the ids that {self.path} was made with. Put the file "
+                    "back, or convert all logs anew."
+                )
+            space = spaces[name]
+            if isinstance(space, id_space.Vocabulary):
+                spaces[name] = space.first(int(entry["rows"]))
+        return spaces
+
+    def restore(self, parts: dict[str, Part]) -> None:
+        """Give each part of a conversion its state."""
+        for name, part in parts.items():
+            with np.load(self.path / f"{name}.npz") as file:
+                part.restore({key: file[key] for key in file.files})
+
+
+def save(
+    directory: pathlib.Path,
+    manifest: store.Manifest,
+    parts: dict[str, Part],
+) -> None:
+    """Publish the state of a conversion.
+
+    Args:
+      directory: the data directory, its `summary.json` written.
+      manifest: as `described` returns it.
+      parts: name -> part.
+    """
+    path = directory / STATE / manifest.window.last
+    with store.publish(path, manifest) as staging:
+        for name, part in parts.items():
+            arrays: dict[str, typing.Any] = part.arrays()
+            np.savez(staging / f"{name}.npz", **arrays)
+        shutil.copy(directory / SUMMARY, staging)
+
+
+def described(
+    spec: toml_spec.ConversionSpec,
+    file_format: str,
+    window: windows.Window,
+    last_days: dict[str, str],
+    clicks_only: dict[str, bool],
+    id_spaces: dict[str, id_space.IdSpace],
+    rows: int,
+) -> store.Manifest:
+    """Return the manifest of a state.
+
+    Args:
+      spec: of the conversion.
+      file_format: of the files of the days.
+      window: the days from the first to the last of either domain.
+      last_days: domain -> its last day.
+      clicks_only: domain -> whether its logs hold clicks only.
+      id_spaces: by table, at the end of the last day.
+      rows: of all days of both domains.
+    """
+    return store.Manifest(
+        kind=KIND,
+        window=window,
+        rows=rows,
+        spec=spec.data_spec().fingerprint(),
+        ids={name: space.fingerprint() for name, space in id_spaces.items()},
+        config={
+            "conversion": _fingerprints(spec),
+            "format": file_format,
+            "last_days": _in_order(last_days),
+            "clicks_only": _in_order(clicks_only),
+        },
+    )
+
+
+def load(
+    directory: pathlib.Path,
+    spec: toml_spec.ConversionSpec,
+    file_format: str,
+) -> Past:
+    """Return the past of a data directory that days are to be appended to.
+
+    Raises:
+      FileNotFoundError: there is no data directory, or it has no state.
+      ValueError: the state is damaged, a day that it knows is missing, or the
+        directory was converted with another spec or file format.
+    """
+    data = data_directory.DataDirectory(directory)
+    states = store.dated(directory / STATE)
+    if not states:
+        raise FileNotFoundError(
+            f"{directory} has no {STATE}, which days are appended to: it was "
+            "converted before there were states, or not by `convert`. Convert "
+            "all logs anew to another directory."
+        )
+    path = directory / STATE / states[-1]
+    past = Past(data, path, store.verify(path, KIND))
+    _check_manifest(past)
+    _check_spec(past, spec)
+    if past.manifest.config["format"] != file_format:
+        raise ValueError(
+            f"The format should be that of the days of {directory}, "
+            f"{past.manifest.config['format']!r}. Received: {file_format!r}"
+        )
+    for domain, day in past.last_days.items():
+        if day not in data.days(domain):
+            raise ValueError(
+                f"{directory / domain} lacks {day}, its last day by {path}. "
+                "Put the day back, or convert all logs anew."
+            )
+    return past
+
+
+def _check_manifest(past: Past) -> None:
+    """Raise a ValueError unless a manifest is as `described` makes it."""
+    config = past.manifest.config
+    for key, expected in (
+        ("conversion", dict[str, str]),
+        ("format", str),
+        ("last_days", dict[str, str]),
+        ("clicks_only", dict[str, bool]),
+    ):
+        what = f"`config.{key}` of {past.path / store.MANIFEST}"
+        typed_values.check(what, expected, config.get(key))
+    if past.window is None or past.window.last != past.path.name:
+        raise ValueError(
+            f"{past.path} should be the state of its day. Its manifest says: "
+            f"{past.window}. Put the file back, or convert all logs anew."
+        )
+
+
+def _check_spec(past: Past, spec: toml_spec.ConversionSpec) -> None:
+    kept, given = past.manifest.config["conversion"], _fingerprints(spec)
+    differing = [
+        name
+        for name in dict.fromkeys([*kept, *given])
+        if kept.get(name) != given.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{past.data.path} was converted with another spec; these parts "
+            f"differ: {', '.join(differing)}. Append with the spec as it was, "
+            "or convert all logs anew."
+        )
+
+
+def _in_order(by_domain: dict) -> dict:
+    return {d: by_domain[d] for d in features.DOMAINS if d in by_domain}
+
+
+def _fingerprints(spec: toml_spec.ConversionSpec) -> dict[str, str]:
+    """Return a hash of each field of the spec that rows depend on."""
+    found = {}
+    for name, value in dataclasses.asdict(spec).items():
+        if name not in _READING:
+            text = json.dumps(value, sort_keys=True)
+            found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found

@@ -1,0 +1,435 @@
+"""Models beside a frozen CPM over days of ads in a small world."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ecdctr_tf import artefacts, model_table, store
+from ecdctr_tf import config as configs
+from ecdctr_tf.comparison import matrix, shared, variants
+from ecdctr_tf.results import costs, of_comparison
+from ecdctr_tf.training import daily, fit, natural
+from ecdctr_tf.training.level import Level
+from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf.transfer import checkpoint
+from ecdctr_tf.windows import Window
+from tests import training_world
+from tests.test_both_domains import planted
+
+# A killed run can be taken up at every step.
+CONFIG = configs.override(
+    training_world.SMALL_CONFIG, ["ctr.checkpoint_steps=1"]
+)
+NAMES = [
+    row.name
+    for row in model_table.MODELS.values()
+    if row.origin == model_table.BESIDE_CPM
+]
+ROWS = training_world.SMALL_ADS_ROWS
+USERS = "embedding/tables/user/embeddings"
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+def day(number: int) -> str:
+    return f"2024-01-{number:02d}"
+
+
+def days(first: int, last: int) -> list[Window]:
+    return [Window(day(n), day(n)) for n in range(first, last + 1)]
+
+
+def of(name, config=CONFIG):
+    """Return the config and the row of a model."""
+    row = model_table.model(name)
+    return configs.of_model(config, row), row
+
+
+def train_cpm(data, run, name, first, last, config=CONFIG):
+    window = Window(day(first), day(last))
+    return natural.train(data, run, *of(name, config), artefacts.CPM, window)
+
+
+def trainer_of(data, run, name, config=CONFIG) -> daily.DailyTrainer:
+    return daily.DailyTrainer(data, run, *of(name, config))
+
+
+def train(data, run, parts, name, config=CONFIG) -> Workdir:
+    """Go through days in a new trainer, as a new process does."""
+    trainer_of(data, run, name, config).run(parts)
+    return run
+
+
+def copy(run: Workdir, path) -> Workdir:
+    shutil.copytree(run.path, path)
+    return Workdir(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return training_world.small_data(tmp_path_factory.mktemp("data") / "data")
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, data):
+    """CPMs on days 3 and 4 and on days 5 and 6, the same for both models."""
+    run = Workdir(tmp_path_factory.mktemp("begun") / "run")
+    for first, last in ((3, 4), (5, 6)):
+        train_cpm(data, run, NAMES[0], first, last)
+    for name in NAMES[1:]:
+        shutil.copytree(run.cpm(NAMES[0]), run.cpm(name))
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data, begun):
+    """Days 5 to 7 of both; on the last one the newer CPM is there."""
+    run = copy(begun, tmp_path_factory.mktemp("finished") / "run")
+    for name in NAMES:
+        train(data, run, days(5, 7), name)
+    return run
+
+
+def scores(run, number, name) -> dict:
+    with np.load(run.ctr(name) / day(number) / artefacts.SCORES) as file:
+        return {key: file[key] for key in file.files}
+
+
+def manifest(run, number, name) -> store.Manifest:
+    return store.read_manifest(run.ctr(name) / day(number), "ctr")
+
+
+def weights(run, number, name, file=artefacts.WEIGHTS) -> dict:
+    return checkpoint.read(run.ctr(name) / day(number) / file)
+
+
+def of_cpm(run, number, name) -> dict:
+    return checkpoint.read(run.cpm(name) / day(number) / artefacts.WEIGHTS)
+
+
+def score_beside(
+    data, run, name, own, beside, number, estimated=None
+) -> np.ndarray:
+    """Return the scores of a day by a published day beside a CPM.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      name: of the model.
+      own: its day.
+      beside: the day of the CPM.
+      number: the day that is scored.
+      estimated: the ads that batch norm's statistics are estimated on before;
+        None: they are those of the published day.
+    """
+    config, row = of(name)
+    level = Level(data, run, config, row, artefacts.CTR)
+    level.sources = [
+        artefacts.read_cpm(run.cpm(name) / day(beside), data, row, config)
+    ]
+    level.open(run.ctr(name) / day(own))
+    if estimated is not None:
+        level.estimate_statistics(estimated)
+    return level.score(*days(number, number))["ctr"]
+
+
+def assert_equal_runs(found: Workdir, expected: Workdir, number, name):
+    for file in (artefacts.WEIGHTS, artefacts.OPTIMIZER):
+        arrays = weights(found, number, name, file)
+        for key, value in weights(expected, number, name, file).items():
+            np.testing.assert_allclose(
+                arrays[key], value, rtol=1e-5, atol=1e-6, err_msg=key
+            )
+    for key, value in scores(expected, number, name).items():
+        np.testing.assert_allclose(
+            scores(found, number, name)[key], value, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_day_is_scored_before_it_is_trained_on(data, finished, name):
+    """By the day before, beside the CPM of then, and not by its own."""
+    found = scores(finished, 6, name)["ctr"]
+    before = score_beside(data, finished, name, own=5, beside=4, number=6)
+    np.testing.assert_allclose(found, before, atol=1e-6)
+    after = score_beside(data, finished, name, own=6, beside=4, number=6)
+    assert np.abs(found - after).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_newer_cpm_takes_the_place_of_the_source_only(data, finished, name):
+    """Day 7 is scored by day 6 as it was, beside the newer CPM.
+
+    Only the statistics of batch norm are estimated anew, on the newest ads. The
+    moving ones remember ten batches of 8 rows; there are 64 rows of ads.
+    """
+    found = scores(finished, 7, name)["ctr"]
+    newer = score_beside(
+        data,
+        finished,
+        name,
+        own=6,
+        beside=6,
+        number=7,
+        estimated=Window(day(3), day(6)),
+    )
+    np.testing.assert_allclose(found, newer, atol=1e-6)
+    older = score_beside(data, finished, name, own=6, beside=4, number=7)
+    assert np.abs(found - older).max() > 1e-5
+    paths = [
+        manifest(finished, n, name).parents["cpm"]["path"][-10:]
+        for n in (5, 6, 7)
+    ]
+    assert paths == [day(4), day(4), day(6)]
+    # Nothing starts anew: rows and steps go on, users away stay as they were.
+    assert [manifest(finished, n, name).rows for n in (5, 6, 7)] == [
+        ROWS,
+        2 * ROWS,
+        3 * ROWS,
+    ]
+    steps = weights(finished, 7, name, artefacts.OPTIMIZER)["dense_optimizer/0"]
+    assert int(steps) == 3 * ROWS // CONFIG.ctr.batch_size
+    seen = scores(finished, 7, name)["user"]
+    away = np.setdiff1d(np.arange(1, 18), seen)
+    assert len(away)
+    before, after = (weights(finished, n, name)[USERS] for n in (6, 7))
+    np.testing.assert_array_equal(after[away], before[away])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_frozen_cpm_keeps_its_bits(data, begun, tmp_path, name):
+    run = copy(begun, tmp_path / "run")
+    trainer = trainer_of(data, run, name)
+    trainer.run(days(5, 6))
+    (source,) = trainer._level.model.sources
+    variables = checkpoint.named_variables(source.parts())
+    expected = of_cpm(begun, 4, name)
+    assert set(variables) == set(expected)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(variables[key].numpy(), value, key)
+    assert training_world.tree(run.cpm(name)) == training_world.tree(
+        begun.cpm(name)
+    )
+    # It is not published with the days.
+    assert not any("source" in key for key in weights(run, 6, name))
+
+
+def test_ctnet_starts_as_the_cpm(data, begun, finished):
+    """The first day is scored as by the CPM alone; the report says why."""
+    level = Level(data, finished, *of("ctnet"), artefacts.CPM)
+    level.open(finished.cpm("ctnet") / day(4))
+    expected = level.score(*days(5, 5))["ctr"]
+    found = scores(finished, 5, "ctnet")["ctr"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    report = json.loads(
+        (finished.ctr("ctnet") / day(5) / "restore.json").read_text()
+    )
+    status = {v["name"]: v["status"] for v in report["variables"]}
+    new = {name for name in status if status[name] == "new"}
+    assert {n.split("/")[0] for n in new} == {"adapters", "head_adapter"}
+    assert {status[n] for n in set(status) - new} <= {"restored", "remapped"}
+    assert not (finished.ctr("ctnet") / day(7) / "restore.json").exists()
+
+
+def test_adapters_count_neither_as_restored_nor_as_missing(
+    data, begun, tmp_path
+):
+    config = configs.override(CONFIG, ["warm_start.min_restored=1"])
+    run = copy(begun, tmp_path / "run")
+    train(data, run, days(5, 5), "ctnet", config)
+    assert store.dated(run.ctr("ctnet")) == [day(5)]
+
+
+def test_keep_starts_from_scratch(data, finished):
+    """Users without ads have fresh rows, not those of the CPM."""
+    config, row = of("keep")
+    level = Level(data, finished, config, row, artefacts.CTR)
+    path = finished.cpm("keep") / day(4)
+    level.sources = [artefacts.read_cpm(path, data, row, config)]
+    level.fresh(day(4))
+    start = level.model.embedding.tables["user"].embeddings.numpy()
+    seen = scores(finished, 5, "keep")["user"]
+    away = np.setdiff1d(np.arange(1, 17), seen)
+    assert len(away)
+    found = weights(finished, 5, "keep")[USERS][away]
+    np.testing.assert_array_equal(found, start[away])
+    assert np.any(found != of_cpm(finished, 4, "keep")[USERS][away])
+    assert not (finished.ctr("keep") / day(5) / "restore.json").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_process_goes_on_with_the_same_numbers(
+    data, begun, finished, tmp_path, name
+):
+    run = copy(begun, tmp_path / "run")
+    for part in days(5, 7):
+        train(data, run, [part], name)
+    for number in (6, 7):
+        assert_equal_runs(run, finished, number, name)
+
+
+_KILLED = """
+import sys
+import numpy as np
+import tensorflow as tf
+tf.config.experimental.enable_op_determinism()
+from tests import test_beside_cpm
+test_beside_cpm.kill_and_compare(*sys.argv[1:])
+"""
+
+
+def kill_and_compare(data_dir, begun, place) -> None:
+    """Compare runs killed in the middle of each day with one that was not."""
+    from ecdctr_tf.input.data_directory import DataDirectory
+
+    data = DataDirectory(data_dir)
+    keep = fit._Recorder._keep
+    for name in NAMES:
+        plain, killed = (
+            copy(Workdir(pathlib.Path(begun)), pathlib.Path(place, how + name))
+            for how in ("plain-", "killed-")
+        )
+        train(data, plain, days(5, 7), name)
+        for part in days(5, 7):
+
+            def die(self):
+                keep(self)
+                raise Killed
+
+            fit._Recorder._keep = die
+            with pytest.raises(Killed):
+                train(data, killed, [part], name)
+            fit._Recorder._keep = keep
+            steps = list(killed.path.glob(f".progress/{name}/ctr/*/*1"))
+            assert len(steps) == 1, steps
+            train(data, killed, [part], name)
+        for number in (5, 6, 7):
+            for file in (artefacts.WEIGHTS, artefacts.OPTIMIZER):
+                found = weights(killed, number, name, file)
+                for key, value in weights(plain, number, name, file).items():
+                    np.testing.assert_array_equal(found[key], value, key)
+            np.testing.assert_array_equal(
+                scores(killed, number, name)["ctr"],
+                scores(plain, number, name)["ctr"],
+            )
+
+
+def test_killed_on_every_day_it_ends_with_the_same_bits(data, begun, tmp_path):
+    """In a process of its own: determinism cannot be taken back."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, data.path, begun.path, tmp_path],
+        cwd=training_world.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(tmp_path.glob("*/*/ctr/*/manifest.json"))) == 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("domain", "seen"), [("natural", 7), ("ads", 6)])
+def test_the_future_of_no_domain_changes_a_score(
+    data, begun, finished, tmp_path, name, domain, seen
+):
+    """Planted from day 5 on, in the days of the newer CPM too."""
+    other = planted(data, tmp_path / "data", domain, day(5))
+    run = copy(begun, tmp_path / "run")
+    shutil.rmtree(run.cpm(name) / day(6))
+    train_cpm(other, run, name, 5, 6)
+    train(other, run, days(5, seen), name)
+    for number in range(5, seen + 1):
+        found, expected = (
+            scores(r, number, name)["ctr"] for r in (run, finished)
+        )
+        differs = np.abs(found - expected).max()
+        # The day after it the plant is the past, and is seen.
+        assert differs > 1e-5 if number == seen else differs < 1e-6, number
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cpm_that_has_seen_the_scored_day_is_refused(
+    data, begun, tmp_path, name
+):
+    """Whatever the name of its directory says."""
+    run = copy(begun, tmp_path / "run")
+    shutil.rmtree(run.cpm(name) / day(4))
+    with pytest.raises(FileNotFoundError, match=f"no CPM from before {day(5)}"):
+        train(data, run, days(5, 5), name)
+    shutil.move(run.cpm(name) / day(6), run.cpm(name) / day(4))
+    with pytest.raises(ValueError, match=day(6)):
+        train(data, run, days(5, 5), name)
+    assert not store.dated(run.ctr(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cpm_of_a_published_day_is_needed(data, finished, tmp_path, name):
+    """That very one: another one in its place is refused."""
+    run = copy(finished, tmp_path / "run")
+    shutil.rmtree(run.cpm(name) / day(6))
+    with pytest.raises(FileNotFoundError, match=f"{day(6)}.* is gone"):
+        train(data, run, days(8, 8), name)
+    shutil.rmtree(run.cpm(name))
+    train_cpm(data, run, name, 5, 6, dataclasses.replace(CONFIG, seed=1))
+    with pytest.raises(ValueError, match=f"{day(6)} is not the artefact from"):
+        train(data, run, days(8, 8), name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_grow_and_those_of_the_source_do_not(begun, tmp_path, name):
+    """Sixty users come on day 6, more than there is room for."""
+    grown = training_world.small_data(tmp_path / "data", jump=day(6))
+    run = Workdir(tmp_path / "run")
+    train_cpm(grown, run, name, 3, 4)
+    trainer = trainer_of(grown, run, name)
+    trainer.run(days(5, 6))
+    before, after = (weights(run, n, name)[USERS] for n in (5, 6))
+    assert len(before) < 78 <= len(after)
+    (source,) = trainer._level.model.sources
+    assert source.embedding.tables["user"].capacity == len(before)
+    found = trainer._level.score(*days(7, 7))["ctr"]
+    expected = score_beside(grown, run, name, own=6, beside=4, number=7)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unread_settings_change_nothing(data, begun, finished, tmp_path, name):
+    """No TPM, no history, no restart, whatever the config says of them."""
+    settings = ["warm_start.refresh=restart"]
+    settings += ["history.snapshots=2", "ads_only.batch_size=4"]
+    config = configs.override(CONFIG, settings)
+    run = copy(begun, tmp_path / "run")
+    train(data, run, days(5, 7), name, config)
+    assert_equal_runs(run, finished, 7, name)
+
+
+def test_a_comparison_trains_one_cpm_for_all(data, tmp_path):
+    """That of fine-tuning; the days of each model are its own."""
+    schedule = configs.ScheduleConfig(
+        cpm_days=2, ctr_first=day(5), ctr_last=day(5), catch_up_days=1
+    )
+    config = dataclasses.replace(CONFIG, schedule=schedule)
+    chosen = variants.chosen(["cpm_finetune", *NAMES])
+    runs = matrix.Matrix(data, tmp_path, config, trials=1).run(chosen, (0,))
+    works = [r.workdirs[0] for r in runs]
+    assert len({w.cpm("x") for w in works}) == 1
+    assert len({w.path for w in works}) == 3
+    assert len(list(tmp_path.glob("cpm/*/*/manifest.json"))) == 1
+    for r, run in zip(runs, works, strict=True):
+        assert isinstance(run, shared.SharedWorkdir)
+        assert store.dated(run.ctr(r.variant.base)) == [day(5)]
+        found = costs.costs(*of_comparison([r]))
+        assert set(found) == {"cpm", "ctr"}
+        # What is frozen is counted with the CPM: the days hold no copy of it.
+        assert found["ctr"]["bytes"] < 2 * found["cpm"]["bytes"]
+        # The day to catch up on, and the scored one.
+        last = store.read_manifest(run.ctr(r.variant.base) / day(5), "ctr")
+        assert last.rows == 2 * ROWS
