@@ -11,9 +11,10 @@ import shutil
 import pytest
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import presets, stages, store
+from ecdctr_tf import stages, store
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import cpm, daily, history, tpm
+from ecdctr_tf.model_table import model
+from ecdctr_tf.training import daily, history, natural
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import historical
 from ecdctr_tf.windows import Window
@@ -29,13 +30,13 @@ def made(tmp_path_factory):
     place = tmp_path_factory.mktemp("artefacts")
     data = training_world.small_data(place / "data")
     run = Workdir(place / "run")
-    run.open(CONFIG)
-    tpm.train_tpm(data, run, CONFIG, Window(D1, D2))
-    history.aggregate(run, CONFIG, [D2])
+    row = model("e_cdctr")
+    natural.train(data, run, CONFIG, row, "snapshot", Window(D1, D2))
+    history.aggregate(run, CONFIG)
     for window in (Window(D3, D4), Window(D5, D6)):
-        cpm.train_cpm(data, run, CONFIG, "e_cdctr", window)
-    tpm.train_tpm(data, run, CONFIG, Window(D3, D6))
-    daily.DailyTrainer(data, run, CONFIG, "e_cdctr").run([Window(D5, D5)])
+        natural.train(data, run, CONFIG, row, "cpm", window)
+    natural.train(data, run, CONFIG, row, "snapshot", Window(D3, D6))
+    daily.DailyTrainer(data, run, CONFIG, row).run([Window(D5, D5)])
     return place
 
 
@@ -175,8 +176,9 @@ def test_damaged_snapshot_under_aggregation(place):
 def test_damaged_manifest(place, text):
     file = place / f"run/e_cdctr/cpm/{D4}" / store.MANIFEST
     file.write_text(text)
+    shutil.rmtree(place / "run/e_cdctr/ctr")
     with refused(place, ValueError, f"{file} is not a manifest"):
-        stage(place, "ctr", window=Window(D6, D6))
+        stage(place, "ctr", window=Window(D5, D5))
 
 
 def test_artefact_of_another_kind(place):
@@ -184,8 +186,58 @@ def test_artefact_of_another_kind(place):
     path = place / f"run/e_cdctr/cpm/{D4}"
     shutil.rmtree(path)
     shutil.copytree(place / f"run/tpm/{D2}", path)
+    shutil.rmtree(place / "run/e_cdctr/ctr")
     with refused(place, ValueError, f"{path}.*'cpm'. Received: 'snapshot'"):
+        stage(place, "ctr", window=Window(D5, D5))
+
+
+def test_parent_that_was_replaced(place, tmp_path):
+    """Another CPM lies where that of the A-CTR was."""
+    path = place / f"run/e_cdctr/cpm/{D4}"
+    shutil.rmtree(path)
+    shutil.move(tmp_path / "later/cpm", path)
+    made = f"run/e_cdctr/ctr/{D5}"
+    with refused(
+        place, ValueError, f"{path} is not the artefact from which .*{made}"
+    ):
         stage(place, "ctr", window=Window(D6, D6))
+
+
+def test_parent_that_is_gone(place):
+    path = place / f"run/e_cdctr/cpm/{D4}"
+    shutil.rmtree(path)
+    with refused(place, FileNotFoundError, f"{path}, from which .* is gone"):
+        stage(place, "ctr", window=Window(D6, D6))
+
+
+@pytest.mark.parametrize("level", NEXT)
+def test_level_with_other_settings_than_it_began_with(place, level):
+    """Those of the other levels may change."""
+    window, path = NEXT[level]
+    others = [f"{other}.l2=0.5" for other in NEXT if other != level]
+    config = configs.override(CONFIG, [f"{level}.l2=0.25", *others])
+    with refused(
+        place,
+        ValueError,
+        rf"{path} was trained with other settings: {level}.l2=0.0 "
+        r"\(now 0.25\). Use",
+    ):
+        stage(place, level, config, window)
+    config = configs.override(CONFIG, others)
+    stage(place, level, config, window)
+    kept = configs.Config.from_json(place / "run/config.json")
+    assert kept == config
+
+
+@pytest.mark.parametrize("level", ["cpm", "ctr"])
+def test_historical_table_of_other_settings(place, level):
+    config = configs.override(CONFIG, ["history.aggregation=last"])
+    with refused(
+        place,
+        ValueError,
+        f"historical/{D2} was aggregated with .*'mean'.*asks for .*'last'",
+    ):
+        stage(place, level, config, NEXT[level][0])
 
 
 @pytest.mark.parametrize("level", NEXT)
@@ -197,7 +249,7 @@ def test_artefact_of_another_feature_spec(place, level, monkeypatch):
     monkeypatch.setattr(training_world, "SMALL_SPEC", spec)
     training_world.small_data(place / "data")
     with refused(
-        place, ValueError, f"{path} was made for the feature spec.*train it"
+        place, ValueError, f"{path} was trained with the feature spec.*train it"
     ):
         stage(place, level, window=window)
 
@@ -212,10 +264,9 @@ def test_artefact_of_another_id_space(place, level):
     window, path = NEXT[level]
     another_id_space(place)
     # Without history, whose table is of the other id space as well.
-    config = presets.variant(CONFIG, "cpm_finetune")
-    (place / "run/config.json").write_text(config.to_json())
+    config = configs.of_model(CONFIG, model("cpm_finetune"))
     with refused(
-        place, ValueError, f"{path} was made with another id space of table"
+        place, ValueError, f"{path} was trained with another id space of table"
     ):
         stage(place, level, config, window)
 
@@ -223,12 +274,14 @@ def test_artefact_of_another_id_space(place, level):
 def test_cpm_of_another_id_space_under_an_a_ctr(place):
     another_id_space(place)
     shutil.rmtree(place / "run/e_cdctr/ctr")
-    config = presets.variant(CONFIG, "cpm_finetune")
+    config = configs.of_model(CONFIG, model("cpm_finetune"))
     data = DataDirectory(place / "data")
     trainer = daily.DailyTrainer(
-        data, Workdir(place / "run"), config, "e_cdctr"
+        data, Workdir(place / "run"), config, model("e_cdctr")
     )
-    with refused(place, ValueError, f"cpm/{D4} was made with another id space"):
+    with refused(
+        place, ValueError, f"cpm/{D4} was trained with another id space"
+    ):
         trainer.run([Window(D5, D5)])
 
 
@@ -236,7 +289,7 @@ def test_cpm_of_another_id_space_under_an_a_ctr(place):
 def test_historical_table_of_another_id_space(place, level):
     another_id_space(place)
     with refused(
-        place, ValueError, f"historical/{D2} was made with another id space"
+        place, ValueError, f"historical/{D2} was trained with another id space"
     ):
         stage(place, level, window=NEXT[level][0])
 
@@ -246,8 +299,9 @@ def test_tpm_of_another_id_space_under_the_tables_of_a_cpm(place):
     another_id_space(place)
     shutil.rmtree(place / "run/e_cdctr/cpm")
     config = configs.override(CONFIG, ["model.history=false"])
-    (place / "run/config.json").write_text(config.to_json())
-    with refused(place, ValueError, f"tpm/{D2} was made with another id space"):
+    with refused(
+        place, ValueError, f"tpm/{D2} was trained with another id space"
+    ):
         stage(place, "cpm", config, window=Window(D3, D4))
 
 
@@ -268,32 +322,34 @@ def test_historical_table_that_saw_the_scored_day(place, tmp_path):
     with refused(
         place,
         ValueError,
-        f"{target} was made of data up to {D6}.*scored on {D5}.*ends before",
+        f"{target} has seen data up to {D6}.*scored on {D5}.*ends before",
     ):
         stage(place, "ctr", window=Window(D5, D5))
     # It reaches beyond a CPM's window as well.
     shutil.rmtree(place / "run/e_cdctr/cpm")
-    with refused(place, ValueError, f"{target} was made of data up to {D6}"):
+    with refused(place, ValueError, f"{target} has seen data up to {D6}"):
         stage(place, "cpm", window=Window(D3, D4))
 
 
-@pytest.mark.parametrize("level", ["cpm", "ctr"])
-def test_model_that_saw_the_scored_day(place, tmp_path, level):
-    """A CPM up to day 6, or the A-CTR of day 5, under an earlier name."""
-    if level == "cpm":
-        path = place / f"run/e_cdctr/cpm/{D4}"
-        shutil.rmtree(path)
-        shutil.rmtree(place / "run/e_cdctr/ctr")
-        shutil.move(tmp_path / "later/cpm", path)
-        last = D6
-    else:
-        path = place / f"run/e_cdctr/ctr/{D4}"
-        (path.parent / D5).rename(path)
-        last = D5
+def test_cpm_that_saw_the_scored_day(place, tmp_path):
+    """A CPM up to day 6 under an earlier name."""
+    path = place / f"run/e_cdctr/cpm/{D4}"
+    shutil.rmtree(path)
+    shutil.rmtree(place / "run/e_cdctr/ctr")
+    shutil.move(tmp_path / "later/cpm", path)
     with refused(
-        place, ValueError, f"{path} was made of data up to {last}.*on {D5}"
+        place, ValueError, f"{path} has seen data up to {D6}.*on {D5}"
     ):
         stage(place, "ctr", window=Window(D5, D5))
+
+
+def test_a_ctr_that_saw_the_scored_day(place):
+    """The A-CTR of day 5 under an earlier name: the day is learned already."""
+    directory = place / "run/e_cdctr/ctr"
+    (directory / D5).rename(directory / D4)
+    before = training_world.tree(directory)
+    stage(place, "ctr", window=Window(D5, D5))
+    assert training_world.tree(directory) == before
 
 
 def test_tpm_that_saw_the_window_of_a_cpm(place, tmp_path):
@@ -301,7 +357,7 @@ def test_tpm_that_saw_the_window_of_a_cpm(place, tmp_path):
     shutil.rmtree(path)
     shutil.move(tmp_path / "later/tpm", path)
     shutil.rmtree(place / "run/e_cdctr/cpm")
-    with refused(place, ValueError, f"{path} was made of data up to {D6}"):
+    with refused(place, ValueError, f"{path} has seen data up to {D6}"):
         stage(place, "cpm", window=Window(D3, D4))
 
 
@@ -309,7 +365,9 @@ def test_tpm_that_saw_the_window_of_a_cpm(place, tmp_path):
 def test_window_that_would_be_learned_twice(place, level):
     window, path = NEXT[level]
     window = Window(D2, D5) if level == "tpm" else Window(D4, D6)
-    with refused(place, ValueError, f"{path} was trained up to.*begins later"):
+    with refused(
+        place, ValueError, f"{path} has learned the days .*begins after"
+    ):
         stage(place, level, window=window)
 
 
@@ -324,10 +382,9 @@ def test_natural_window_without_rows(place):
 def test_tables_of_another_width(place):
     shutil.rmtree(place / "run/e_cdctr/cpm")
     config = configs.override(CONFIG, ["model.embedding_dim=5"])
-    (place / "run/config.json").write_text(config.to_json())
     with refused(
         place,
         ValueError,
-        "width 3, that of the cpm 5. Set tpm_model.embedding_dim",
+        "has width 3; the model has width 5. Set tpm_model.embedding_dim",
     ):
         stage(place, "cpm", config, window=Window(D3, D4))

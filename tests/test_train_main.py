@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 
 import train_main
 from ecdctr_tf import config as configs
-from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf import model_table
 from tests import training_world
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -155,7 +155,7 @@ def test_positional_arguments_are_refused(error_of):
         ("seed", "--set should be name.field=value. Received: 'seed'"),
         (
             "modle.cross_layers=0",
-            "There is no config field modle; there are: seed",
+            "Unknown config field modle. The fields are seed",
         ),
     ],
 )
@@ -185,8 +185,9 @@ def test_config_and_set_are_combined(tmp_path):
 
 def test_unknown_model_is_named_with_those_there_are(error_of):
     message = error_of(models=["e_cdctr", "ecdctr"])
-    assert message.endswith("Received: ecdctr")
-    assert "ads_only, cpm_finetune, e_cdctr" in message
+    assert message.startswith("Unknown model 'ecdctr'. The models are e_cdctr")
+    for name in model_table.MODELS:
+        assert name in message
 
 
 @pytest.mark.parametrize("seed", ["one", "-1", "1.5", ""])
@@ -202,14 +203,6 @@ def test_missing_data_directory_is_named(error_of, tmp_path):
     assert "convert" in message
     # Not begun, so that the command can be given anew with another config.
     assert not (tmp_path / "run").exists()
-
-
-def test_workdir_begun_with_another_config(error_of, tmp_path):
-    Workdir(tmp_path / "run").open(configs.override(configs.Config(), SETTINGS))
-    message = error_of(set=["model.embedding_dim=8", *SETTINGS[1:]])
-    assert str(tmp_path / "run") in message
-    assert "these fields differ: model.embedding_dim. " in message
-    assert "Use another --workdir" in message
 
 
 def test_ctr_without_cpm_names_the_stage_to_run(error_of, tmp_path):
@@ -344,6 +337,37 @@ def test_a_stage_runs_on_its_window(run_main, tmp_path):
         expected = train_main.config_from_flags()
     kept = configs.Config.from_json(tmp_path / "run/config.json")
     assert kept == expected
+
+
+def window_of(day) -> dict[str, str]:
+    return {"start": day, "end": day}
+
+
+def test_a_level_that_began_with_other_settings(run_main, error_of, tmp_path):
+    """The config that is kept stays that of the command that succeeded."""
+    values = {"models": ["ads_only"], **window_of("2024-01-05")}
+    run_main(**values)
+    kept = (tmp_path / "run/config.json").read_text()
+    values.update(window_of("2024-01-06"))
+    message = error_of(set=["model.embedding_dim=8", *SETTINGS[1:]], **values)
+    assert str(tmp_path / "run/ads_only/ctr/2024-01-05") in message
+    assert "other settings: model.embedding_dim=3 (now 8). " in message
+    assert "another --workdir" in message
+    assert (tmp_path / "run/config.json").read_text() == kept
+    # What the level does not depend on may change.
+    run_main(set=[*SETTINGS, "cpm.passes=2"], **values)
+    kept = configs.Config.from_json(tmp_path / "run/config.json")
+    assert kept.cpm.passes == 2
+
+
+def test_settings_of_one_model(run_main, error_of, tmp_path):
+    """`--set MODEL.field=value`."""
+    values = {"models": ["ads_only"], **window_of("2024-01-05")}
+    run_main(set=[*SETTINGS, "ads_only.passes=2"], **values)
+    path = tmp_path / "run/ads_only/ctr/2024-01-05/config.json"
+    assert configs.Config.from_json(path).ctr.passes == 2
+    message = error_of(set=["ads_only.width=2"])
+    assert "Unknown config field ctr.width" in message
 
 
 def test_verbose_shows_where_an_error_comes_from(run_main):
