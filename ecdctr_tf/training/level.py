@@ -145,6 +145,7 @@ class Level:
                 self.training.table_learning_rate
             ),
         )
+        artefacts.weights(self.model)  # Each has to have a place to be saved.
         artefacts.set_buckets(self.model, self.data)
         for norm in self.model.own_layers(BatchNorm):
             norm.full_batch = self.training.batch_size
