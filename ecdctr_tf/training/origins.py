@@ -97,6 +97,9 @@ class Scratch:
 class FromCPM(Scratch):
     """The A-CTR starts from the newest CPM and takes over its changes."""
 
+    # The day for which it was said that an older CPM is not taken.
+    _said = ""
+
     def cpm(self, day: str) -> pathlib.Path | None:
         """Return the CPM that scores a day.
 
@@ -123,14 +126,16 @@ class FromCPM(Scratch):
                 )
             return newest
         if newest is None or newest.name < known.name:
-            logging.warning(
-                "The A-CTR keeps the CPM of %s for %s, although "
-                "schedule.cpm_lag=%d would give it an older one (%s).",
-                known.name,
-                day,
-                late,
-                newest.name if newest is not None else "none",
-            )
+            if day != self._said:
+                self._said = day
+                logging.warning(
+                    "The A-CTR keeps the CPM of %s for %s, although "
+                    "schedule.cpm_lag=%d would give it an older one (%s).",
+                    known.name,
+                    day,
+                    late,
+                    newest.name if newest is not None else "none",
+                )
             return known
         return newest
 
