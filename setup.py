@@ -19,6 +19,7 @@ setup(
         "ecdctr_tf.diagnostics",
         "ecdctr_tf.export",
         "ecdctr_tf.input",
+        "ecdctr_tf.input.conversion",
         "ecdctr_tf.input.datasets",
         "ecdctr_tf.kernels",
         "ecdctr_tf.kinds",

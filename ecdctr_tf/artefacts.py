@@ -137,8 +137,8 @@ def weights(model: CTRModel) -> dict[str, tf.Variable]:
     if left:
         raise ValueError(
             f"{type(model).__name__} has weights that no checkpoint would "
-            f"hold: {', '.join(left)}. Keep each layer in a public attribute "
-            "of the model, or in a list or dict that is one."
+            f"hold: {', '.join(left)}. Assign each layer to a public "
+            "attribute of the model, or to a list or dict that is one."
         )
     return named
 
@@ -196,7 +196,7 @@ def parent_path(
     if store.file_hash(place / store.MANIFEST) != parent["manifest"]:
         raise ValueError(
             f"{place} is not the artefact from which {path} was made: it was "
-            "replaced. Put the former one back, or train in another --workdir."
+            "replaced. Put the original back, or train in another --workdir."
         )
     return place
 
@@ -254,8 +254,8 @@ def history_of(
     roles = sorted(r for r in manifest.parents if r.startswith("historical "))
     if not roles:
         raise ValueError(
-            f"{path} looks history up (model.history=true), but its "
-            "manifest.json names no historical tables. Train it again."
+            f"{path} reads historical embeddings (model.history=true), but its "
+            "manifest.json names no historical version. Train it again."
         )
     versions = [parent_path(path, manifest, role) for role in roles]
     return historical.load(versions, data.id_spaces, config.history)

@@ -117,6 +117,14 @@ _ROWS = (
         **_BESIDE,
     ),
     ModelRow(
+        "loopfm",
+        "LoopFM-like",
+        "LoopFM (arXiv 2605.29280)",
+        network="loopfm.LoopFM",
+        cpms=3,
+        **_BESIDE,
+    ),
+    ModelRow(
         "joint",
         "joint",
         "one model of both domains, a flag",

@@ -74,8 +74,8 @@ def make(kind: type, owner: str, given: dict) -> typing.Any:
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise ValueError(
-            f"{owner} has unknown keys: {', '.join(unknown)}. Known are: "
-            f"{', '.join(fields)}."
+            f"{owner} has unknown keys: {', '.join(unknown)}. The known "
+            f"keys are {', '.join(fields)}."
         )
     missing = sorted(
         name

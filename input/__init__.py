@@ -1,1 +1,1 @@
-"""Logs to TFRecord, and TFRecord to batches: the input of every stage."""
+"""Data directories to batches, and in `conversion` logs to data directories."""

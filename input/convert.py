@@ -1,4 +1,4 @@
-"""Command line: any natural and ad logs to a data directory.
+"""Command line: convert natural logs and ads to a data directory.
 
 ```
 python -m ecdctr_tf.input.convert --spec=globo.toml --source=logs --out=data
@@ -6,25 +6,25 @@ python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
     --append
 ```
 
-The second command adds the days of later logs, as if all had been converted at
-once. Days up to the last one of `data` are refused.
+The second command adds the days of later logs, with the same result as if all
+had been converted at once. Days up to the last one of `data` are rejected.
 
-The spec is a TOML file (`conversion_spec`); a name without a directory that is
-no file here is one of those in `datasets/`. Expected of `--spec=globo.toml` on
-the files of `datasets/globo.py`: 296,570 ad rows.
+The conversion spec is a TOML file (`conversion.toml_spec`). A name without a
+directory that does not exist here is looked up in `datasets/`. With
+`--spec=globo.toml`, the files of `datasets/globo.py` give 296,570 ad rows.
 
 Code that has tables in memory calls
 
 ```
-conversion.convert_tables(
+converter.convert_tables(
     spec, tables, out, file_format="blocks", rows_per_file=131_072,
     progress=True,
 ) -> dict
 ```
 
-or `conversion.append_tables`, which is called alike, with pairs `("natural" or
-"ads", pyarrow.Table)` instead; they are in a module of their own so that
-importing it defines no flags.
+or `converter.append_tables`, which takes the same arguments. `tables` are pairs
+`("natural" or "ads", pyarrow.Table)`. The functions are in
+`conversion.converter`, so that importing them defines no flags.
 """
 
 import pathlib
@@ -33,36 +33,42 @@ import typing
 from absl import app, flags
 
 from ecdctr_tf import command_line
-from ecdctr_tf.input import conversion_spec
+
+if typing.TYPE_CHECKING:
+    from ecdctr_tf.input.conversion import toml_spec
 
 _SPEC = flags.DEFINE_string(
-    "spec", None, "TOML file that says what is in the logs."
+    "spec", None, "Conversion spec: the TOML file that describes the logs."
 )
 _OUT = flags.DEFINE_string(
-    "out", None, "Data directory to write; must not exist, unless --append."
+    "out",
+    None,
+    "Data directory to write; must not exist, except with --append.",
 )
 _APPEND = flags.DEFINE_boolean(
-    "append", False, "Add days later than those of --out, which must exist."
+    "append", False, "Add later days to --out, which must exist."
 )
 _SOURCE = flags.DEFINE_string(
-    "source", ".", "Directory that relative paths of the spec start from."
+    "source", ".", "Directory that relative paths in the spec start from."
 )
 _LOG = flags.DEFINE_multi_string(
-    "log", [], "name=path: read the log of that name from there instead."
+    "log",
+    [],
+    "name=path: read the log of that name from another path. May be repeated.",
 )
 _FORMAT = flags.DEFINE_enum(
     "format",
     "blocks",
     ["blocks", "examples"],
-    "Columnar blocks, or one tf.train.Example a row.",
+    "File format: columnar blocks, or one tf.train.Example per row.",
 )
 _ROWS_PER_FILE = flags.DEFINE_integer(
-    "rows_per_file", 131_072, "Rows of a TFRecord file.", 1
+    "rows_per_file", 131_072, "Rows per TFRecord file.", 1
 )
 
 
 def convert_logs(
-    spec: conversion_spec.ConversionSpec,
+    spec: "toml_spec.ConversionSpec",
     source: str | pathlib.Path,
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
@@ -77,7 +83,7 @@ def convert_logs(
       out: the data directory; must not exist, unless `append`.
       paths: name of a log -> path to read instead.
       append: whether to add days to a data directory.
-      **options: as of `conversion.convert_tables`.
+      **options: as of `converter.convert_tables`.
 
     Returns:
       The summary.
@@ -86,11 +92,11 @@ def convert_logs(
       OSError, ValueError: as `logs.tables`, and `convert_tables` or
         `append_tables`.
     """
-    # Slow to import: by now Ctrl-C is handled.
-    from ecdctr_tf.input import conversion, logs
+    # These import TensorFlow, which takes seconds: by now Ctrl-C is handled.
+    from ecdctr_tf.input.conversion import converter, logs
 
     tables = logs.tables(spec, source, paths)
-    convert = conversion.append_tables if append else conversion.convert_tables
+    convert = converter.append_tables if append else converter.convert_tables
     return convert(spec, tables, out, **options)
 
 
@@ -110,18 +116,20 @@ def main(argv: list[str]) -> None:
 
 
 def _convert(argv: list[str]) -> None:
+    from ecdctr_tf.input.conversion import tally, toml_spec
+
     if argv[1:]:
         raise ValueError(
-            f"Arguments are given as --flag=value. Received: {argv[1:]}"
+            f"Arguments should be written --flag=value. Received: {argv[1:]}"
         )
     for flag in (_SPEC, _OUT):
         if not flag.value:
-            raise ValueError(f"--{flag.name} is missing; see --help.")
+            raise ValueError(f"--{flag.name} is required; see --help.")
     wrong = [text for text in _LOG.value if not all(text.partition("="))]
     if wrong:
         raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
     summary = convert_logs(
-        conversion_spec.ConversionSpec.load(find_spec(_SPEC.value)),
+        toml_spec.ConversionSpec.load(find_spec(_SPEC.value)),
         _SOURCE.value,
         _OUT.value,
         dict(text.split("=", 1) for text in _LOG.value),
@@ -129,9 +137,7 @@ def _convert(argv: list[str]) -> None:
         file_format=_FORMAT.value,
         rows_per_file=_ROWS_PER_FILE.value,
     )
-    from ecdctr_tf.input import conversion_summary
-
-    conversion_summary.show(summary)
+    tally.show(summary)
 
 
 def run() -> None:

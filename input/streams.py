@@ -90,8 +90,8 @@ def mixed(
     """
     if "domain" in [feature.name for feature in data.spec.features]:
         raise ValueError(
-            f"{data.path} has a feature 'domain', which is what streams of "
-            "several domains call the domain. Convert it under another name."
+            f"{data.path} has a feature 'domain', a name that streams of "
+            "several domains use themselves. Convert it under another name."
         )
     sizes = {domain: data.rows(domain, days) for domain, days in parts.items()}
     sizes = {domain: size for domain, size in sizes.items() if size}

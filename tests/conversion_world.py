@@ -8,13 +8,13 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ecdctr_tf import store
-from ecdctr_tf.input import conversion, conversion_spec
+from ecdctr_tf.input.conversion import converter, toml_spec
 
 FIRST_DAY = 19_723  # 2024-01-01
 COLUMNS = ("user_id", "item_id", "device", "price", "time", "click")
 
 
-def spec(**changes) -> conversion_spec.ConversionSpec:
+def spec(**changes) -> toml_spec.ConversionSpec:
     """Return a spec with every kind of feature."""
     values = {
         "tables": [
@@ -66,7 +66,7 @@ def spec(**changes) -> conversion_spec.ConversionSpec:
         ],
         "ages": [{"name": "item_age"}],
     }
-    return conversion_spec.from_dict({**values, **changes})
+    return toml_spec.from_dict({**values, **changes})
 
 
 def table(
@@ -90,7 +90,7 @@ def table(
 def convert(tmp_path: pathlib.Path, tables, name="data", **options):
     """Return the path of a new data directory."""
     out = tmp_path / name
-    conversion.convert_tables(
+    converter.convert_tables(
         options.pop("spec", spec()), tables, out, progress=False, **options
     )
     return out
@@ -133,6 +133,6 @@ def of_days(tables, first: int, stop: int) -> list[tuple[str, pa.Table]]:
 
 def append(out: pathlib.Path, tables, spec_given=None, **options) -> dict:
     """Append days to a data directory; return the summary."""
-    return conversion.append_tables(
+    return converter.append_tables(
         spec_given or spec(), tables, out, progress=False, **options
     )

@@ -5,17 +5,16 @@ import pyarrow as pa
 import pytest
 
 from ecdctr_tf import store, windows
-from ecdctr_tf.input import conversion, conversion_spec, logs
+from ecdctr_tf.input.conversion import converter, logs, toml_spec
 from tests import training_world
-from tests.test_resume import artefacts
+from tests.test_resume import MODELS, artefacts
 
-MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 SCORED = ["2024-01-10", "2024-01-11", "2024-01-12"]
 
 
 @pytest.fixture
 def spec(finished_world):
-    return conversion_spec.ConversionSpec.load(finished_world / "logs.toml")
+    return toml_spec.ConversionSpec.load(finished_world / "logs.toml")
 
 
 def tables(spec, directory, first, last):
@@ -35,13 +34,13 @@ def write_times(run):
 def test_ctr_goes_on_with_appended_days(finished_world, spec, tmp_path):
     data, run = tmp_path / "data", tmp_path / "run"
     early = tables(spec, finished_world, "2024-01-01", SCORED[0])
-    conversion.convert_tables(spec, early, data, progress=False)
+    converter.convert_tables(spec, early, data, progress=False)
     stages = [("tpm",), ("aggregate",), ("cpm",), ("ctr",)]
     training_world.wait(training_world.train_stages(data, run, stages))
     before = write_times(run)
     for day in SCORED[1:]:
         late = tables(spec, finished_world, day, day)
-        conversion.append_tables(spec, late, data, progress=False)
+        converter.append_tables(spec, late, data, progress=False)
     whole = training_world.tree(finished_world / "data")
     assert training_world.tree(data) == whole
     training_world.train(data, run, "ctr")

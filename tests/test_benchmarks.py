@@ -23,7 +23,8 @@ from benchmarks import (
 )
 from benchmarks.peers import environments
 from ecdctr_tf import config as configs
-from ecdctr_tf.input import conversion_spec, streams
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.conversion import toml_spec
 from ecdctr_tf.input.datasets import synthetic_world
 
 
@@ -239,7 +240,7 @@ def test_keras_model_is_that_of_this_project():
 
 def test_raw_logs_are_what_their_spec_says(tmp_path):
     logs.write(tmp_path, synthetic_world.TINY)
-    spec = conversion_spec.ConversionSpec.load(tmp_path / logs.SPEC)
+    spec = toml_spec.ConversionSpec.load(tmp_path / logs.SPEC)
     assert {log.domain for log in spec.logs} == {"natural", "ads"}
     for log, rows in zip(spec.logs, (12 * 400, 5 * 80), strict=True):
         lines = (tmp_path / log.path).read_text().splitlines()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import tensorflow as tf
+import tqdm
 
 from ecdctr_tf import command_line
 
@@ -121,7 +122,7 @@ def test_interrupt_ends_in_one_line(capsys, verbose):
     finally:
         signal.signal(signal.SIGINT, before)
     assert code == 130
-    assert lines == ["Interrupted. Run the same command to go on."]
+    assert lines == ["Interrupted. Run the same command again to continue."]
 
 
 def test_handler_of_ctrl_c_is_given_back():
@@ -167,6 +168,15 @@ PROGRAMS = {
 }
 
 
+def test_the_line_comes_after_progress_bars(capsys):
+    bar = tqdm.tqdm(range(3))
+    next(iter(bar))
+    code, lines = end_of(ValueError("x"), capsys)
+    del bar
+    assert lines[-1] == "error: x"
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_ctrl_c_of_a_process(name):
     lines = [line[4:] for line in PROGRAMS[name].strip("\n").splitlines()]
@@ -191,7 +201,7 @@ def test_ctrl_c_of_a_process(name):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert said == "Interrupted. Run the same command to go on.\n"
+    assert said == "Interrupted. Run the same command again to continue.\n"
     assert process.returncode == 130
 
 

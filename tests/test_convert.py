@@ -10,15 +10,13 @@ from absl import flags
 from absl.testing import flagsaver
 
 from ecdctr_tf import windows
-from ecdctr_tf.input import (
-    conversion,
-    conversion_spec,
-    convert,
-    data_directory,
+from ecdctr_tf.input import convert, data_directory, streams
+from ecdctr_tf.input.conversion import (
+    converter,
     logs,
     readers,
     spill,
-    streams,
+    toml_spec,
 )
 from tests import conversion_world as world
 
@@ -290,7 +288,7 @@ def test_summary_counts_rows_and_overlap(tmp_path):
     natural = world.table(0, 40)
     ads = world.table(1, 4).set_column(0, "user_id", pa.array([99, 99, 99, 1]))
     out = world.convert(tmp_path, [("natural", natural), ("ads", ads)])
-    summary = json.loads((out / conversion.SUMMARY).read_text())
+    summary = json.loads((out / converter.SUMMARY).read_text())
     assert summary["natural"]["rows"] == 40
     clicks = int(natural["click"].to_numpy().sum())
     assert summary["natural"]["clicks"] == clicks
@@ -377,7 +375,7 @@ def test_filters_joins_days_and_text_times(tmp_path):
             }
         ],
     }
-    spec = conversion_spec.from_dict(
+    spec = toml_spec.from_dict(
         {
             "utc_offset_hours": 2,
             "tables": [
@@ -468,16 +466,14 @@ click = "click"
 def test_specs_of_the_package_are_found_by_name():
     for name in ("globo.toml", "movielens.toml"):
         path = convert.find_spec(name)
-        assert conversion_spec.ConversionSpec.load(path).logs
+        assert toml_spec.ConversionSpec.load(path).logs
 
 
 @pytest.mark.skipif(
     not MOVIELENS.is_dir(), reason="MovieLens is not in ../shared/data"
 )
 def test_movielens_first_months(tmp_path):
-    spec = conversion_spec.ConversionSpec.load(
-        convert.find_spec("movielens.toml")
-    )
+    spec = toml_spec.ConversionSpec.load(convert.find_spec("movielens.toml"))
     last = windows.day_number("2000-05-20") * 86_400
 
     def early():
@@ -486,7 +482,7 @@ def test_movielens_first_months(tmp_path):
             yield domain, table.filter(pa.array(kept))
 
     out = world.convert(tmp_path, early(), spec=spec)
-    summary = json.loads((out / conversion.SUMMARY).read_text())
+    summary = json.loads((out / converter.SUMMARY).read_text())
     expected = {"natural": [0, 0], "ads": [0, 0]}
     with open(MOVIELENS / "sample_movielens_rating.dat") as lines:
         for line in lines:

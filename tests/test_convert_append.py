@@ -9,12 +9,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from ecdctr_tf import store
-from ecdctr_tf.input import (
-    conversion,
-    conversion_state,
-    convert,
-    data_directory,
-)
+from ecdctr_tf.input import convert, data_directory
+from ecdctr_tf.input.conversion import converter, state
 from tests import conversion_world as world
 
 LAST = "2024-01-07"
@@ -110,7 +106,7 @@ def test_appended_day_by_day_equals_converted_at_once(tmp_path, name):
         if any(len(table) for _, table in today):
             summary = world.append(out, today, spec(name))
     assert world.everything(out) == world.everything(whole)
-    assert summary == json.loads((out / conversion.SUMMARY).read_text())
+    assert summary == json.loads((out / converter.SUMMARY).read_text())
     assert store.dated(out / "state") == [LAST]
 
 
@@ -121,7 +117,7 @@ def test_every_part_of_the_state_is_needed(tmp_path, monkeypatch):
     expected = world.everything(whole)
     parts = [p.stem for p in sorted((whole / "state" / LAST).glob("*.npz"))]
     assert len(parts) == 16
-    restore = conversion_state.Past.restore
+    restore = state.Past.restore
     for left_out in parts:
         early = world.of_days(tables, 0, 2)
         out = world.convert(tmp_path, early, left_out, spec=spec(RICH))
@@ -129,7 +125,7 @@ def test_every_part_of_the_state_is_needed(tmp_path, monkeypatch):
         def some(past, parts, left_out=left_out):
             restore(past, {n: p for n, p in parts.items() if n != left_out})
 
-        monkeypatch.setattr(conversion_state.Past, "restore", some)
+        monkeypatch.setattr(state.Past, "restore", some)
         world.append(out, world.of_days(tables, 2, 7), spec(RICH))
         monkeypatch.undo()
         got = world.everything(out)

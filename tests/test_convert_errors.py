@@ -3,7 +3,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from ecdctr_tf.input import conversion_passes, conversion_spec, convert
+from ecdctr_tf.input import convert
+from ecdctr_tf.input.conversion import toml_spec, two_passes
 from tests import conversion_world as world
 
 
@@ -21,9 +22,9 @@ def _convert(tmp_path, table, domain="natural", **options):
     [
         ("click", 2, r"row 1: 'click' should be 0 or 1.*Received: 2"),
         ("click", None, r"row 1: 'click' should be 0 or 1.*Received: None"),
-        ("user_id", None, r"row 1: 'user_id' should be there in every row"),
-        ("item_id", None, r"row 1: 'item_id' should be there in every row"),
-        ("timestamp", None, r"row 1: 'timestamp' should be there in every"),
+        ("user_id", None, r"row 1: 'user_id' should be present in every row"),
+        ("item_id", None, r"row 1: 'item_id' should be present in every row"),
+        ("timestamp", None, r"row 1: 'timestamp' should be present in every"),
         ("price", None, r"row 1: 'price' should be a finite number.*missing"),
         ("price", float("inf"), r"row 1: 'price' should be a finite.*inf"),
     ],
@@ -94,7 +95,7 @@ def test_unknown_domain_no_rows_and_bad_options_are_refused(tmp_path):
 
 def test_existing_directory_is_left_alone(tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(FileExistsError, match="data exists already"):
+    with pytest.raises(FileExistsError, match="data already exists"):
         _convert(tmp_path, world.table(0, 2))
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -103,7 +104,7 @@ def test_a_fault_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion_passes.Passes, "_parts", fail)
+    monkeypatch.setattr(two_passes.Passes, "_parts", fail)
     with pytest.raises(KeyboardInterrupt):
         _convert(tmp_path, world.table(0))
     assert list(tmp_path.iterdir()) == []
@@ -118,10 +119,10 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"colour": 1}, "conversion spec has unknown keys: colour. Known are"),
+        ({"colour": 1}, "conversion spec has unknown keys: colour. The known"),
         (
             {"counts": [{"name": "n", "of": ["user_id"], "colour": 1}]},
-            r"\[\[counts\]\] has unknown keys: colour. Known are: name, of",
+            r"\[\[counts\]\] has unknown keys: colour. The known keys are",
         ),
         ({"ages": [{}]}, r"\[\[ages\]\] lacks name"),
         ({"ages": ["n"]}, r"\[\[ages\]\] should be a table. Received: 'n'"),
@@ -288,13 +289,13 @@ def test_damaged_parquet_is_refused(tmp_path):
 
 def test_unreadable_spec_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no conversion spec at"):
-        conversion_spec.ConversionSpec.load(tmp_path / "none.toml")
+        toml_spec.ConversionSpec.load(tmp_path / "none.toml")
     path = tmp_path / "spec.toml"
     deep = "x = " + "[" * 5000 + "]" * 5000
     for content in (b"tables = [", b"x = '\xff'", deep.encode()):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="spec.toml: "):
-            conversion_spec.ConversionSpec.load(path)
+            toml_spec.ConversionSpec.load(path)
 
 
 def _main(capsys, argv=("convert",), **values):
@@ -308,8 +309,8 @@ def _main(capsys, argv=("convert",), **values):
 
 
 def test_main_says_one_line(tmp_path, capsys):
-    assert "--spec is missing" in _main(capsys)
-    assert "--out is missing" in _main(capsys, spec="globo.toml")
+    assert "--spec is required" in _main(capsys)
+    assert "--out is required" in _main(capsys, spec="globo.toml")
     assert "--flag=value" in _main(capsys, argv=("convert", "x"))
     out = str(tmp_path / "out")
     text = _main(capsys, spec="none.toml", out=out)
@@ -319,4 +320,4 @@ def test_main_says_one_line(tmp_path, capsys):
     text = _main(capsys, spec="globo.toml", out=out, log=["clicks"])
     assert "--log should be name=path. Received: 'clicks'" in text
     text = _main(capsys, spec="globo.toml", out=out, log=["x=y"])
-    assert "There is no log called x; there are clicks, target" in text
+    assert "There is no log called x. The names are clicks, target" in text

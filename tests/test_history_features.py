@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecdctr_tf.input import history_features
+from ecdctr_tf.input.conversion import history_features
 
 
 def test_click_history_matches_a_loop():

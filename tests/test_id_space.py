@@ -203,3 +203,27 @@ def test_load_gives_every_table_its_id_space(tiny_data):
     assert list(spaces) == ["user", "item", "category"]
     np.testing.assert_array_equal(spaces["item"].lookup([205, 1]), [6, 0])
     np.testing.assert_array_equal(spaces["category"].lookup(["films"]), [2])
+
+
+@pytest.mark.parametrize(
+    "dtype, content, message",
+    [
+        ("int64", b"9" * 30 + b"\n", "one whole number of 64 bits a line"),
+        ("int64", b"1\n\n2\n", "one whole number of 64 bits a line"),
+        ("int64", b"1\nx\n", "one whole number of 64 bits a line"),
+        ("int64", b"1\n2", "last line is cut off"),
+        ("string", b"a\nb", "last line is cut off"),
+        ("int64", b"1\n2\n1\n", "twice"),
+        ("string", b"a\nb\na\n", "twice"),
+        ("string", b"a\n\xff\n", "codec can't decode"),
+        ("int64", b"\x00\x00\x00\x00", "last line is cut off"),
+    ],
+)
+def test_damaged_vocabulary_is_named(tmp_path, dtype, content, message):
+    table = features.TableSpec("user", dtype=dtype)
+    (tmp_path / "user.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as raised:
+        id_space.Vocabulary.load(table, tmp_path)
+    said = str(raised.value)
+    assert str(tmp_path / "user.txt") in said and "\n" not in said
+    assert said.endswith("Put the file back, or convert the logs again.")

@@ -13,14 +13,8 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import features, kinds, windows
 from ecdctr_tf.diagnostics import domain_shift, logistic
 from ecdctr_tf.export import probe, saved_model, verify
-from ecdctr_tf.input import (
-    blocks,
-    conversion,
-    conversion_spec,
-    data_directory,
-    examples,
-    streams,
-)
+from ecdctr_tf.input import blocks, data_directory, examples, streams
+from ecdctr_tf.input.conversion import converter, toml_spec
 from ecdctr_tf.kinds import sequence
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
@@ -219,7 +213,7 @@ TAGS, NUMBERS = [7, 8, 9], [0.5, -1.0, 2.0]
 
 def converted(path, file_format):
     """Convert 30 rows of two days with one feature of the kind."""
-    spec = conversion_spec.from_dict(
+    spec = toml_spec.from_dict(
         {
             "tables": [{"name": "user"}, {"name": "item"}, {"name": "tag"}],
             "features": [
@@ -239,7 +233,7 @@ def converted(path, file_format):
             "click": number % 2,
         }
     )
-    conversion.convert_tables(
+    converter.convert_tables(
         spec, [("ads", table)], path, file_format, progress=False
     )
     return data_directory.DataDirectory(path)

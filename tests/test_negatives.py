@@ -3,7 +3,7 @@ import collections
 import numpy as np
 import pytest
 
-from ecdctr_tf.input import conversion_spec, negatives
+from ecdctr_tf.input.conversion import negatives, toml_spec
 
 
 def _clicks(seed, count, users=8, items=12, seconds=400):
@@ -45,7 +45,7 @@ def _allowed(pool, click, rule):
 
 def test_draw_keeps_the_rules():
     pool = _clicks(0, 300, items=40)
-    rule = conversion_spec.Negatives(per_click=3, window_seconds=60)
+    rule = toml_spec.Negatives(per_click=3, window_seconds=60)
     drawn = _draw(pool, rule)
     short = 0
     for click, places in enumerate(drawn):
@@ -65,7 +65,7 @@ def test_draw_is_uniform_over_the_clicks_of_others():
     block = {"user": [1, 2, 1, 0], "item": [1, 1, 2, 3], "time": [1, 2, 3, 4]}
     pool = {name: np.array([*v, 9]) for name, v in block.items()}
     pool["user"][-1] = 0
-    rule = conversion_spec.Negatives(per_click=1, window_seconds=100)
+    rule = toml_spec.Negatives(per_click=1, window_seconds=100)
     seen = _seen(pool)
     drawn = collections.Counter(
         pool["item"][negatives.draw(pool, np.array([4]), seen, rule, (d, 0))][
@@ -80,7 +80,7 @@ def test_draw_is_uniform_over_the_clicks_of_others():
 
 def test_draw_depends_on_seed_and_day_only_and_not_on_later_clicks():
     pool = _clicks(3, 200)
-    rule = conversion_spec.Negatives(per_click=2, window_seconds=100, seed=5)
+    rule = toml_spec.Negatives(per_click=2, window_seconds=100, seed=5)
     drawn = _draw(pool, rule)
     np.testing.assert_array_equal(drawn, _draw(pool, rule))
     assert (drawn != _draw(pool, rule, (1, 0))).any()
@@ -92,7 +92,7 @@ def test_draw_depends_on_seed_and_day_only_and_not_on_later_clicks():
 def test_draw_without_candidates_gives_none():
     pool = {"user": np.array([0, 0]), "item": np.array([1, 2])}
     pool["time"] = np.array([5, 6])
-    drawn = _draw(pool, conversion_spec.Negatives(per_click=2))
+    drawn = _draw(pool, toml_spec.Negatives(per_click=2))
     assert (drawn == -1).all()
 
 

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from ecdctr_tf.input import conversion_spec
+from ecdctr_tf.input.conversion import toml_spec
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "BUILD.md", "ARCHITECTURE.md", "CHANGELOG.md")
@@ -57,6 +57,6 @@ def test_flags_of_train_main_exist(name):
 
 def test_conversion_spec_of_the_readme_is_one():
     toml = re.search(r"```toml\n(.*?)```", text("README.md"), re.DOTALL)[1]
-    spec = conversion_spec.from_dict(tomllib.loads(toml))
+    spec = toml_spec.from_dict(tomllib.loads(toml))
     assert {log.domain for log in spec.logs} == {"natural", "ads"}
     assert spec.data_spec().feature("clicked").max_length == 20

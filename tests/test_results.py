@@ -229,7 +229,7 @@ def test_no_common_day_raises(tmp_path, data_dir):
 def test_scores_of_other_rows_raise(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
     publish_scores(run, "e_cdctr", DAYS[0], GOOD, click=1 - CLICK)
-    with pytest.raises(ValueError, match="scored other rows of 2024-03-05"):
+    with pytest.raises(ValueError, match="scored different rows of 2024-03-05"):
         write_report([run], data_dir, tmp_path / "out")
 
 

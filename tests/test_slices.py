@@ -330,7 +330,9 @@ def test_scores_of_other_rows_raise(tmp_path, tiny_data):
     window = windows.Window("2024-03-03", "2024-03-03")
     publish_scores(tmp_path, "a", window, [4, 5])
     publish_scores(tmp_path, "b", window, [4, 6])
-    with pytest.raises(ValueError, match="scored other rows.*'item' differs"):
+    with pytest.raises(
+        ValueError, match="scored different rows.*'item' differs"
+    ):
         scored.read(without_truth(tiny_data), models_of(tmp_path), window.last)
 
 

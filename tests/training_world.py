@@ -15,13 +15,8 @@ import pyarrow.csv
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, store, windows
-from ecdctr_tf.input import (
-    conversion,
-    conversion_spec,
-    convert,
-    data_directory,
-    id_space,
-)
+from ecdctr_tf.input import convert, data_directory, id_space
+from ecdctr_tf.input.conversion import converter, toml_spec
 from ecdctr_tf.input.datasets import synthetic_world
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -125,10 +120,8 @@ def tables(edit=None):
 
 def make_data(path: pathlib.Path, edit=None) -> pathlib.Path:
     """Write a data directory of the world; arguments as `tables`."""
-    spec = conversion_spec.ConversionSpec.load(
-        convert.find_spec("synthetic.toml")
-    )
-    conversion.convert_tables(spec, tables(edit), path, progress=False)
+    spec = toml_spec.ConversionSpec.load(convert.find_spec("synthetic.toml"))
+    converter.convert_tables(spec, tables(edit), path, progress=False)
     return path
 
 

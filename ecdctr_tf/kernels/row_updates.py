@@ -97,7 +97,7 @@ def load() -> typing.Any:
         return tf.load_op_library(str(_compiled()))
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         logging.warning(
-            "The compiled optimizers cannot be used here, training will be "
+            "The compiled optimizers cannot be used, so training will be "
             "slower: %s",
             error,
         )
@@ -152,7 +152,9 @@ def _compile(
     compiler = next(compilers, None)
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler (c++, g++, clang++)")
-    logging.info("Compiling %s, once for this TensorFlow", _SOURCE.name)
+    logging.info(
+        "Compiling %s, once for this version of TensorFlow", _SOURCE.name
+    )
     with tempfile.TemporaryDirectory(dir=directory) as temporary:
         staging = pathlib.Path(temporary) / f"{name}.so"
         command = [compiler, "-shared", "-fPIC", "-O3", "-w", *_FLAGS]

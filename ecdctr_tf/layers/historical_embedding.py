@@ -55,14 +55,14 @@ class HistoricalTable(tf.Module):
             or np.shape(visible_from) != vectors.shape[:1]
         ):
             raise ValueError(
-                "`vectors`, `present` and `visible_from` should be [S, V, D], "
-                f"[S, V] and [S]. Received: {vectors.shape}, {present.shape} "
-                f"and {np.shape(visible_from)}"
+                "`vectors`, `present` and `visible_from` should have the "
+                "shapes [S, V, D], [S, V] and [S]. Received: "
+                f"{vectors.shape}, {present.shape} and {np.shape(visible_from)}"
             )
         self.dim = vectors.shape[2]
         if np.any(np.diff(visible_from) <= 0):
             raise ValueError(
-                "`visible_from` should rise from version to version. "
+                "`visible_from` should increase from version to version. "
                 f"Received: {np.asarray(visible_from).tolist()}"
             )
         # Ids without a vector read zeros, whatever the version holds for them.

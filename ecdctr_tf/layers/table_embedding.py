@@ -91,8 +91,8 @@ class TableEmbedding(keras.layers.Layer):
             raise ValueError(
                 f"{self.name} knows {known} rows and has room for "
                 f"{self.capacity}; `rows` should lie between the two. "
-                f"Received: {rows}. Where there are more rows, build a larger "
-                "model and restore into it."
+                f"Received: {rows}. For more rows, build a larger model and "
+                "restore the weights into it."
             )
         self.vocab_size.assign(rows)
 

@@ -26,9 +26,9 @@ def reported_days(models: Sequence[Model], days: Sequence[str]) -> list[str]:
     if not days:
         names = ", ".join(model.name for model in models) or "any model"
         raise ValueError(
-            f"No day was scored by all of {names}. Score days of ads with "
-            "`python train_main.py --stage=ctr` (or `--stage=all`), the same "
-            "days with each model."
+            f"No day was scored by all of {names}. Score the same days of ads "
+            "with each model: `python train_main.py --stage=ctr`, or "
+            "`--stage=all`."
         )
     first = models[0].config.schedule.report_first
     kept = [day for day in days if day >= first]

@@ -94,7 +94,7 @@ def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
     except ValueError as error:
         raise ValueError(
             f"{file} is not a manifest: {error} Delete {path} to rebuild it, "
-            "or put back its files."
+            "or restore its files."
         ) from error
     if manifest.kind != kind:
         raise ValueError(

@@ -101,7 +101,7 @@ def _taken(directory: pathlib.Path, owner: dict[str, typing.Any]) -> str:
     if pid == os.getpid():
         return (
             f"This process (pid {pid}) is already {what} in {directory}. "
-            "Let that end before the next write there begins."
+            "Wait for it to finish before writing there again."
         )
     return (
         f"{directory} is in use by another process (pid {pid}), which is "

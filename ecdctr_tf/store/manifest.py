@@ -64,7 +64,7 @@ class Manifest:
             place = pathlib.PurePosixPath(name)
             if place.is_absolute() or ".." in place.parts:
                 raise ValueError(
-                    f"`files` should name files of the artefact. "
+                    f"`files` should name files inside the artefact. "
                     f"Received: {name!r}"
                 )
             for key, expected in (("bytes", int), ("sha256", str)):

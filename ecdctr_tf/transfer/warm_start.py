@@ -108,7 +108,7 @@ def restore(
     if problems:
         raise ValueError(
             f"{source} does not fit the model (- missing, + unexpected, "
-            "! other shape); use the config and feature spec it was made "
+            "! other shape); use the config and data spec it was made "
             "with:\n" + "\n".join(sorted(problems))
         )
     rows = [
@@ -173,8 +173,8 @@ def check_ids(
     for table, recorded in manifest.ids.items():
         if table not in id_spaces:
             raise ValueError(
-                f"{source} has the table {table!r}, which the data directory "
-                f"lacks; it has {sorted(id_spaces)}."
+                f"{source} has the table {table!r}, which is not in the data "
+                f"directory; that has {sorted(id_spaces)}."
             )
         if id_spaces[table].fingerprint(recorded["rows"]) != recorded:
             raise ValueError(
@@ -195,7 +195,7 @@ def check_spec(
     """
     if manifest.spec != fingerprint:
         raise ValueError(
-            f"{source} was trained with the feature spec {manifest.spec}; the "
+            f"{source} was trained with the data spec {manifest.spec}; the "
             f"data directory has {fingerprint}. Use the data directory it was "
             "trained on, or train it again on this one."
         )

@@ -1,4 +1,4 @@
-"""From a named data set to a data directory in one command.
+"""Command line: a known data set to a data directory.
 
 ```
 python -m ecdctr_tf.input.datasets.prepare --dataset=synthetic --out=data
@@ -10,7 +10,7 @@ python -m ecdctr_tf.input.datasets.prepare --dataset=globo \
     --manual_dir=raw/globo --out=data
 ```
 
-Builder -> days of Arrow tables -> `conversion.convert_tables`, by the rules in
+Builder -> days of Arrow tables -> `converter.convert_tables`, by the rules in
 the `.toml` file beside this module. The default world takes half a minute on
 two cores: 3,645,000 rows, 340 MB.
 """
@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow_datasets as tfds
 from absl import logging
 
-from ecdctr_tf.input import conversion, conversion_spec, conversion_summary
+from ecdctr_tf.input.conversion import converter, tally, toml_spec
 from ecdctr_tf.input.datasets import (
     globo,
     movielens,
@@ -87,42 +87,53 @@ def prepare(
         with _quiet():
             builder = BUILDERS[dataset](data_dir=str(tfds_dir), **options)
             two_domain.prepare(builder, manual_dir)
-        return conversion.convert_tables(
+        return converter.convert_tables(
             spec(dataset), two_domain.tables(builder), out
         )
 
 
-def spec(dataset: str) -> conversion_spec.ConversionSpec:
+def spec(dataset: str) -> toml_spec.ConversionSpec:
     """Return the conversion spec of a data set, a key of `BUILDERS`."""
     path = pathlib.Path(__file__).with_name(f"{dataset}.toml")
-    return conversion_spec.ConversionSpec.load(path)
+    return toml_spec.ConversionSpec.load(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m ecdctr_tf.input.datasets.prepare",
-        description="Write a named data set as a data directory.",
+        description="Write a known data set as a data directory.",
     )
-    parser.add_argument("--dataset", choices=list(BUILDERS), required=True)
-    parser.add_argument("--out", required=True, help="data directory to make")
-    parser.add_argument("--manual_dir", help="folder of the raw files")
-    parser.add_argument("--tfds_dir", help="keeps the blocks of the builder")
-    dials = parser.add_argument_group("dials of the synthetic world")
-    dials.add_argument("--world", choices=list(WORLDS), default="default")
+    parser.add_argument(
+        "--dataset", choices=list(BUILDERS), required=True, help="data set"
+    )
+    parser.add_argument(
+        "--out", required=True, help="data directory to write; must not exist"
+    )
+    parser.add_argument("--manual_dir", help="directory of the raw files")
+    parser.add_argument(
+        "--tfds_dir", help="directory to keep the files of the builder in"
+    )
+    dials = parser.add_argument_group("settings of the synthetic world")
+    dials.add_argument(
+        "--world",
+        choices=list(WORLDS),
+        default="default",
+        help="world whose settings the following ones change",
+    )
     names = [field.name for field in dataclasses.fields(WORLDS["default"])]
     for name in names:
         default = getattr(WORLDS["default"], name)
         dials.add_argument(
             f"--{name}",
             type=type(default),
-            help=f"instead of {default} of the default world",
+            help=f"{default} in the default world",
         )
     values = parser.parse_args(arguments)
     given = {name: getattr(values, name) for name in names}
     given = {n: value for n, value in given.items() if value is not None}
     if values.dataset != "synthetic" and (given or values.world != "default"):
-        parser.error("only --dataset=synthetic has the dials of a world")
+        parser.error("only --dataset=synthetic has settings of a world")
     try:
         world = dataclasses.replace(WORLDS[values.world], **given)
         summary = prepare(
@@ -134,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except (OSError, ValueError) as error:
         sys.exit(f"prepare: {error}")
-    conversion_summary.show(summary)
+    tally.show(summary)
 
 
 @contextlib.contextmanager

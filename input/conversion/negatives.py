@@ -13,7 +13,7 @@ Shapes: P clicks in the pool, N clicks, k negatives a click.
 
 import numpy as np
 
-from ecdctr_tf.input import conversion_spec
+from ecdctr_tf.input.conversion import toml_spec
 
 # Draws after which a negative that is never allowed is given up.
 _ROUNDS = 20
@@ -93,7 +93,7 @@ def draw(
     pool: dict[str, np.ndarray],
     clicks: np.ndarray,
     seen: SeenPairs,
-    rule: conversion_spec.Negatives,
+    rule: toml_spec.Negatives,
     stream: tuple[int, ...],
 ) -> np.ndarray:
     """Draw negatives.

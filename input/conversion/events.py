@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecdctr_tf import kinds, windows
-from ecdctr_tf.input import conversion_spec
+from ecdctr_tf.input.conversion import toml_spec
 
 # Column of row numbers that readers of files add for error messages.
 ROW = "__row"
@@ -21,7 +21,7 @@ _DAY_SECONDS = 86_400
 
 
 def normalised(
-    table: pa.Table, spec: conversion_spec.ConversionSpec, where: str
+    table: pa.Table, spec: toml_spec.ConversionSpec, where: str
 ) -> pa.Table:
     """Return the events of a table of a log.
 
@@ -62,7 +62,7 @@ def normalised(
 
 
 def local_seconds(
-    timestamp: np.ndarray, spec: conversion_spec.ConversionSpec
+    timestamp: np.ndarray, spec: toml_spec.ConversionSpec
 ) -> np.ndarray:
     """Return event times as seconds of local time since 1970-01-01."""
     return timestamp + int(spec.utc_offset_hours * 3600)
@@ -104,7 +104,7 @@ def _rank(column: pa.ChunkedArray) -> np.ndarray:
 
 def _feature(
     table: pa.Table,
-    feature: conversion_spec.Column,
+    feature: toml_spec.Column,
     dtype: pa.DataType,
     where: str,
 ) -> pa.Array:
@@ -174,7 +174,7 @@ def _clicks(table: pa.Table, where: str) -> pa.Array:
 def _days(
     table: pa.Table,
     stamp: pa.Array,
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     where: str,
 ) -> pa.Array:
     seconds = local_seconds(stamp.to_numpy(), spec)
@@ -194,7 +194,7 @@ def _days(
 
 
 def _given_days(
-    table: pa.Table, spec: conversion_spec.ConversionSpec, where: str
+    table: pa.Table, spec: toml_spec.ConversionSpec, where: str
 ) -> np.ndarray:
     """Return the day column as days since 1970-01-01."""
     column = table["day"]
@@ -229,7 +229,7 @@ def _refuse_nulls(
     table: pa.Table, column: pa.ChunkedArray, name: str, where: str
 ) -> None:
     if column.null_count:
-        _refuse(table, pc.is_null(column), name, "there in every row", where)
+        _refuse(table, pc.is_null(column), name, "present in every row", where)
 
 
 def _refuse(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from ecdctr_tf.input import log_spec
+from ecdctr_tf.input.conversion import log_spec
 
 BATCH_ROWS = 131_072
 TEXT_BYTES = 8 << 20

@@ -2,8 +2,8 @@
 
 A new directory is made under another name beside its place and renamed at the
 end, so it is there whole or not at all. Days are appended to one as `appending`
-says; what of the past they need is in the directory (`conversion_state`). How
-rows are made of events is in `conversion_passes`.
+says; what of the past they need is in the directory (`state`). How
+rows are made of events is in `two_passes`.
 """
 
 import json
@@ -13,20 +13,15 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from ecdctr_tf import store
-from ecdctr_tf.input import (
-    appending,
-    conversion_passes,
-    conversion_spec,
-    conversion_state,
-    data_directory,
-)
+from ecdctr_tf.input import data_directory
+from ecdctr_tf.input.conversion import appending, state, toml_spec, two_passes
 
 ROWS_PER_FILE = 131_072
-SUMMARY = conversion_state.SUMMARY
+SUMMARY = state.SUMMARY
 
 
 def convert_tables(
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     tables: Iterable[tuple[str, pa.Table]],
     out: str | pathlib.Path,
     file_format: str = "blocks",
@@ -49,7 +44,7 @@ def convert_tables(
       progress: whether to show bars on stderr.
 
     Returns:
-      The summary, as saved in `summary.json`: see `conversion_summary`.
+      The summary, as saved in `summary.json`: see `tally`.
 
     Raises:
       FileExistsError: `out` exists.
@@ -61,15 +56,15 @@ def convert_tables(
     _check(file_format, rows_per_file)
     if out.exists():
         raise FileExistsError(
-            f"{out} exists already. Append days to it (`--append`), delete it "
-            "or name another directory."
+            f"{out} already exists. Append days to it (`--append`), delete it, "
+            "or choose another directory."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     doing = f"converting logs to {out}"
     with store.lock(out.parent, doing, f".{out.name}.lock"):
         store.sweep(out.parent, out.name)
         with store.staged(out) as staging:
-            passes = conversion_passes.Passes(
+            passes = two_passes.Passes(
                 spec, staging, file_format, rows_per_file
             )
             passes.read(tables, progress)
@@ -80,7 +75,7 @@ def convert_tables(
 
 
 def append_tables(
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     tables: Iterable[tuple[str, pa.Table]],
     out: str | pathlib.Path,
     file_format: str = "blocks",
@@ -119,11 +114,11 @@ def append_tables(
     # A lock would make a directory where there is none.
     data_directory.DataDirectory(out)
     with store.lock(out, "appending days") as lock:
-        past = conversion_state.load(out, spec, file_format)
+        past = state.load(out, spec, file_format)
         finished = appending.finished(lock, past)
         appending.clean(past)
         with store.staged(out / "append") as staging:
-            passes = conversion_passes.Passes(
+            passes = two_passes.Passes(
                 spec, staging, file_format, rows_per_file, past
             )
             given = passes.read(tables, progress, finished)

@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from ecdctr_tf.input import conversion_spec, negatives
+from ecdctr_tf.input.conversion import negatives, toml_spec
 
 
 @dataclasses.dataclass
@@ -52,7 +52,7 @@ class Sampler:
       stream: number of the domain, part of the seed.
     """
 
-    def __init__(self, rule: conversion_spec.Negatives, stream: int):
+    def __init__(self, rule: toml_spec.Negatives, stream: int):
         self._rule = rule
         self._stream = stream
         self._tail: dict[str, np.ndarray] = {}

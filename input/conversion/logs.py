@@ -1,6 +1,6 @@
 """Log files to tables: Parquet and delimited text, streamed.
 
-`tables` yields what `conversion.convert_tables` takes in: the columns that the
+`tables` yields what `converter.convert_tables` takes in: the columns that the
 features read, `timestamp`, `click` and `day`. Everything is done to a batch of
 rows at a time; only the files of joins are in memory as a whole.
 """
@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf.input import conversion_spec, events, log_spec, readers
+from ecdctr_tf.input.conversion import events, log_spec, readers, toml_spec
 
 
 def tables(
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     source: str | pathlib.Path = ".",
     paths: dict[str, str] | None = None,
 ) -> Iterator[tuple[str, pa.Table]]:
@@ -38,8 +38,8 @@ def tables(
     if unknown:
         names = sorted(log.name for log in spec.logs if log.name)
         raise ValueError(
-            f"There is no log called {', '.join(sorted(unknown))}; there are "
-            f"{', '.join(names) or 'none with a name'}."
+            f"There is no log called {', '.join(sorted(unknown))}. The names "
+            f"are {', '.join(names) or 'none'}."
         )
     if not spec.logs:
         raise ValueError("The spec has no [[logs]]; there is nothing to read.")
@@ -62,9 +62,7 @@ def tables(
                 yield log.domain, _prepared(table, spec, log, joins, str(file))
 
 
-def _wanted(
-    spec: conversion_spec.ConversionSpec, log: log_spec.Log
-) -> list[str]:
+def _wanted(spec: toml_spec.ConversionSpec, log: log_spec.Log) -> list[str]:
     """Return the columns to read from the files of a log."""
     joined = {name for join in log.joins for name in join.take}
     roles = (spec.column(spec.user).source, spec.column(spec.item).source)
@@ -95,7 +93,7 @@ def _side_table(source: pathlib.Path, join: log_spec.Join) -> pa.Table:
 
 def _prepared(
     table: pa.Table,
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     log: log_spec.Log,
     joins: list[tuple[log_spec.Join, pa.Table]],
     where: str,
@@ -151,7 +149,7 @@ def _filtered(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
             if column.null_count:
                 raise ValueError(
                     f"{where}: the column {name!r}, which a `where` of the log "
-                    "reads, should be there in every row."
+                    "reads, should be present in every row."
                 )
             total += weight * column.to_numpy()
         holds &= total % rule.modulo == rule.equals
@@ -169,7 +167,7 @@ def _labels(
 
 def _seconds(
     column: pa.ChunkedArray,
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     log: log_spec.Log,
     where: str,
 ) -> pa.ChunkedArray:

@@ -5,7 +5,7 @@ import rich.console
 import rich.table
 
 from ecdctr_tf import features
-from ecdctr_tf.input import history_features, impressions
+from ecdctr_tf.input.conversion import history_features, impressions
 
 
 class Tally:

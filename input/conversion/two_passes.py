@@ -9,7 +9,7 @@ No log is ever in memory as a whole.
 
 Nothing in a day's rows depends on later rows: not the history, not the
 negatives, not the numbers of ids. So a conversion can be taken up where one of
-earlier days ended (`conversion_state`).
+earlier days ended (`state`).
 """
 
 import hashlib
@@ -23,17 +23,17 @@ import pyarrow.compute as pc
 import tqdm
 
 from ecdctr_tf import features, typed_values, windows
-from ecdctr_tf.input import (
-    conversion_spec,
-    conversion_state,
-    conversion_summary,
-    data_directory,
+from ecdctr_tf.input import data_directory
+from ecdctr_tf.input.conversion import (
     encoding,
     events,
     impressions,
     negatives,
     row_features,
     spill,
+    state,
+    tally,
+    toml_spec,
 )
 
 _SPILLED = ".spill"
@@ -53,11 +53,11 @@ class Passes:
 
     def __init__(
         self,
-        spec: conversion_spec.ConversionSpec,
+        spec: toml_spec.ConversionSpec,
         directory: pathlib.Path,
         file_format: str,
         rows_per_file: int,
-        past: conversion_state.Past | None = None,
+        past: state.Past | None = None,
     ):
         spec.data_spec().save(directory / data_directory.SPEC)
         self._spec = spec
@@ -66,7 +66,7 @@ class Passes:
         self._rows_per_file = rows_per_file
         self._encoder = encoding.Encoder(spec)
         self._features = row_features.RowFeatures(spec, self._encoder)
-        self._summary = conversion_summary.Tally()
+        self._summary = tally.Tally()
         self._clicks_only: dict[str, bool] = {}
         self._seen = negatives.SeenPairs()
         self._samplers = {
@@ -88,13 +88,13 @@ class Passes:
         """Go through the tables; return a fingerprint of them.
 
         Args:
-          tables: as of `conversion.convert_tables`.
+          tables: as of `converter.convert_tables`.
           progress: whether to show a bar.
           finished: fingerprint of tables that the past holds already, and that
             may be given again.
 
         Raises:
-          ValueError: as `conversion.convert_tables` and `append_tables`.
+          ValueError: as `converter.convert_tables` and `append_tables`.
         """
         self._spilled = spill.Spill(self._data.path / _SPILLED)
         digest = hashlib.sha256()
@@ -128,7 +128,7 @@ class Passes:
         shutil.rmtree(self._data.path / _SPILLED, ignore_errors=True)
         return self._finish(spans)
 
-    def _carried(self) -> dict[str, conversion_state.Part]:
+    def _carried(self) -> dict[str, state.Part]:
         """Return what is carried from day to day beside the id spaces."""
         samplers = self._samplers.items()
         return {
@@ -148,8 +148,9 @@ class Passes:
         clicks_only = "click" not in table.column_names
         if self._clicks_only.setdefault(domain, clicks_only) != clicks_only:
             raise ValueError(
-                f"{where}: all tables of {domain} should have a column 'click' "
-                "or none, those of days converted before included."
+                f"{where}: all tables of {domain} should have a column "
+                "'click', or none of them, including those of days converted "
+                "earlier."
             )
         if clicks_only and domain not in self._spec.negatives:
             raise ValueError(
@@ -169,7 +170,7 @@ class Passes:
         return (
             f"{where} has events of {day}, but {self._past.data.path} "
             f"holds all days up to {last}. Append logs of later days only, "
-            "or convert all logs anew to another directory."
+            "or convert all logs again into another directory."
         )
 
     def _span(self, domain: str) -> range:
@@ -260,7 +261,7 @@ class Passes:
         for space in spaces.values():
             space.save(directory / "ids")
         summary = self._summary.result()
-        (directory / conversion_state.SUMMARY).write_text(
+        (directory / state.SUMMARY).write_text(
             typed_values.to_json(summary, "the summary"), encoding="utf-8"
         )
         ends = {d: windows.day_name(s[-1]) for d, s in spans.items() if s}
@@ -269,7 +270,7 @@ class Passes:
             first = self._past.window.first
         else:
             first = windows.day_name(min(s[0] for s in spans.values() if s))
-        manifest = conversion_state.described(
+        manifest = state.described(
             self._spec,
             self._format,
             windows.Window(first, max(ends.values())),
@@ -278,7 +279,7 @@ class Passes:
             spaces,
             sum(summary[domain]["rows"] for domain in features.DOMAINS),
         )
-        conversion_state.save(directory, manifest, self._carried())
+        state.save(directory, manifest, self._carried())
         return summary
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from ecdctr_tf import features, kinds
-from ecdctr_tf.input import conversion_spec, events, history_features, id_space
+from ecdctr_tf.input import id_space
+from ecdctr_tf.input.conversion import events, history_features, toml_spec
 
 _DAY_SECONDS = 86_400
 
@@ -17,7 +18,7 @@ _DAY_SECONDS = 86_400
 class Encoder:
     """The id spaces of a conversion and the keys of users and items."""
 
-    def __init__(self, spec: conversion_spec.ConversionSpec):
+    def __init__(self, spec: toml_spec.ConversionSpec):
         self.spec = spec
         self.data_spec = spec.data_spec()
         self.features = {f.name: f for f in kinds.of(self.data_spec)}

@@ -14,12 +14,12 @@ import os
 import pathlib
 
 from ecdctr_tf import features, store
-from ecdctr_tf.input import conversion_state
+from ecdctr_tf.input.conversion import state
 
 IDS = "ids"
 
 
-def begin(lock: store.Lock, past: conversion_state.Past, tables: str) -> None:
+def begin(lock: store.Lock, past: state.Past, tables: str) -> None:
     """Note which append is about to be moved in, for who goes on if killed.
 
     Args:
@@ -31,7 +31,7 @@ def begin(lock: store.Lock, past: conversion_state.Past, tables: str) -> None:
     lock.keep(json.dumps(note))
 
 
-def finished(lock: store.Lock, past: conversion_state.Past) -> str:
+def finished(lock: store.Lock, past: state.Past) -> str:
     """Return the fingerprint of an append killed when all was in place.
 
     Args:
@@ -52,7 +52,7 @@ def finished(lock: store.Lock, past: conversion_state.Past) -> str:
     return note["tables"]
 
 
-def clean(past: conversion_state.Past) -> None:
+def clean(past: state.Past) -> None:
     """Make a data directory what it was when its state was published."""
     directory, spaces = past.data.path, past.id_spaces
     for domain in features.DOMAINS:
@@ -63,12 +63,12 @@ def clean(past: conversion_state.Past) -> None:
     for name, space in past.data.id_spaces.items():
         if space.rows > spaces[name].rows:
             spaces[name].save(directory / IDS)
-    summary = (past.path / conversion_state.SUMMARY).read_text("utf-8")
-    file = directory / conversion_state.SUMMARY
+    summary = (past.path / state.SUMMARY).read_text("utf-8")
+    file = directory / state.SUMMARY
     if not file.exists() or file.read_text("utf-8") != summary:
         store.write_text(file, summary)
     _remove_states_before(directory, past.window.last)
-    for place in ("", IDS, conversion_state.STATE, *features.DOMAINS):
+    for place in ("", IDS, state.STATE, *features.DOMAINS):
         store.sweep(directory / place)
 
 
@@ -86,15 +86,15 @@ def move_in(staging: pathlib.Path, directory: pathlib.Path) -> None:
     for day, domain in sorted(days, key=lambda pair: pair[0]):
         (directory / domain).mkdir(exist_ok=True)
         os.rename(staging / domain / day, directory / domain / day)
-    summary = conversion_state.SUMMARY
+    summary = state.SUMMARY
     os.replace(staging / summary, directory / summary)
-    (day,) = store.dated(staging / conversion_state.STATE)
-    state = pathlib.Path(conversion_state.STATE, day)
-    os.rename(staging / state, directory / state)
+    (day,) = store.dated(staging / state.STATE)
+    newest = pathlib.Path(state.STATE, day)
+    os.rename(staging / newest, directory / newest)
     _remove_states_before(directory, day)
 
 
 def _remove_states_before(directory: pathlib.Path, day: str) -> None:
-    for older in store.dated(directory / conversion_state.STATE):
+    for older in store.dated(directory / state.STATE):
         if older < day:
-            store.remove(directory / conversion_state.STATE / older)
+            store.remove(directory / state.STATE / older)

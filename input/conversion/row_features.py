@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ecdctr_tf import features
-from ecdctr_tf.input import (
-    conversion_spec,
+from ecdctr_tf.input.conversion import (
     encoding,
     history_features,
     impressions,
     negatives,
+    toml_spec,
 )
 
 
@@ -31,7 +31,7 @@ class RowFeatures:
 
     def __init__(
         self,
-        spec: conversion_spec.ConversionSpec,
+        spec: toml_spec.ConversionSpec,
         encoder: encoding.Encoder,
     ):
         self._spec = spec
@@ -142,7 +142,7 @@ class RowFeatures:
 
     def _sequence(
         self,
-        sequence: conversion_spec.Sequence,
+        sequence: toml_spec.Sequence,
         domain: str,
         events: dict,
         context: np.ndarray,
@@ -163,7 +163,7 @@ class RowFeatures:
 
     def _count_keys(
         self,
-        count: conversion_spec.Count,
+        count: toml_spec.Count,
         events: dict,
         context: np.ndarray,
         item: np.ndarray,
@@ -181,7 +181,7 @@ class RowFeatures:
 
 
 def _histories(
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
 ) -> dict[str, history_features.ClickHistory]:
     """Return the click histories that the sequences need, by domain."""
     lengths: dict[str, int] = {}

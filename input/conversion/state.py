@@ -23,7 +23,8 @@ from typing import Protocol
 import numpy as np
 
 from ecdctr_tf import features, store, typed_values, windows
-from ecdctr_tf.input import conversion_spec, data_directory, id_space
+from ecdctr_tf.input import data_directory, id_space
+from ecdctr_tf.input.conversion import toml_spec
 
 STATE = "state"
 KIND = "conversion_state"
@@ -79,7 +80,7 @@ class Past:
                 raise ValueError(
                     f"{self.data.path / 'ids' / name}.txt does not begin with "
                     f"the ids that {self.path} was made with. Put the file "
-                    "back, or convert all logs anew."
+                    "back, or convert all logs again."
                 )
             space = spaces[name]
             if isinstance(space, id_space.Vocabulary):
@@ -114,7 +115,7 @@ def save(
 
 
 def described(
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     file_format: str,
     window: windows.Window,
     last_days: dict[str, str],
@@ -150,7 +151,7 @@ def described(
 
 def load(
     directory: pathlib.Path,
-    spec: conversion_spec.ConversionSpec,
+    spec: toml_spec.ConversionSpec,
     file_format: str,
 ) -> Past:
     """Return the past of a data directory that days are to be appended to.
@@ -164,9 +165,9 @@ def load(
     states = store.dated(directory / STATE)
     if not states:
         raise FileNotFoundError(
-            f"{directory} has no {STATE}, which days are appended to: it was "
-            "converted before there were states, or not by `convert`. Convert "
-            "all logs anew to another directory."
+            f"{directory} has no {STATE}, so days cannot be appended: it was "
+            "written by an older version, or not by `convert`. Convert all "
+            "logs again into another directory."
         )
     path = directory / STATE / states[-1]
     past = Past(data, path, store.verify(path, KIND))
@@ -174,14 +175,14 @@ def load(
     _check_spec(past, spec)
     if past.manifest.config["format"] != file_format:
         raise ValueError(
-            f"The format should be that of the days of {directory}, "
+            f"The format should be that of the other days of {directory}, "
             f"{past.manifest.config['format']!r}. Received: {file_format!r}"
         )
     for domain, day in past.last_days.items():
         if day not in data.days(domain):
             raise ValueError(
-                f"{directory / domain} lacks {day}, its last day by {path}. "
-                "Put the day back, or convert all logs anew."
+                f"{directory / domain} lacks {day}, its last day according to "
+                f"{path}. Put the day back, or convert all logs again."
             )
     return past
 
@@ -200,11 +201,11 @@ def _check_manifest(past: Past) -> None:
     if past.window is None or past.window.last != past.path.name:
         raise ValueError(
             f"{past.path} should be the state of its day. Its manifest says: "
-            f"{past.window}. Put the file back, or convert all logs anew."
+            f"{past.window}. Put the file back, or convert all logs again."
         )
 
 
-def _check_spec(past: Past, spec: conversion_spec.ConversionSpec) -> None:
+def _check_spec(past: Past, spec: toml_spec.ConversionSpec) -> None:
     kept, given = past.manifest.config["conversion"], _fingerprints(spec)
     differing = [
         name
@@ -213,9 +214,9 @@ def _check_spec(past: Past, spec: conversion_spec.ConversionSpec) -> None:
     ]
     if differing:
         raise ValueError(
-            f"{past.data.path} was converted with another spec; these parts "
-            f"differ: {', '.join(differing)}. Append with the spec as it was, "
-            "or convert all logs anew."
+            f"{past.data.path} was converted with another conversion spec; "
+            f"these parts differ: {', '.join(differing)}. Append with the "
+            "former one, or convert all logs again."
         )
 
 
@@ -223,7 +224,7 @@ def _in_order(by_domain: dict) -> dict:
     return {d: by_domain[d] for d in features.DOMAINS if d in by_domain}
 
 
-def _fingerprints(spec: conversion_spec.ConversionSpec) -> dict[str, str]:
+def _fingerprints(spec: toml_spec.ConversionSpec) -> dict[str, str]:
     """Return a hash of each field of the spec that rows depend on."""
     found = {}
     for name, value in dataclasses.asdict(spec).items():
