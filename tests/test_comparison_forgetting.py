@@ -203,12 +203,14 @@ def test_differences_are_paired_by_seed(measured):
         assert of["significant"] == (of["low"] > 0 or of["high"] < 0)
 
 
-def test_intervals_are_of_users_drawn_with_all_their_rows(data, runs, measured):
+def test_intervals_are_of_users_drawn_with_all_their_rows(
+    data, runs, models, measured
+):
     """Against rows repeated as often as their users are drawn."""
     r = runs[1]
     cells: list = [{}, {}]
     for k, run in enumerate(r.workdirs):
-        each = rescoring.each(data, run, r.config, "cpm_finetune", SPANS)
+        each = rescoring.each(data, models[1], run, SPANS)
         for i, j, ctr in each:
             cells[k][i, j] = ctr
     rows = [

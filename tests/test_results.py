@@ -468,7 +468,7 @@ def test_print_table_by_hand(tmp_path):
     row = next(
         line
         for line in lines
-        if "\N{BOX DRAWINGS LIGHT VERTICAL} E-CDCTR" in line
+        if "\N{BOX DRAWINGS LIGHT VERTICAL}E-CDCTR" in line
     )
     numbers = re.findall(r"[-+]?[\d.]+(?: %)?", row)
     assert numbers[:3] == ["0.7500", "1.0000", "+0.2500"]

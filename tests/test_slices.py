@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, features, metrics, store, windows
+from ecdctr_tf import artefacts, features, metrics, model_table, store, windows
 from ecdctr_tf import config as config_lib
 from ecdctr_tf.results import coverage, models, scored, slices
 from ecdctr_tf.training.workdir import Workdir
@@ -279,7 +279,10 @@ def models_of(*paths, names=("a", "b")):
     """Return models whose runs, one a seed, are in directories."""
     runs = tuple(Workdir(path) for path in paths)
     config = config_lib.Config()
-    return [models.Model(name, name, name, config, runs) for name in names]
+    return [
+        models.Model(model_table.ModelRow(name, name, "none"), config, runs)
+        for name in names
+    ]
 
 
 def test_slices_count_from_the_first_of_days_scored_together(
@@ -346,7 +349,7 @@ def test_held_rows_are_what_coverage_counts(
     known = {"2024-03-02": [1], "2024-03-03": [3], "2024-03-05": [0, 1, 2]}
     for last in known:
         manifest = store.Manifest("historical", windows.Window(last, last))
-        with store.publish(tmp_path / last, manifest):
+        with store.publish(tmp_path / "historical" / last, manifest):
             pass
 
     def read(path, id_spaces):
@@ -356,7 +359,8 @@ def test_held_rows_are_what_coverage_counts(
 
     monkeypatch.setattr(historical, "read", read)
     history = config_lib.HistoryConfig(aggregation=aggregation, snapshots=2)
-    held = coverage.held(tmp_path, [day], tiny_data, history)
+    directory = tmp_path / "historical"
+    held = coverage.held(directory, [day], tiny_data, history)
     assert list(held) == [day] and list(held[day]) == ["user"]
     assert held[day]["user"].tolist() == user
     rows = {"user": np.array([1, 2, 3]), "item": np.array([4, 5, 6])}
@@ -366,7 +370,7 @@ def test_held_rows_are_what_coverage_counts(
     of_day = slices.ScoredDay(day, np.ones(3), rows, ctr, held[day])
     found = slices.by_slice([of_day], {})
     assert found["user_covered"]["rows"] == len(user)
-    assert coverage.held(tmp_path, ["2024-03-01"], tiny_data, history) == {}
+    assert coverage.held(directory, ["2024-03-01"], tiny_data, history) == {}
 
 
 def test_mean_coverage_is_of_the_rows_of_all_days():
