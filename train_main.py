@@ -158,8 +158,8 @@ def _check_flags() -> None:
             "from the config: --set schedule.ctr_first=YYYY-MM-DD and the like."
         )
     for name, stages in _READ_BY.items():
-        flag = flags.FLAGS[name]
-        given = not flag.using_default_value and flag.value not in (None, [])
+        read = flags.FLAGS[name]
+        given = not read.using_default_value and read.value not in (None, [])
         if given and _STAGE.value not in stages:
             raise ValueError(
                 f"--stage={_STAGE.value} does not read --{name}; these stages "

@@ -6,7 +6,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -39,9 +40,9 @@ def reported(verbose: bool = False) -> Iterator[None]:
     Raises:
       SystemExit: after the line was printed.
     """
-    interrupted = []
+    interrupted: list[int] = []
 
-    def interrupt(number, frame):
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
         interrupted.append(number)
         signal.default_int_handler(number, frame)
 
@@ -90,7 +91,7 @@ def _of_tensorflow(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def _handler(interrupt) -> Iterator[None]:
+def _handler(interrupt: Callable[..., None]) -> Iterator[None]:
     """Handle Ctrl-C, unless it is ignored or this is not the main thread."""
     before = signal.getsignal(signal.SIGINT)
     ours = (

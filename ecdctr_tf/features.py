@@ -324,7 +324,7 @@ class DataSpec:
         typed_values.check("The spec", dict, values)
         parts = {}
         for key, kind in (("tables", TableSpec), ("features", FeatureSpec)):
-            entries = values.get(key)
+            entries: typing.Any = values.get(key)
             typed_values.check(f"`{key}` of the spec", list, entries)
             owner = f"an entry of {key}"
             parts[key] = [typed_values.make(kind, owner, e) for e in entries]

@@ -11,19 +11,26 @@ import json
 import math
 import types
 import typing
+from collections.abc import Iterator
 
-_WORDS = {
+_WORDS: dict[typing.Any, str] = {
     str: "text",
     int: "a whole number",
     float: "a finite number",
     bool: "true or false",
     list: "a list",
+    typing.Any: "any value",
     dict: "a table",
     types.NoneType: "null",
 }
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def to_json(value, what: str, indent: int | None = 1) -> str:
+Made = typing.TypeVar("Made", bound="DataclassInstance")
+
+
+def to_json(value: typing.Any, what: str, indent: int | None = 1) -> str:
     """Return a value as JSON text with a line break at its end.
 
     Args:
@@ -43,7 +50,7 @@ def to_json(value, what: str, indent: int | None = 1) -> str:
     return json.dumps(value, indent=indent, allow_nan=False) + "\n"
 
 
-def from_json(text: str | bytes):
+def from_json(text: str | bytes) -> typing.Any:
     """Return the value of a JSON text.
 
     Raises:
@@ -55,7 +62,7 @@ def from_json(text: str | bytes):
         raise ValueError("Its values are nested too deeply.") from error
 
 
-def make(kind: type, owner: str, given: dict):
+def make(kind: type[Made], owner: str, given: dict[str, typing.Any]) -> Made:
     """Return a dataclass from values whose types are checked.
 
     Lists become tuples where the field is a tuple.
@@ -95,7 +102,7 @@ def make(kind: type, owner: str, given: dict):
     )
 
 
-def check(what: str, expected, value) -> None:
+def check(what: str, expected: typing.Any, value: typing.Any) -> None:
     """Raise a ValueError unless a value is of a type.
 
     Args:
@@ -111,7 +118,7 @@ def check(what: str, expected, value) -> None:
         )
 
 
-def _fits(expected, value) -> bool:
+def _fits(expected: typing.Any, value: typing.Any) -> bool:
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (types.UnionType, typing.Union):
         return any(_fits(one, value) for one in arguments)
@@ -124,6 +131,8 @@ def _fits(expected, value) -> bool:
             _fits(arguments[0], key) and _fits(arguments[1], entry)
             for key, entry in value.items()
         )
+    if expected is typing.Any:
+        return True
     if expected is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and math.isfinite(value)
@@ -132,7 +141,7 @@ def _fits(expected, value) -> bool:
     return isinstance(value, expected)
 
 
-def _described(expected) -> str:
+def _described(expected: typing.Any) -> str:
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_described(one) for one in arguments)
@@ -140,17 +149,17 @@ def _described(expected) -> str:
         return f"a list whose entries are {_described(arguments[0])}"
     if origin is dict:
         return f"a table whose values are {_described(arguments[1])}"
-    if dataclasses.is_dataclass(expected):
-        return f"a {expected.__name__}"
-    return _WORDS[expected]
+    return _WORDS.get(expected) or f"a {expected.__name__}"
 
 
 @functools.cache
-def _hints(kind: type) -> dict:
+def _hints(kind: type) -> dict[str, typing.Any]:
     return typing.get_type_hints(kind)
 
 
-def _numbers(value, place: tuple[str, ...]):
+def _numbers(
+    value: typing.Any, place: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], float]]:
     """Yield place and value of each float inside of a value."""
     if isinstance(value, float):
         yield place, value
@@ -162,10 +171,10 @@ def _numbers(value, place: tuple[str, ...]):
             yield from _numbers(entry, (*place, str(i)))
 
 
-def _reject(text: str):
+def _reject(text: str) -> typing.NoReturn:
     raise ValueError(f"{text} is not a number that JSON can hold.")
 
 
-def _short(value) -> str:
+def _short(value: typing.Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

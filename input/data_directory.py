@@ -128,7 +128,7 @@ class DataDirectory:
                 f"says: the {holds[0]} rows of {holds[1]}. {rebuild}"
             )
         features.check_choice(
-            file, "config.format", config.get("format"), tuple(FORMATS)
+            str(file), "config.format", config.get("format"), tuple(FORMATS)
         )
         for table in manifest.ids:
             self.spec.table(table)

@@ -143,7 +143,9 @@ def _make_private(directory: pathlib.Path) -> None:
         )
 
 
-def _compile(directory: pathlib.Path, name: str, flags) -> pathlib.Path:
+def _compile(
+    directory: pathlib.Path, name: str, flags: list[str]
+) -> pathlib.Path:
     """Return a new library in a directory; its name begins with `name`."""
     compilers = filter(None, map(shutil.which, ("c++", "g++", "clang++")))
     compiler = next(compilers, None)

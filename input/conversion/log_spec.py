@@ -36,7 +36,7 @@ class Join:
     delimiter: str = ","
     encoding: str = "utf-8"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the encoding."""
         _check_text(f"the join {self.path!r}", self)
 
