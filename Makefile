@@ -1,5 +1,5 @@
-# Everything runs in .venv, which is made when it is needed.
-# `make help` says what there is.
+# Everything runs in .venv, which is created when it is needed.
+# `make help` lists the targets.
 
 # Any Python that setup.py allows: make demo PYTHON=/path/to/python3.12
 ifndef PYTHON
@@ -24,14 +24,14 @@ if not (3, low) <= sys.version_info[:2] < (3, high):
     here = ".".join(map(str, sys.version_info[:3]))
     sys.exit(
         f"This project needs Python {wanted}; {sys.executable} is {here}. "
-        "Name another one: make PYTHON=python3.11 ..."
+        "Choose another one: make PYTHON=python3.11 ..."
     )
 endef
 export CHECK_PYTHON
 
 .PHONY: help demo test lint format venv lock clean
 
-help: ## say what there is
+help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s: 2>/dev/null \
 	  || grep -E '^[a-z]+:.*##' Makefile
 
@@ -59,14 +59,14 @@ lint: $(VENV) ## check the style and the types
 	ln -s "$(CURDIR)"/train_main.py $(TYPES)
 	cd $(TYPES) && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml
 
-format: $(VENV) ## mend what of the style can be mended
+format: $(VENV) ## fix the style where it can be fixed automatically
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-venv: $(VENV) ## make .venv from requirements.lock
+venv: $(VENV) ## create .venv from requirements.lock
 
 $(VENV): requirements.lock setup.py
-	@[ -n "$(PYTHON)" ] || { echo "There is no Python here; name one:" \
+	@[ -n "$(PYTHON)" ] || { echo "No Python was found. Choose one:" \
 	  "make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@"$(PYTHON)" -c "$$CHECK_PYTHON"
 	[ -x $(BIN)/python ] || "$(PYTHON)" -m venv .venv \
@@ -79,13 +79,13 @@ $(VENV): requirements.lock setup.py
 	  --no-deps --no-build-isolation -e .
 	@touch $(VENV)
 
-lock: $(VENV) ## write requirements.lock anew from setup.py
+lock: $(VENV) ## rebuild requirements.lock from setup.py
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip compile setup.py --extra test --generate-hashes \
 	  --no-emit-index-url --python-version 3.11 -o requirements.lock \
 	  --no-header --no-annotate
 
-clean: ## remove .venv, what the demo made, and caches
+clean: ## remove .venv, the files of the demo, and caches
 	rm -rf .venv demo build dist *.egg-info .mypy_cache .pytest_cache \
 	  .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

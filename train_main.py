@@ -1,34 +1,39 @@
 r"""E-CDCTR: train the three levels, export and report.
 
-Natural logs lift an ad click-through-rate model on three levels, each a stage:
+Natural logs improve a click-through-rate model of ads on three levels (TPM,
+CPM, A-CTR). Each stage does one step:
 
-  tpm        tiny pre-training model on long natural logs, one dated snapshot a
-             window
-  aggregate  snapshots -> the historical embeddings that CPM and A-CTR look up
-  cpm        complete pre-training model on a short window of natural logs
-  ctr        A-CTR, day by day on ads: score the day, train on it, publish
-  export     the newest A-CTR day as a SavedModel for TF Serving
-  report     one HTML page and a summary of the run
-  all        the six in order
-  compare    any models and ablations on the same days and rows, each tuned
-             alike: tables with intervals, slices, costs, forgetting
-  diagnose   whether natural logs can help these ads at all, before any
-             training: overlap, activity, domain shift; with a --workdir also
-             snapshot drift and negative transfer
+  tpm        train the tiny pre-training model on long windows of natural logs
+             and publish a dated snapshot for each
+  aggregate  turn snapshots into the historical embeddings that CPM and A-CTR
+             look up
+  cpm        train the complete pre-training model on shorter windows of
+             natural logs
+  ctr        go through the ads day by day: score the day, train on it, publish
+  export     write the newest A-CTR day as a SavedModel for TensorFlow Serving
+  report     write one HTML page and a summary of the models
+  all        run these six in order
+  compare    train and compare any models and ablations on the same days and
+             rows, all tuned alike: intervals, slices, costs, forgetting
+  diagnose   tell, before any training, whether natural logs can help these ads:
+             overlap, activity, domain shift; with --workdir also the drift of
+             snapshots and negative transfer
 
-A stage reads what the one before published in --workdir and can be killed and
-started again with the same command. Examples:
+Each stage reads what the previous ones published in --workdir. A command that
+was interrupted continues when it is given again. Examples:
 
   python train_main.py --stage=all --data_dir=DATA --workdir=RUN
   python train_main.py --stage=tpm --start=2024-01-01 --end=2024-01-30 \
       --data_dir=DATA --workdir=RUN
+  python train_main.py --stage=all --preset=paper --data_dir=DATA \
+      --workdir=RUN --models=e_cdctr,ads_only,keep
   python train_main.py --stage=ctr --data_dir=DATA --workdir=RUN \
       --set ctr.table_learning_rate=0.001 --set schedule.catch_up_days=7
   python train_main.py --stage=compare --models=models,ablations --trials=4 \
       --seeds=0,1,2 --preset=synthetic --data_dir=DATA --workdir=COMPARISON
   python train_main.py --stage=diagnose --data_dir=DATA --report_dir=REPORT
 
-Data directories are made by `python -m ecdctr_tf.input.convert`.
+Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
 
 import pathlib
@@ -69,16 +74,17 @@ _PRESET = flags.DEFINE_enum(
     "preset",
     None,
     sorted(presets.PRESETS),
-    "Config of a known data set to start from.",
+    "Config to start from: of a known data set, or of the paper.",
 )
 _CONFIG = flags.DEFINE_string(
-    "config", None, "Config to start from: a config.json of an earlier run."
+    "config", None, "Config to start from: a config.json of a work directory."
 )
 _SET = flags.DEFINE_multi_string(
     "set",
     [],
-    "Config field to change, as model.embedding_dim=16; ecdctr_tf/config.py "
-    "lists the fields with their units. Repeatable.",
+    "Setting to change, such as model.embedding_dim=16, or, for one model, "
+    "ads_only.batch_size=64; ecdctr_tf/config.py lists them with their units. "
+    "May be repeated.",
 )
 _START = flags.DEFINE_string(
     "start", None, "First day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
@@ -86,45 +92,48 @@ _START = flags.DEFINE_string(
 _END = flags.DEFINE_string(
     "end",
     None,
-    "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr), or the last day "
-    "to aggregate or export (aggregate, export).",
+    "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr), or last day to "
+    "include (aggregate, export).",
 )
 _MODELS = flags.DEFINE_list(
     "models",
     ["e_cdctr", "ads_only"],
-    f"Models to train: any of {', '.join(model_table.MODELS)}; for compare "
-    f"also {', '.join(variants.GROUPS['ablations'])}, or "
-    f"{' or '.join(variants.GROUPS)} for all of a kind.",
+    f"Models to train: any of {', '.join(model_table.MODELS)}. For compare, "
+    f"also {', '.join(variants.GROUPS['ablations'])}; "
+    f"{' or '.join(variants.GROUPS)} stands for all of them.",
 )
 _TRIALS = flags.DEFINE_integer(
     "trials",
     1,
-    "Trials of learning rates and penalties for each model of compare, chosen "
-    "on the scored days before schedule.report_first.",
+    "Trials of learning rates and penalties for each model (compare); the best "
+    "one on the scored days before schedule.report_first is used.",
 )
 _SEEDS = flags.DEFINE_list(
     "seeds",
     None,
-    "Seeds to repeat the run with, each in WORKDIR/seed-N; the report averages "
-    "over them.",
+    "Seeds to repeat the training with, such as 0,1,2, each in WORKDIR/seed-N; "
+    "the report averages over them.",
 )
 _REPORT_DIR = flags.DEFINE_string(
     "report_dir",
     None,
-    "Where the report goes; WORKDIR/report if not given, WORKDIR/comparison of "
-    "compare, WORKDIR/diagnostics of diagnose, which needs no WORKDIR with it.",
+    "Directory to write the page to. By default WORKDIR/report, "
+    "WORKDIR/comparison (compare) or WORKDIR/diagnostics (diagnose, which does "
+    "not need --workdir if this is given).",
 )
 _EXPORT_DIR = flags.DEFINE_string(
-    "export_dir", None, "Where exports go; WORKDIR/export if not given."
+    "export_dir", None, "Directory for exports. By default WORKDIR/export."
 )
 _NOTE = flags.DEFINE_multi_string(
-    "note", [], "Sentence that qualifies the report's numbers. Repeatable."
+    "note", [], "Remark to print on the page. May be repeated."
 )
 _DETERMINISTIC = flags.DEFINE_bool(
-    "deterministic", False, "Same bits in every run, at some cost in speed."
+    "deterministic",
+    False,
+    "Give the same bits every time, at some cost in speed.",
 )
 _VERBOSE = flags.DEFINE_bool(
-    "verbose", False, "Show what TensorFlow logs, and whole tracebacks."
+    "verbose", False, "Show TensorFlow's log messages and full tracebacks."
 )
 
 
@@ -145,25 +154,26 @@ def config_from_flags() -> configs.Config:
 
 
 def _check_flags() -> None:
-    """Raise a ValueError where a flag is missing or not one of the stage."""
+    """Raise a ValueError if a flag is missing or not read by the stage."""
     needed = [_STAGE, _DATA_DIR]
     if _STAGE.value != "diagnose" or not _REPORT_DIR.value:
         needed.append(_WORKDIR)
     for flag in needed:
         if not flag.value:
-            raise ValueError(f"--{flag.name} is needed; see --helpshort.")
+            raise ValueError(f"--{flag.name} is required; see --helpshort.")
     if _STAGE.value == "all" and (_START.value or _END.value):
         raise ValueError(
-            "--start and --end are of one stage; --stage=all takes its windows "
-            "from the config: --set schedule.ctr_first=YYYY-MM-DD and the like."
+            "--stage=all does not read --start and --end; it takes its windows "
+            "from the config. Use settings such as "
+            "--set schedule.ctr_first=YYYY-MM-DD."
         )
     for name, stages in _READ_BY.items():
         read = flags.FLAGS[name]
         given = not read.using_default_value and read.value not in (None, [])
         if given and _STAGE.value not in stages:
             raise ValueError(
-                f"--stage={_STAGE.value} does not read --{name}; these stages "
-                f"do: {', '.join(stages)}. Leave the flag out."
+                f"--stage={_STAGE.value} does not read --{name}; only these "
+                f"stages do: {', '.join(stages)}. Remove the flag."
             )
     ends = {"start": _START.value, "end": _END.value}
     if _STAGE.value in _READ_BY["start"] and 1 == sum(map(bool, ends.values())):
@@ -184,7 +194,7 @@ def _check_models() -> None:
 
 def main(argv: list[str]) -> None:
     """Run the stage that the flags ask for."""
-    # What TensorFlow logs through absl is of no use to who trains a model.
+    # TensorFlow's log messages do not help those who train a model.
     absl_logging.set_verbosity(
         absl_logging.INFO if _VERBOSE.value else absl_logging.WARNING
     )
@@ -193,7 +203,7 @@ def main(argv: list[str]) -> None:
             raise ValueError(f"Unknown arguments: {' '.join(argv[1:])}")
         _check_flags()
         config = config_from_flags()
-        # TensorFlow loads here, after what can be refused without it.
+        # TensorFlow is loaded only after the checks that do without it.
         from ecdctr_tf import stages
 
         stages.run(
@@ -215,7 +225,7 @@ def main(argv: list[str]) -> None:
 
 
 def _window() -> windows.Window | None:
-    """Return the window of the flags; of --end alone, that one day."""
+    """Return the window of the flags; --end alone means that one day."""
     if not _END.value:
         return None
     return windows.Window(_START.value or _END.value, _END.value)
@@ -225,9 +235,8 @@ def _seeds() -> tuple[int, ...]:
     texts = _SEEDS.value or ()
     if not all(t.isdecimal() for t in texts) or len(set(texts)) < len(texts):
         raise ValueError(
-            "--seeds should be whole numbers of at least 0, each once, as "
-            "0,1,2. "
-            f"Received: {','.join(texts)}"
+            "--seeds should be different whole numbers of at least 0, such as "
+            f"0,1,2. Received: {','.join(texts)}"
         )
     return tuple(map(int, texts))
 
@@ -237,7 +246,7 @@ def _path(text: str | None) -> pathlib.Path | None:
 
 
 def run() -> None:
-    """Run as a console script."""
+    """Run the command line, as the console script `ecdctr-train` does."""
     app.run(main)
 
 

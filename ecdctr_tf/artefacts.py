@@ -18,7 +18,7 @@ restore.json  of an A-CTR: what it took from a CPM, variable by variable
 import gc
 import importlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -73,7 +73,7 @@ def build(
     kind: str,
     table_rows: dict[str, int],
     capacities: dict[str, int] | None = None,
-    history: dict[str, HistoricalTable] | None = None,
+    history: Mapping[str, HistoricalTable] | None = None,
     sources: Sequence[CTRModel] = (),
 ) -> CTRModel:
     """Return the model of a level with fresh weights.
@@ -137,8 +137,8 @@ def weights(model: CTRModel) -> dict[str, tf.Variable]:
     if left:
         raise ValueError(
             f"{type(model).__name__} has weights that no checkpoint would "
-            f"hold: {', '.join(left)}. Keep each layer in a public attribute "
-            "of the model, or in a list or dict that is one."
+            f"hold: {', '.join(left)}. Assign each layer to a public "
+            "attribute of the model, or to a list or dict that is one."
         )
     return named
 
@@ -153,7 +153,9 @@ def read_weights(model: CTRModel, path: pathlib.Path) -> None:
     warm_start.restore(weights(model), values, str(path / WEIGHTS))
 
 
-def verified(path: pathlib.Path, kind: str, data: DataDirectory):
+def verified(
+    path: pathlib.Path, kind: str, data: DataDirectory
+) -> store.Manifest:
     """Return the manifest of a whole artefact that fits a data directory.
 
     Raises:
@@ -167,7 +169,7 @@ def verified(path: pathlib.Path, kind: str, data: DataDirectory):
 
 def table_rows(manifest: store.Manifest) -> dict[str, int]:
     """Return the rows of each table that an artefact knows."""
-    return {name: entry["rows"] for name, entry in manifest.ids.items()}
+    return {name: int(entry["rows"]) for name, entry in manifest.ids.items()}
 
 
 def parent_path(
@@ -194,7 +196,7 @@ def parent_path(
     if store.file_hash(place / store.MANIFEST) != parent["manifest"]:
         raise ValueError(
             f"{place} is not the artefact from which {path} was made: it was "
-            "replaced. Put the former one back, or train in another --workdir."
+            "replaced. Put the original back, or train in another --workdir."
         )
     return place
 
@@ -252,8 +254,8 @@ def history_of(
     roles = sorted(r for r in manifest.parents if r.startswith("historical "))
     if not roles:
         raise ValueError(
-            f"{path} looks history up (model.history=true), but its "
-            "manifest.json names no historical tables. Train it again."
+            f"{path} reads historical embeddings (model.history=true), but its "
+            "manifest.json names no historical version. Train it again."
         )
     versions = [parent_path(path, manifest, role) for role in roles]
     return historical.load(versions, data.id_spaces, config.history)
@@ -320,7 +322,7 @@ def set_buckets(model: CTRModel, data: DataDirectory) -> None:
 
 
 def merged_arrays(
-    model: CTRModel, tables: dict[str, HistoricalTable]
+    model: CTRModel, tables: Mapping[str, HistoricalTable]
 ) -> dict[str, np.ndarray]:
     """Return what self-attention makes of historical tables, by name.
 
@@ -363,11 +365,10 @@ def read_merged(
     arrays = checkpoint.read(cpm / MERGED)
     return {
         name: HistoricalTable(
-            *(
-                arrays[f"{name}/{part}"]
-                for part in ("vectors", "present", "visible_from")
-            ),
-            name=name,
+            arrays[f"{name}/vectors"],
+            arrays[f"{name}/present"],
+            arrays[f"{name}/visible_from"],
+            name,
         )
         for name in sorted({key.split("/")[0] for key in arrays})
     }

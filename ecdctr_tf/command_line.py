@@ -1,4 +1,4 @@
-"""How commands end: with one line where an input or the machine is at fault."""
+"""How commands end: with one line for bad input or a fault of the machine."""
 
 import contextlib
 import errno
@@ -14,12 +14,12 @@ INTERRUPTED = 128 + signal.SIGINT
 # What to do about errors of the machine.
 _ADVICE = {
     errno.ENOSPC: "Free space on the disk",
-    errno.EDQUOT: "Free space within your quota",
+    errno.EDQUOT: "Free space in your quota",
     errno.EMFILE: "Raise the limit of open files (`ulimit -n`)",
     errno.ENFILE: "Raise the machine's limit of open files",
-    errno.EACCES: "Check who may read and write there",
-    errno.EPERM: "Check who may read and write there",
-    errno.EROFS: "Write to another place",
+    errno.EACCES: "Check the permissions there",
+    errno.EPERM: "Check the permissions there",
+    errno.EROFS: "Choose another directory",
 }
 # Lines of TensorFlow's messages that say where in a graph, not what.
 _WHERE = re.compile(
@@ -40,7 +40,7 @@ def reported(verbose: bool = False) -> Iterator[None]:
     Raises:
       SystemExit: after the line was printed.
     """
-    interrupted: list[int] = []
+    interrupted = []
 
     def interrupt(number: int, frame: types.FrameType | None) -> None:
         interrupted.append(number)
@@ -54,7 +54,8 @@ def reported(verbose: bool = False) -> Iterator[None]:
             if interrupted or isinstance(error, KeyboardInterrupt):
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 _exit(
-                    "Interrupted. Run the same command to go on.", INTERRUPTED
+                    "Interrupted. Run the same command again to continue.",
+                    INTERRUPTED,
                 )
             if verbose or not _expected(error):
                 raise
@@ -91,7 +92,9 @@ def _of_tensorflow(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def _handler(interrupt: Callable[..., None]) -> Iterator[None]:
+def _handler(
+    interrupt: Callable[[int, types.FrameType | None], None],
+) -> Iterator[None]:
     """Handle Ctrl-C, unless it is ignored or this is not the main thread."""
     before = signal.getsignal(signal.SIGINT)
     ours = (

@@ -379,7 +379,7 @@ def _replace(
             if not isinstance(value, dict):
                 raise ValueError(
                     f"{prefix}{name} has fields of its own; set one of them, "
-                    f"as {prefix}{name}.field=value. Received: {value!r}"
+                    f"such as {prefix}{name}.field=value. Received: {value!r}"
                 )
             old = getattr(instance, name)
             changes[name] = _replace(old, value, f"{prefix}{name}.")

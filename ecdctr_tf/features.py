@@ -67,10 +67,10 @@ def check_name(what: str, name: str) -> None:
         or name in RESERVED
     ):
         raise ValueError(
-            f"The name of a {what} should start with a letter from A to Z and "
-            f"go on with such letters, digits and underscores, "
-            f"{_LONGEST_NAME} characters at most; {', '.join(RESERVED)} and "
-            f"the keywords of Python are taken. Received: {name!r}"
+            f"The name of a {what} should start with a letter (A to Z, a to z) "
+            "and contain only such letters, digits and underscores, at most "
+            f"{_LONGEST_NAME} characters; {', '.join(RESERVED)} and Python's "
+            f"keywords are reserved. Received: {name!r}"
         )
 
 
@@ -85,8 +85,8 @@ def check_names(what: str, names: list[str]) -> None:
         check_name(what, name)
         if name.lower() in seen:
             raise ValueError(
-                f"Each {what} needs its own name, whatever the case of its "
-                f"letters. Received: {seen[name.lower()]!r} and {name!r}"
+                f"Each {what} needs a name of its own; upper and lower case "
+                f"count as equal. Received: {seen[name.lower()]!r} and {name!r}"
             )
         seen[name.lower()] = name
 
@@ -214,8 +214,8 @@ class DataSpec:
         for feature in self.features:
             if feature.table and feature.table not in tables:
                 raise ValueError(
-                    f"Feature {feature.name!r} names the table "
-                    f"{feature.table!r}; there are {sorted(tables)}."
+                    f"The feature {feature.name!r} names the unknown table "
+                    f"{feature.table!r}. The tables are {sorted(tables)}."
                 )
         for role in (self.user, self.item):
             if self.feature(role).kind != "id":
@@ -231,7 +231,7 @@ class DataSpec:
             if feature.name == name:
                 return feature
         raise ValueError(
-            f"There is no feature {name!r}; there are "
+            f"There is no feature {name!r}. The features are "
             f"{', '.join(f.name for f in self.features)}."
         )
 
@@ -245,7 +245,7 @@ class DataSpec:
             if table.name == name:
                 return table
         raise ValueError(
-            f"There is no table {name!r}; there are "
+            f"There is no table {name!r}. The tables are "
             f"{', '.join(t.name for t in self.tables)}."
         )
 
@@ -324,7 +324,7 @@ class DataSpec:
         typed_values.check("The spec", dict, values)
         parts = {}
         for key, kind in (("tables", TableSpec), ("features", FeatureSpec)):
-            entries: typing.Any = values.get(key)
+            entries = values.get(key, ())
             typed_values.check(f"`{key}` of the spec", list, entries)
             owner = f"an entry of {key}"
             parts[key] = [typed_values.make(kind, owner, e) for e in entries]

@@ -6,6 +6,7 @@ training, the comparison and the labels of every page.
 """
 
 import dataclasses
+import typing
 from collections.abc import Sequence
 
 # Where the weights of the model of ads come from; see `training.origins`.
@@ -40,7 +41,7 @@ class ModelRow:
     # Whether the training tuned for E-CDCTR is used instead of its own tuning.
     ablation: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the origin."""
         if self.origin not in ORIGINS:
             raise ValueError(
@@ -63,12 +64,12 @@ class ModelRow:
 
 
 _NO_TPM = ("model.history=false", "history.start_tables=false")
-_JOINT = {
+_JOINT: dict[str, typing.Any] = {
     "origin": BOTH_DOMAINS,
     "changes": _NO_TPM,
     "training": ("batch_size=1024",),
 }
-_BESIDE = {"origin": BESIDE_CPM, "changes": _NO_TPM}
+_BESIDE: dict[str, typing.Any] = {"origin": BESIDE_CPM, "changes": _NO_TPM}
 
 _ROWS = (
     ModelRow("e_cdctr", "E-CDCTR", "E-CDCTR (arXiv 2408.16238)"),
@@ -113,6 +114,14 @@ _ROWS = (
         "CTNet-like",
         "CTNet (arXiv 2208.05728)",
         network="ctnet.CTNet",
+        **_BESIDE,
+    ),
+    ModelRow(
+        "loopfm",
+        "LoopFM-like",
+        "LoopFM (arXiv 2605.29280)",
+        network="loopfm.LoopFM",
+        cpms=3,
         **_BESIDE,
     ),
     ModelRow(

@@ -170,7 +170,7 @@ def _export(data: DataDirectory, request: Request) -> None:
     if (version / store.MANIFEST).exists() and (
         store.read_manifest(version, "export").parents == parents
     ):
-        logging.info("%s is there", version)
+        logging.info("%s already exists", version)
     else:
         export.export_model(artefact, data.path, export_dir)
     print(f"exported {artefact} to {version}")

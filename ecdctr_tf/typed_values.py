@@ -13,24 +13,18 @@ import types
 import typing
 from collections.abc import Iterator
 
-_WORDS: dict[typing.Any, str] = {
+_WORDS = {
     str: "text",
     int: "a whole number",
     float: "a finite number",
     bool: "true or false",
     list: "a list",
-    typing.Any: "any value",
     dict: "a table",
     types.NoneType: "null",
 }
 
-if typing.TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-Made = typing.TypeVar("Made", bound="DataclassInstance")
-
-
-def to_json(value: typing.Any, what: str, indent: int | None = 1) -> str:
+def to_json(value: object, what: str, indent: int | None = 1) -> str:
     """Return a value as JSON text with a line break at its end.
 
     Args:
@@ -62,7 +56,7 @@ def from_json(text: str | bytes) -> typing.Any:
         raise ValueError("Its values are nested too deeply.") from error
 
 
-def make(kind: type[Made], owner: str, given: dict[str, typing.Any]) -> Made:
+def make(kind: type, owner: str, given: dict) -> typing.Any:
     """Return a dataclass from values whose types are checked.
 
     Lists become tuples where the field is a tuple.
@@ -80,8 +74,8 @@ def make(kind: type[Made], owner: str, given: dict[str, typing.Any]) -> Made:
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise ValueError(
-            f"{owner} has unknown keys: {', '.join(unknown)}. Known are: "
-            f"{', '.join(fields)}."
+            f"{owner} has unknown keys: {', '.join(unknown)}. The known "
+            f"keys are {', '.join(fields)}."
         )
     missing = sorted(
         name
@@ -102,7 +96,7 @@ def make(kind: type[Made], owner: str, given: dict[str, typing.Any]) -> Made:
     )
 
 
-def check(what: str, expected: typing.Any, value: typing.Any) -> None:
+def check(what: str, expected: typing.Any, value: object) -> None:
     """Raise a ValueError unless a value is of a type.
 
     Args:
@@ -118,7 +112,7 @@ def check(what: str, expected: typing.Any, value: typing.Any) -> None:
         )
 
 
-def _fits(expected: typing.Any, value: typing.Any) -> bool:
+def _fits(expected: typing.Any, value: object) -> bool:
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (types.UnionType, typing.Union):
         return any(_fits(one, value) for one in arguments)
@@ -134,8 +128,11 @@ def _fits(expected: typing.Any, value: typing.Any) -> bool:
     if expected is typing.Any:
         return True
     if expected is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+        )
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, expected)
@@ -147,18 +144,18 @@ def _described(expected: typing.Any) -> str:
         return " or ".join(_described(one) for one in arguments)
     if origin is tuple:
         return f"a list whose entries are {_described(arguments[0])}"
-    if origin is dict:
+    if origin is dict and arguments[1] is not typing.Any:
         return f"a table whose values are {_described(arguments[1])}"
-    return _WORDS.get(expected) or f"a {expected.__name__}"
+    return _WORDS.get(origin or expected) or f"a {expected.__name__}"
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, typing.Any]:
+def _hints(kind: type) -> dict:
     return typing.get_type_hints(kind)
 
 
 def _numbers(
-    value: typing.Any, place: tuple[str, ...]
+    value: object, place: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], float]]:
     """Yield place and value of each float inside of a value."""
     if isinstance(value, float):
@@ -175,6 +172,6 @@ def _reject(text: str) -> typing.NoReturn:
     raise ValueError(f"{text} is not a number that JSON can hold.")
 
 
-def _short(value: typing.Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -20,10 +20,10 @@ class _Refuse(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: object = None, target: object = None
     ) -> None:
-        """Raise ImportError for what an export may not need."""
+        """Raise ImportError for packages that an export has to do without."""
         del path, target
         if name.split(".")[0] in _REFUSED:
-            raise ImportError(f"{name} may not be needed by an export")
+            raise ImportError(f"{name} is not available to exports")
 
 
 def answer(model: typing.Any, requests: dict) -> dict:
@@ -86,7 +86,7 @@ def main(saved_model: str, requests: str, answers: str) -> None:
     write(answers, answer(model, read(requests)))
     used = sorted(m for m in sys.modules if m.split(".")[0] in _REFUSED)
     if used:
-        raise ImportError(f"{', '.join(used)} may not be needed by an export")
+        raise ImportError(f"{', '.join(used)} should not be used by an export")
 
 
 if __name__ == "__main__":

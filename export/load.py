@@ -22,7 +22,7 @@ def known_spaces(
     for name, entry in manifest.ids.items():
         space = data.id_spaces[name]
         if isinstance(space, id_space.Vocabulary):
-            count = entry["rows"] - space.table.buckets
+            count = int(entry["rows"]) - space.table.buckets
             space = id_space.Vocabulary(space.table, space.ids[:count])
         spaces[name] = space
     return spaces

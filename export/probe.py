@@ -31,7 +31,7 @@ def requests(
     """
     random = np.random.default_rng(0)
     ids = {name: _some_ids(space) for name, space in spaces.items()}
-    raw = {}
+    raw: dict[str, np.ndarray] = {}
     for feature in kinds.of(spec):
         raw |= feature.made_up(random, ids, ROWS)
     return raw

@@ -62,7 +62,7 @@ def export_model(
     if isinstance(version, bool) or int(version) != version or version < 1:
         raise ValueError(
             "`version` should be a whole number above 0, as TensorFlow "
-            f"Serving asks for. Received: {version!r}"
+            f"Serving requires. Received: {version!r}"
         )
     target = pathlib.Path(export_dir) / str(int(version))
     data = DataDirectory(data_dir)
@@ -133,8 +133,8 @@ def _warn_of_padding(model: CTRModel, spaces: dict) -> None:
         space, unused = spaces[feature.table.name], feature.table.padding
         if space.table.ids == "vocabulary" and load.knows(space, unused):
             logging.warning(
-                "%r is an id of table %r and also stands for the unused places "
-                "of %r: when served, it is no behavior.",
+                "%r is an id of table %r and also the padding of %r: in "
+                "requests it is read as padding, not as that id.",
                 unused,
                 feature.table.name,
                 feature.name,

@@ -3,6 +3,8 @@
 Shapes: B batch.
 """
 
+import typing
+
 import tensorflow as tf
 
 from ecdctr_tf import features, kinds
@@ -31,7 +33,8 @@ def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
 
     @tf.function
     def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        wanted, raw = {}, {}
+        wanted: dict[str, typing.Any] = {}
+        raw: dict[str, tf.Tensor] = {}
         for feature in kinds.of(spec):
             wanted |= feature.example_features(raw=True)
         parsed = tf.io.parse_example(examples, wanted)
@@ -48,7 +51,7 @@ def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
 
 def request(spec: features.DataSpec) -> dict[str, tf.TensorSpec]:
     """Return the tensors of a `serving_default` request by name."""
-    specs = {}
+    specs: dict[str, tf.TensorSpec] = {}
     for feature in kinds.of(spec):
         specs |= feature.request()
     return specs
@@ -77,7 +80,7 @@ def model_inputs(
     Returns:
       The columns of each feature, as batches hold them, and `day`.
     """
-    inputs = {}
+    inputs: dict[str, tf.Tensor] = {}
     for feature in kinds.of(spec):
         inputs |= feature.from_request(raw, mappings)
     inputs["day"] = tf.fill(tf.shape(raw[spec.user]), NEWEST_DAY)  # [B]

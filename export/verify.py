@@ -79,8 +79,8 @@ def _compare(
         np.abs(answer - wanted) <= allowed
     ):
         raise ValueError(
-            f"The SavedModel's {signature} ({output}) is not the model's: "
-            f"{answer} instead of {wanted}. Nothing was published."
+            f"The SavedModel's {signature} ({output}) differs from the "
+            f"model's: {answer} instead of {wanted}. Nothing was published."
         )
 
 
@@ -117,7 +117,7 @@ def in_fresh_process(
         )
         if done.returncode:
             raise ValueError(
-                f"{directory} gives no answer in a process without project "
+                f"{directory} does not answer in a process without project "
                 f"code. It ended with:\n{done.stderr[-2000:]}"
             )
         return fresh_process.read(answers)

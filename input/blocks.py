@@ -135,7 +135,7 @@ def parse(
       The columns of each feature, `click` float32 `[N]`, `timestamp` int64
       `[N]` and the evaluation columns.
     """
-    types = {"click": _CLICK}
+    types: dict[str, type[np.generic]] = {"click": _CLICK}
     if not inputs_only:
         types |= {"timestamp": _TIME}
         types |= dict.fromkeys(spec.evaluation, _EVALUATION)

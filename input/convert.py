@@ -1,4 +1,4 @@
-"""Command line: any natural and ad logs to a data directory.
+"""Command line: convert natural logs and ads to a data directory.
 
 ```
 python -m ecdctr_tf.input.convert --spec=globo.toml --source=logs --out=data
@@ -6,12 +6,12 @@ python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
     --append
 ```
 
-The second command adds the days of later logs, as if all had been converted at
-once. Days up to the last one of `data` are refused.
+The second command adds the days of later logs, with the same result as if all
+had been converted at once. Days up to the last one of `data` are rejected.
 
-The spec is a TOML file (`conversion.toml_spec`); a name without a directory
-that is no file here is one of those in `datasets/`. Expected of
-`--spec=globo.toml` on the files of `datasets/globo.py`: 296,570 ad rows.
+The conversion spec is a TOML file (`conversion.toml_spec`). A name without a
+directory that does not exist here is looked up in `datasets/`. With
+`--spec=globo.toml`, the files of `datasets/globo.py` give 296,570 ad rows.
 
 Code that has tables in memory calls
 
@@ -22,9 +22,9 @@ converter.convert_tables(
 ) -> dict
 ```
 
-or `converter.append_tables`, which is called alike, with pairs `("natural" or
-"ads", pyarrow.Table)` instead; they are in `conversion.converter`, so that
-importing them defines no flags.
+or `converter.append_tables`, which takes the same arguments. `tables` are pairs
+`("natural" or "ads", pyarrow.Table)`. The functions are in
+`conversion.converter`, so that importing them defines no flags.
 """
 
 import pathlib
@@ -38,28 +38,32 @@ if typing.TYPE_CHECKING:
     from ecdctr_tf.input.conversion import toml_spec
 
 _SPEC = flags.DEFINE_string(
-    "spec", None, "TOML file that says what is in the logs."
+    "spec", None, "Conversion spec: the TOML file that describes the logs."
 )
 _OUT = flags.DEFINE_string(
-    "out", None, "Data directory to write; must not exist, unless --append."
+    "out",
+    None,
+    "Data directory to write; must not exist, except with --append.",
 )
 _APPEND = flags.DEFINE_boolean(
-    "append", False, "Add days later than those of --out, which must exist."
+    "append", False, "Add later days to --out, which must exist."
 )
 _SOURCE = flags.DEFINE_string(
-    "source", ".", "Directory that relative paths of the spec start from."
+    "source", ".", "Directory that relative paths in the spec start from."
 )
 _LOG = flags.DEFINE_multi_string(
-    "log", [], "name=path: read the log of that name from there instead."
+    "log",
+    [],
+    "name=path: read the log of that name from another path. May be repeated.",
 )
 _FORMAT = flags.DEFINE_enum(
     "format",
     "blocks",
     ["blocks", "examples"],
-    "Columnar blocks, or one tf.train.Example a row.",
+    "File format: columnar blocks, or one tf.train.Example per row.",
 )
 _ROWS_PER_FILE = flags.DEFINE_integer(
-    "rows_per_file", 131_072, "Rows of a TFRecord file.", 1
+    "rows_per_file", 131_072, "Rows per TFRecord file.", 1
 )
 
 
@@ -116,11 +120,11 @@ def _convert(argv: list[str]) -> None:
 
     if argv[1:]:
         raise ValueError(
-            f"Arguments are given as --flag=value. Received: {argv[1:]}"
+            f"Arguments should be written --flag=value. Received: {argv[1:]}"
         )
     for flag in (_SPEC, _OUT):
         if not flag.value:
-            raise ValueError(f"--{flag.name} is missing; see --help.")
+            raise ValueError(f"--{flag.name} is required; see --help.")
     wrong = [text for text in _LOG.value if not all(text.partition("="))]
     if wrong:
         raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")

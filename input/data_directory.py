@@ -118,8 +118,9 @@ class DataDirectory:
         rebuild = f"Delete {path} and convert the day again."
         if manifest.spec != self.spec.fingerprint():
             raise ValueError(
-                f"{path} was written by another spec ({manifest.spec}) than "
-                f"{self.path / SPEC} ({self.spec.fingerprint()}). {rebuild}"
+                f"{path} was written with another data spec ({manifest.spec}) "
+                f"than {self.path / SPEC} ({self.spec.fingerprint()}). "
+                f"{rebuild}"
             )
         holds = config.get("domain"), str(manifest.window)
         if holds != (domain, str(windows.Window(day, day))):
@@ -148,10 +149,10 @@ class DataDirectory:
         have = self.days(domain)
         missing = sorted(set(window.days) - set(have))
         if missing:
-            there = f"{have[0]}..{have[-1]}" if have else "none"
+            there = f"{have[0]}..{have[-1]}" if have else "no days"
             raise ValueError(
                 f"{self.path / domain} lacks {', '.join(missing[:5])} of the "
-                f"window {window}; the days there are: {there}."
+                f"window {window}; it has {there}."
             )
         return window.days
 
@@ -174,7 +175,7 @@ class DataDirectory:
             if known:
                 ids = self.manifest(domain, known[-1]).ids
                 for table, entry in ids.items():
-                    rows[table] = max(rows[table], entry["rows"])
+                    rows[table] = max(rows[table], int(entry["rows"]))
         return rows
 
     def write_day(

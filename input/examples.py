@@ -118,7 +118,8 @@ def _values(
       spec: the features.
       raw: whether ids are raw, see `kinds.Feature.example_features`.
     """
-    values, types = {}, {}
+    values: dict[str, Sequence] = {}
+    types: dict[str, tf.DType] = {}
     for feature in kinds.of(spec):
         values |= feature.example_values(columns, raw)
         for name, parsed in feature.example_features(raw).items():

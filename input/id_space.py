@@ -70,8 +70,8 @@ class Vocabulary:
             broken = new.filter(pc.match_substring(new, "\n"))
             if len(broken):
                 raise ValueError(
-                    f"Ids of table {self.table.name!r} should hold no line "
-                    f"break. Received: {broken[0].as_py()!r}"
+                    f"Ids of table {self.table.name!r} should not contain a "
+                    f"line break. Received: {broken[0].as_py()!r}"
                 )
         if len(new):
             self._ids = pa.concat_arrays([self._ids, new])
@@ -166,7 +166,7 @@ class Vocabulary:
         if not path.exists():
             raise FileNotFoundError(
                 f"{path}, the vocabulary of table {table.name!r}, is missing. "
-                "Convert the logs anew."
+                "Convert the logs again."
             )
         # Not read_text: it would take a "\r" inside an id for the end of it.
         try:
@@ -278,5 +278,5 @@ def _ids(table: features.TableSpec, text: bytes) -> pa.Array:
             f"It should hold one whole number of 64 bits a line. {error}."
         ) from error
     if pc.count_distinct(ids).as_py() != len(ids):
-        raise ValueError("An id stands in it twice.")
+        raise ValueError("It holds an id twice.")
     return ids

@@ -51,8 +51,8 @@ def read(
     formats = {data.manifest(domain, day).config["format"] for day in days}
     if len(formats) > 1:
         raise ValueError(
-            f"The days {window} of {domain} are of several formats: "
-            f"{sorted(formats)}. Convert them to one."
+            f"The days {window} of {domain} have several formats: "
+            f"{sorted(formats)}. Convert them all to one."
         )
     file_format = data_directory.FORMATS[formats.pop()]
     files, places, counts, numbers, seeds = [], [], [], [], []

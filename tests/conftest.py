@@ -7,9 +7,6 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Several processes share the cores: more threads would only wait.
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -23,6 +20,11 @@ NATURAL_DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
 ADS_DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
 # Rows of each file of a day of either domain.
 NATURAL_FILES, ADS_FILES = (12, 8), (10,)
+
+
+def pytest_configure(config):
+    # What the imports above wrote would come after pytest's closing line.
+    config.pluginmanager.getplugin("capturemanager").read_global_capture()
 
 
 @pytest.fixture(autouse=True)

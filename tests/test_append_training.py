@@ -7,9 +7,8 @@ import pytest
 from ecdctr_tf import store, windows
 from ecdctr_tf.input.conversion import converter, logs, toml_spec
 from tests import training_world
-from tests.test_resume import artefacts
+from tests.test_resume import MODELS, artefacts
 
-MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 SCORED = ["2024-01-10", "2024-01-11", "2024-01-12"]
 
 

@@ -122,7 +122,7 @@ def test_interrupt_ends_in_one_line(capsys, verbose):
     finally:
         signal.signal(signal.SIGINT, before)
     assert code == 130
-    assert lines == ["Interrupted. Run the same command to go on."]
+    assert lines == ["Interrupted. Run the same command again to continue."]
 
 
 def test_handler_of_ctrl_c_is_given_back():
@@ -201,7 +201,7 @@ def test_ctrl_c_of_a_process(name):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert said == "Interrupted. Run the same command to go on.\n"
+    assert said == "Interrupted. Run the same command again to continue.\n"
     assert process.returncode == 130
 
 

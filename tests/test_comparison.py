@@ -7,12 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, presets, results, store, windows
 from ecdctr_tf import config as configs
+from ecdctr_tf import presets, results, store, windows
 from ecdctr_tf.comparison import matrix, search, shared, variants
 from ecdctr_tf.results import measures, report, rescoring, scored, sections
 from ecdctr_tf.training import daily
-from ecdctr_tf.training.level import Level
 from tests import training_world
 
 SCHEDULE = configs.ScheduleConfig(
@@ -245,11 +244,10 @@ def test_days_scored_again_are_as_they_were_but_for_history(data, compared):
     r = runs[0]
     run, day = r.workdirs[0], windows.Window("2024-01-05", "2024-01-05")
     published = np.load(run.ctr("e_cdctr") / day.last / "scores.npz")["ctr"]
-    level = Level(data, run, r.config, r.variant, artefacts.CTR)
-    rescoring._open(level, "2024-01-04", day)
+    (model,) = results.of_comparison([r])
+    level = rescoring.opened(data, model, run, "2024-01-04", day)
     again = level.score(day)["ctr"]
     np.testing.assert_allclose(again, published, rtol=1e-5)
-    (model,) = results.of_comparison([r])
     (down,) = rescoring.without_history(data, model, run, [day])
     assert np.max(np.abs(down - published)) > 1e-6
 

@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, metrics, results, store, windows
 from ecdctr_tf import config as configs
+from ecdctr_tf import metrics, results, store, windows
 from ecdctr_tf.comparison import matrix, variants
 from ecdctr_tf.results import forgetting, rescoring, sections, text
-from ecdctr_tf.training.level import Level
 from tests import training_world
 
 D3, D4, D5, D6 = (f"2024-01-0{n}" for n in range(3, 7))
@@ -82,9 +81,8 @@ def scored_by(data, r, place, day, **options):
 
 def opened(data, r, published, window):
     """Return a level at a published day, with the history of a window."""
-    level = Level(data, r.workdirs[0], r.config, r.variant, artefacts.CTR)
-    rescoring._open(level, published, window)
-    return level
+    (model,) = results.of_comparison([r])
+    return rescoring.opened(data, model, r.workdirs[0], published, window)
 
 
 def test_history_rolls_on_with_the_scored_days(runs):
@@ -152,8 +150,9 @@ def test_rows_scored_as_of_a_day_before_all_snapshots_have_no_history(
     data, runs
 ):
     r = runs[0]
-    args = (data, r.workdirs[0], r.config, r.variant)
-    (down,) = rescoring.without_history(*args, [SPANS[1]])
+    (model,) = results.of_comparison([r])
+    run = r.workdirs[0]
+    (down,) = rescoring.without_history(data, model, run, [SPANS[1]])
     scores = scored_by(data, r, 0, D5, as_of="2024-01-01")
     np.testing.assert_allclose(scores["ctr"], down, rtol=1e-5)
 

@@ -22,9 +22,9 @@ def _convert(tmp_path, table, domain="natural", **options):
     [
         ("click", 2, r"row 1: 'click' should be 0 or 1.*Received: 2"),
         ("click", None, r"row 1: 'click' should be 0 or 1.*Received: None"),
-        ("user_id", None, r"row 1: 'user_id' should be there in every row"),
-        ("item_id", None, r"row 1: 'item_id' should be there in every row"),
-        ("timestamp", None, r"row 1: 'timestamp' should be there in every"),
+        ("user_id", None, r"row 1: 'user_id' should be present in every row"),
+        ("item_id", None, r"row 1: 'item_id' should be present in every row"),
+        ("timestamp", None, r"row 1: 'timestamp' should be present in every"),
         ("price", None, r"row 1: 'price' should be a finite number.*missing"),
         ("price", float("inf"), r"row 1: 'price' should be a finite.*inf"),
     ],
@@ -95,7 +95,7 @@ def test_unknown_domain_no_rows_and_bad_options_are_refused(tmp_path):
 
 def test_existing_directory_is_left_alone(tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(FileExistsError, match="data exists already"):
+    with pytest.raises(FileExistsError, match="data already exists"):
         _convert(tmp_path, world.table(0, 2))
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -119,10 +119,10 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"colour": 1}, "conversion spec has unknown keys: colour. Known are"),
+        ({"colour": 1}, "conversion spec has unknown keys: colour. The known"),
         (
             {"counts": [{"name": "n", "of": ["user_id"], "colour": 1}]},
-            r"\[\[counts\]\] has unknown keys: colour. Known are: name, of",
+            r"\[\[counts\]\] has unknown keys: colour. The known keys are",
         ),
         ({"ages": [{}]}, r"\[\[ages\]\] lacks name"),
         ({"ages": ["n"]}, r"\[\[ages\]\] should be a table. Received: 'n'"),
@@ -309,8 +309,8 @@ def _main(capsys, argv=("convert",), **values):
 
 
 def test_main_says_one_line(tmp_path, capsys):
-    assert "--spec is missing" in _main(capsys)
-    assert "--out is missing" in _main(capsys, spec="globo.toml")
+    assert "--spec is required" in _main(capsys)
+    assert "--out is required" in _main(capsys, spec="globo.toml")
     assert "--flag=value" in _main(capsys, argv=("convert", "x"))
     out = str(tmp_path / "out")
     text = _main(capsys, spec="none.toml", out=out)
@@ -320,4 +320,4 @@ def test_main_says_one_line(tmp_path, capsys):
     text = _main(capsys, spec="globo.toml", out=out, log=["clicks"])
     assert "--log should be name=path. Received: 'clicks'" in text
     text = _main(capsys, spec="globo.toml", out=out, log=["x=y"])
-    assert "There is no log called x; there are clicks, target" in text
+    assert "There is no log called x. The names are clicks, target" in text

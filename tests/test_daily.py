@@ -1,15 +1,17 @@
 """Days of ads in a small world: scored, then trained on, then published."""
 
-import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 
+from ecdctr_tf import artefacts, store
 from ecdctr_tf import config as configs
-from ecdctr_tf import presets, store
-from ecdctr_tf.training import cpm, daily, fit, history, levels, scoring, tpm
+from ecdctr_tf.model_table import model as model_row
+from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.training import daily, fit, history, natural
+from ecdctr_tf.training.level import NATURAL, Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
@@ -20,6 +22,7 @@ ROWS = training_world.SMALL_ADS_ROWS
 # Ads rows of a day in steps of eight.
 DAY_STEPS = ROWS // CONFIG.ctr.batch_size
 USERS = "embedding/tables/user/embeddings"
+E_CDCTR = model_row("e_cdctr")
 
 
 class Killed(Exception):
@@ -52,9 +55,9 @@ def data(place):
 def begun(place, data):
     """TPM on days 1 and 2, its table, and an E-CDCTR CPM on days 3 and 4."""
     run = Workdir(place / "begun")
-    tpm.train_tpm(data, run, CONFIG, Window(day(1), day(2)))
-    history.aggregate(run, CONFIG, [day(2)])
-    cpm.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(3), day(4)))
+    train_natural(data, run, "snapshot", 1, 2)
+    history.aggregate(run, CONFIG)
+    train_natural(data, run, "cpm", 3, 4)
     return run
 
 
@@ -71,12 +74,20 @@ def copy(run: Workdir, path) -> Workdir:
 
 def train(data, run, parts, config=CONFIG, name="e_cdctr") -> Workdir:
     """Go through days in a new trainer, as a new process does."""
-    daily.DailyTrainer(data, run, config, name).run(parts)
+    row = model_row(name)
+    config = configs.of_model(config, row)
+    daily.DailyTrainer(data, run, config, row).run(parts)
     return run
 
 
+def train_natural(data, run, kind, first, last) -> None:
+    """Train a TPM or a CPM of E-CDCTR on days."""
+    window = Window(day(first), day(last))
+    natural.train(data, run, CONFIG, E_CDCTR, kind, window)
+
+
 def scores(run, number, name="e_cdctr") -> dict:
-    with np.load(run.ctr(name) / day(number) / daily.SCORES) as file:
+    with np.load(run.ctr(name) / day(number) / artefacts.SCORES) as file:
         return {key: file[key] for key in file.files}
 
 
@@ -84,17 +95,22 @@ def manifest(run, number, name="e_cdctr") -> store.Manifest:
     return store.read_manifest(run.ctr(name) / day(number), "ctr")
 
 
-def weights(run, number, file=levels.WEIGHTS) -> dict:
+def weights(run, number, file=artefacts.WEIGHTS) -> dict:
     return checkpoint.read(run.ctr("e_cdctr") / day(number) / file)
+
+
+def opened(data, run, path, kind, window) -> Level:
+    """Return a published level that looks history up for days."""
+    level = Level(data, run, CONFIG, E_CDCTR, kind)
+    level.look_up(window)
+    level.open(path)
+    return level
 
 
 def score_with(data, run, path, kind, number, window=None) -> np.ndarray:
     """Return a published model's probabilities of clicks on a day."""
-    _, tables = history.newest_before(data, run, day(number))
-    stage = configs.ctr_config(CONFIG)
-    level = levels.load(data, CONFIG, stage, path, kind, tables)
     window = window or Window(day(number), day(number))
-    return scoring.score(level.model, data, window)["ctr"]
+    return opened(data, run, path, kind, window).score(window)["ctr"]
 
 
 def test_the_first_day_is_scored_by_the_cpm(data, begun, scored):
@@ -152,7 +168,7 @@ def test_a_new_process_goes_on_with_the_same_weights(
     run = copy(begun, tmp_path / "run")
     for part in days(5, 6):
         train(data, run, [part])
-    for file in (levels.WEIGHTS, levels.OPTIMIZER):
+    for file in (artefacts.WEIGHTS, artefacts.OPTIMIZER):
         expected, found = weights(scored, 6, file), weights(run, 6, file)
         assert list(found) == list(expected)
         for name, value in expected.items():
@@ -164,13 +180,13 @@ def test_a_new_process_goes_on_with_the_same_weights(
 def test_optimizer_state_is_carried_over_days(scored):
     """The CPM's does not come along: the first day starts at step 0."""
     steps = [
-        int(weights(scored, n, levels.OPTIMIZER)["dense_optimizer/0"])
+        int(weights(scored, n, artefacts.OPTIMIZER)["dense_optimizer/0"])
         for n in (5, 6)
     ]
     assert steps == [DAY_STEPS, 2 * DAY_STEPS]
     # Moments of users who had no ads on day 6 are those of day 5.
     away = [u for u in range(1, 17) if u not in scores(scored, 6)["user"]]
-    before, after = (weights(scored, n, levels.OPTIMIZER) for n in (5, 6))
+    before, after = (weights(scored, n, artefacts.OPTIMIZER) for n in (5, 6))
     shape = weights(scored, 5)[USERS].shape
     slots = [
         name
@@ -206,37 +222,31 @@ def test_tables_grow_by_row_into_a_larger_model(data, begun, tmp_path):
     assert len(new) > 3
     untouched = np.setdiff1d(np.arange(24, 78), new)
     assert np.abs(after[untouched]).max() <= 0.05
-    fresh = levels.build(
-        grown,
-        CONFIG,
-        configs.ctr_config(CONFIG),
-        "ctr",
-        grown.table_rows(day(6)),
-        history.newest_before(grown, run, day(6))[1],
+    # A row starts alike whether there was room for it from the first or not.
+    start = artefacts.build(
+        grown.spec, CONFIG, E_CDCTR, "ctr", grown.table_rows(day(6))
     )
-    start = fresh.embedding.tables["user"].embeddings.numpy()
+    start = start.embedding.tables["user"].embeddings.numpy()
     np.testing.assert_array_equal(after[untouched], start[untouched])
     assert np.all(np.any(after[new] != start[new], axis=1))
     # The optimizer goes on counting.
-    steps = weights(run, 6, levels.OPTIMIZER)["dense_optimizer/0"]
+    steps = weights(run, 6, artefacts.OPTIMIZER)["dense_optimizer/0"]
     assert int(steps) == 2 * DAY_STEPS
 
 
 def test_grow_keeps_scores_and_state(data, begun):
     """Within the room there is, and beyond it."""
-    stage = configs.cpm_config(CONFIG)
-    path = begun.cpm("e_cdctr") / day(4)
-    _, tables = history.newest_before(data, begun, day(5))
-    level = levels.load(data, CONFIG, stage, path, "cpm", tables)
     window = Window(day(3), day(3))
-    expected = scoring.score(level.model, data, window)["ctr"]
+    path = begun.cpm("e_cdctr") / day(4)
+    level = opened(data, begun, path, "cpm", window)
+    expected = level.score(window)["ctr"]
     for users, larger in ((24, False), (80, True)):
         model = level.model
         old = {n: v.numpy() for n, v in fit.optimizer_state(model).items()}
-        levels.grow(data, CONFIG, stage, level, {"user": users, "item": 9})
+        level.grow({"user": users, "item": 9})
         assert (level.model is not model) == larger
         assert level.table_rows["user"] == users
-        found = scoring.score(level.model, data, window)["ctr"]
+        found = level.score(window)["ctr"]
         np.testing.assert_allclose(found, expected, atol=1e-6)
         new = fit.optimizer_state(level.model)
         assert list(new) == list(old)
@@ -247,52 +257,71 @@ def test_grow_keeps_scores_and_state(data, begun):
             np.testing.assert_array_equal(kept, value, err_msg=name)
 
 
+def test_known_ids_never_shrink(data, begun):
+    """Fewer rows than are known change nothing."""
+    window = Window(day(3), day(3))
+    path = begun.cpm("e_cdctr") / day(4)
+    level = opened(data, begun, path, "cpm", window)
+    level.grow({"user": 5, "item": 12})
+    assert level.table_rows == {"user": 12 + 4, "item": 12}
+    assert int(level.model.embedding.tables["user"].vocab_size) == 12 + 4
+
+
 def newer_cpm(data, run) -> None:
-    cpm.train_cpm(data, run, CONFIG, "e_cdctr", Window(day(5), day(6)))
+    train_natural(data, run, "cpm", 5, 6)
 
 
-def test_a_newer_cpm_starts_the_a_ctr_anew(data, scored, tmp_path):
+def test_a_newer_cpm_starts_the_a_ctr_anew(data, begun, tmp_path):
     """With two days to catch up on; the day after goes on from there."""
-    run = copy(scored, tmp_path / "run")
+    config = settings("warm_start.refresh=restart")
+    run = train(data, copy(begun, tmp_path / "run"), days(5, 6), config)
     newer_cpm(data, run)
-    config = settings("warm_start.refresh=restart", "schedule.catch_up_days=2")
+    config = settings("schedule.catch_up_days=2", config=config)
     train(data, run, days(7, 8), config)
     assert [manifest(run, n).rows for n in (5, 6)] == [ROWS, 2 * ROWS]
     assert [manifest(run, n).rows for n in (7, 8)] == [3 * ROWS, 4 * ROWS]
+    # A CPM of the scored day or later is for the days after it.
     assert manifest(run, 6).parents["cpm"]["path"].endswith(day(4))
     for n in (7, 8):
         assert manifest(run, n).parents["cpm"]["path"].endswith(day(6))
     report = run.ctr("e_cdctr") / day(7) / "restore.json"
     assert json.loads(report.read_text())["source"] == f"e_cdctr/cpm/{day(6)}"
     assert not (run.ctr("e_cdctr") / day(8) / "restore.json").exists()
-    steps = weights(run, 7, levels.OPTIMIZER)["dense_optimizer/0"]
+    steps = weights(run, 7, artefacts.OPTIMIZER)["dense_optimizer/0"]
     assert int(steps) == 3 * DAY_STEPS
-    # A CPM of the scored day or later is for the days after it.
-    assert manifest(scored, 6).parents["cpm"]["path"].endswith(day(4))
 
 
 def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
-    """To the weights of the day before, row by row, but not to statistics."""
+    """To the weights of the day before; statistics are estimated anew.
+
+    No step of a CPM touches the rows of ids that it does not know: there the
+    difference of two CPMs is that from the first value, or nothing.
+    """
     run = copy(scored, tmp_path / "run")
     newer_cpm(data, run)
     train(data, run, days(7, 7))
     old, new = (
-        checkpoint.read(run.cpm("e_cdctr") / day(n) / levels.WEIGHTS)
+        checkpoint.read(run.cpm("e_cdctr") / day(n) / artefacts.WEIGHTS)
         for n in (4, 6)
     )
-    _, tables = history.newest_before(data, run, day(7))
-    stage = configs.ctr_config(CONFIG)
+    # All days of ads, since those days have less than 8 / (1 - 0.9) rows.
+    past = Window(day(3), day(6))
     path = run.ctr("e_cdctr") / day(6)
-    level = levels.load(data, CONFIG, stage, path, "ctr", tables)
-    variables = checkpoint.named_variables(level.model.parts())
-    for name, variable in variables.items():
+    level = opened(data, run, path, "ctr", Window(day(3), day(7)))
+    for name, variable in artefacts.weights(level.model).items():
         if "moving_" not in name:
             variable.assign_add(new[name] - old[name])
-    expected = scoring.score(level.model, data, Window(day(7), day(7)))["ctr"]
-    np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-6)
-    # No day of ads is gone through again.
+    level.estimate_statistics(past)
+    expected = level.score(Window(day(7), day(7)))["ctr"]
+    np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-5)
+    # No day of ads is trained on again.
     assert manifest(run, 7).rows == 3 * ROWS
     assert manifest(run, 7).parents["cpm"]["path"].endswith(day(6))
+    report = json.loads(
+        (run.ctr("e_cdctr") / day(7) / "restore.json").read_text()
+    )
+    assert report["source"] == f"e_cdctr/cpm/{day(4)}..{day(6)}"
+    assert {v["status"] for v in report["variables"]} == {"shifted", "restored"}
 
 
 def test_a_day_killed_under_an_older_cpm_starts_anew(data, scored, tmp_path):
@@ -356,15 +385,21 @@ def test_replay_goes_through_past_days_again(data, begun, tmp_path):
     assert curve[-1]["rows"] == 3 * ROWS
 
 
+def historical_of(run, number) -> list[str]:
+    """Return the days of the historical versions that a day was made from."""
+    roles = manifest(run, number).parents
+    return [r.split()[1] for r in sorted(roles) if r.startswith("historical")]
+
+
 def test_newer_history_is_taken_up(data, begun, scored, tmp_path):
     """By a trainer that goes on and by a new one alike."""
     going = copy(begun, tmp_path / "going")
-    trainer = daily.DailyTrainer(data, going, CONFIG, "e_cdctr")
+    trainer = daily.DailyTrainer(data, going, CONFIG, E_CDCTR)
     trainer.run(days(5, 6))
     new = copy(scored, tmp_path / "new")
     for run in (going, new):
-        tpm.train_tpm(data, run, CONFIG, Window(day(3), day(6)))
-        history.aggregate(run, CONFIG, [day(2), day(6)])
+        train_natural(data, run, "snapshot", 3, 6)
+        history.aggregate(run, CONFIG)
     trainer.run(days(7, 7))
     train(data, new, days(7, 7))
     found = [scores(run, 7)["ctr"] for run in (going, new)]
@@ -372,18 +407,20 @@ def test_newer_history_is_taken_up(data, begun, scored, tmp_path):
     without = train(data, copy(scored, tmp_path / "without"), days(7, 7))
     assert np.abs(found[0] - scores(without, 7)["ctr"]).max() > 1e-4
     for run in (going, new):
-        paths = [manifest(run, n).parents["historical"]["path"] for n in (6, 7)]
-        assert [path[-10:] for path in paths] == [day(2), day(6)]
+        assert historical_of(run, 6) == [day(2)]
+        assert historical_of(run, 7)[-1] == day(6)
+    assert historical_of(without, 7) == [day(2)]
 
 
-def test_late_cpms_have_tables_of_each_snapshot(data, begun, tmp_path):
-    for lag, published in ((0, [day(6)]), (1, [day(2), day(6)])):
-        run = copy(begun, tmp_path / f"late-{lag}")
-        shutil.rmtree(run.historical)
-        tpm.train_tpm(data, run, CONFIG, Window(day(3), day(6)))
-        config = settings(f"schedule.cpm_lag={lag}")
-        history.aggregate(run, config, [day(2), day(6)])
-        assert store.dated(run.historical) == published
+def test_every_snapshot_has_a_version(data, begun, tmp_path):
+    run = copy(begun, tmp_path / "run")
+    shutil.rmtree(run.historical)
+    train_natural(data, run, "snapshot", 3, 6)
+    assert history.aggregate(run, CONFIG, day(5)) == [run.historical / day(2)]
+    assert history.aggregate(run, CONFIG) == [run.historical / day(6)]
+    assert history.aggregate(run, CONFIG) == []
+    found = store.read_manifest(run.historical / day(6), "historical")
+    assert list(found.parents) == [f"snapshot {day(n)}" for n in (2, 6)]
 
 
 def test_statistics_are_estimated_on_past_days_only(
@@ -403,8 +440,8 @@ def test_statistics_are_estimated_on_past_days_only(
             if np.any(v.numpy() != before[n])
         }
 
-    adapt = scoring.adapt_statistics
-    monkeypatch.setattr(scoring, "adapt_statistics", spy)
+    adapt = CTRModel.estimate_statistics
+    monkeypatch.setattr(CTRModel, "estimate_statistics", spy)
     config = settings(
         "warm_start.batch_norm=statistics", "schedule.catch_up_days=2"
     )
@@ -461,7 +498,7 @@ def test_a_window_that_became_longer_goes_on_where_it_ended(
 def test_a_day_without_rows_is_passed_over(tmp_path):
     """Alone, and among the days to catch up on."""
     data = training_world.small_data(tmp_path / "data", empty=day(6))
-    config = presets.variant(settings("schedule.catch_up_days=2"), "ads_only")
+    config = settings("schedule.catch_up_days=2")
     run = Workdir(tmp_path / "run")
     train(data, run, days(6, 7), config, "ads_only")
     assert store.dated(run.ctr("ads_only")) == [day(7)]
@@ -470,15 +507,13 @@ def test_a_day_without_rows_is_passed_over(tmp_path):
 
 
 def test_ads_only_needs_no_other_level(data, tmp_path):
-    training = dataclasses.replace(CONFIG.ads_only, batch_size=4)
-    config = dataclasses.replace(CONFIG, ads_only=training)
-    config = presets.variant(config, "ads_only")
+    config = settings("ads_only.batch_size=4")
     run = train(data, Workdir(tmp_path / "run"), days(5, 5), config, "ads_only")
     found = manifest(run, 5, "ads_only")
     assert found.parents == {}
     assert not (run.ctr("ads_only") / day(5) / "restore.json").exists()
     # Trained as `ads_only` says, not as `ctr` does.
-    path = run.ctr("ads_only") / day(5) / levels.OPTIMIZER
+    path = run.ctr("ads_only") / day(5) / artefacts.OPTIMIZER
     assert int(checkpoint.read(path)["dense_optimizer/0"]) == ROWS // 4
 
 
@@ -509,7 +544,8 @@ def test_missing_history_raises(data, begun, tmp_path):
     run = copy(begun, tmp_path / "run")
     shutil.rmtree(run.historical)
     with pytest.raises(
-        FileNotFoundError, match="historical holds nothing.*--stage=aggregate"
+        FileNotFoundError,
+        match="historical holds no historical vectors.*--stage=aggregate",
     ):
         train(data, run, days(5, 5))
 
@@ -528,3 +564,50 @@ def test_too_little_restored_raises(data, begun, tmp_path):
     with pytest.raises(ValueError, match="Only .*% of the A-CTR's weights"):
         train(data, run, days(5, 5), config)
     assert not store.dated(run.ctr("e_cdctr"))
+
+
+def test_a_day_before_what_was_learned_raises(data, scored, tmp_path):
+    """A model never goes back in time: the day cannot be trained on now."""
+    run = copy(scored, tmp_path / "run")
+    shutil.rmtree(run.ctr("e_cdctr") / day(5))
+    before = training_world.tree(run.path)
+    for parts in (days(5, 6), days(4, 4)):
+        with pytest.raises(
+            ValueError,
+            match=f"days up to {day(6)}, but not {parts[0].first}; an A-CTR "
+            "never goes back in time",
+        ):
+            train(data, run, parts)
+    assert training_world.tree(run.path) == before
+
+
+def test_natural_days_are_learned_once(data, begun, tmp_path):
+    """The same window again is left as it is; another one has to be later."""
+    run = copy(begun, tmp_path / "run")
+    before = training_world.tree(run.path)
+    train_natural(data, run, "cpm", 3, 4)
+    for first in (2, 4):
+        with pytest.raises(
+            ValueError, match=f"begins after {day(4)}, or delete the artefacts"
+        ):
+            train_natural(data, run, "cpm", first, 6)
+    with pytest.raises(ValueError, match="never goes back in time"):
+        train_natural(data, run, "cpm", 4, 4)
+    assert training_world.tree(run.path) == before
+
+
+def test_a_cpm_is_scored_on_the_first_day_of_its_window(data, scored, tmp_path):
+    run = copy(scored, tmp_path / "run")
+    newer_cpm(data, run)
+    window = Window(day(5), day(5))
+    path = run.cpm("e_cdctr")
+    level = opened(data, run, path / day(4), "cpm", window)
+    # The users of the window are known by then.
+    level.grow(data.table_rows(day(6)))
+    found = level.score(window, NATURAL)
+    p, click = found["ctr"].astype(np.float64), found["click"]
+    losses = -np.log(np.where(click == 1, p, 1 - p))
+    kept = store.read_manifest(path / day(6), "cpm").metrics["natural"]
+    assert kept["log_loss"] == pytest.approx(losses.mean(), abs=1e-5)
+    first = store.read_manifest(path / day(4), "cpm").metrics["natural"]
+    assert first == {}

@@ -103,7 +103,9 @@ def test_flipped_bit_raises(tiny_data):
 def test_day_of_another_spec_raises(tiny_data):
     tiny_data.spec.without(["price"]).save(tiny_data.path / "spec.json")
     data = reopened(tiny_data)
-    with pytest.raises(ValueError, match="by another spec.*convert the day"):
+    with pytest.raises(
+        ValueError, match="with another data spec.*convert the day"
+    ):
         data.manifest("natural", "2024-01-01")
 
 

@@ -8,11 +8,10 @@ from absl import flags
 from absl.testing import flagsaver
 
 import train_main
+from ecdctr_tf import artefacts, diagnostics, features, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import diagnostics, features, store, windows
 from ecdctr_tf.diagnostics import verdicts
 from ecdctr_tf.input import data_directory, streams
-from ecdctr_tf.results import models
 from tests import diagnostics_world as world
 from tests import test_diagnostics_drift as drift_world
 
@@ -49,7 +48,7 @@ def run_dir(tmp_path, data):
             ctr = 0.1 + 0.8 * (share * rows["click"] + (1 - share) * noise)
             with store.publish(place, manifest) as staging:
                 np.savez(
-                    staging / models.SCORES,
+                    staging / artefacts.SCORES,
                     ctr=ctr.astype(np.float32),
                     click=rows["click"],
                     user=rows["user_id"],

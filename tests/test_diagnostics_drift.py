@@ -68,7 +68,7 @@ def test_no_common_ids_have_no_drift():
 
 
 def test_other_widths_raise():
-    with pytest.raises(ValueError, match="one width. Received: 6 and 5"):
+    with pytest.raises(ValueError, match="same width. Received: 6 and 5"):
         snapshot_drift.drift(table(random(0)), table(random(0, 500, 5)))
 
 

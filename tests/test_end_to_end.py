@@ -26,7 +26,7 @@ def test_every_level_is_published(place):
     run = place / "run"
     snapshots = ["2024-01-03", "2024-01-06", "2024-01-09"]
     assert store.dated(run / "tpm") == snapshots
-    assert store.dated(run / "historical") == ["2024-01-09"]
+    assert store.dated(run / "historical") == snapshots
     assert store.dated(run / "e_cdctr/cpm") == ["2024-01-09"]
     scored = ["2024-01-10", "2024-01-11", "2024-01-12"]
     for model in ("ads_only", "cpm_finetune", "e_cdctr"):
@@ -68,7 +68,8 @@ def test_the_a_ctr_tells_where_its_weights_come_from(place):
 
 def test_the_report_compares_the_models(place):
     summary = json.loads((place / "run/report/summary.json").read_text())
-    expected = ["oracle", "ads_only", "cpm_finetune", "e_cdctr"]
+    # In the order of the table of models.
+    expected = ["oracle", "e_cdctr", "ads_only", "cpm_finetune"]
     assert list(summary["models"]) == expected
     aucs = [
         store.read_manifest(place / "run/e_cdctr/ctr" / day, "ctr").metrics[
@@ -86,14 +87,14 @@ def test_the_served_model_scores_raw_rows_as_it_was_scored(place):
 
     Scored here by its weights through the parsed rows, there by raw ids.
     """
-    from ecdctr_tf.export import load
-    from ecdctr_tf.training import scoring
+    from ecdctr_tf import artefacts
+    from ecdctr_tf.training import level
     from ecdctr_tf.windows import Window
 
     data = data_directory.DataDirectory(place / "data")
     day = Window("2024-01-12", "2024-01-12")
-    model = load.load_model(place / "run/e_cdctr/ctr/2024-01-12", data)
-    expected = scoring.score(model, data, day)["ctr"]
+    model = artefacts.read_model(place / "run/e_cdctr/ctr/2024-01-12", data)
+    expected = level.score(model, data, day)["ctr"]
 
     served = tf.saved_model.load(str(place / "run/export/20240112"))
     found = served.signatures["serving_default"](**_raw(data, day))["ctr"]

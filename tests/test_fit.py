@@ -10,7 +10,10 @@ import tensorflow as tf
 from ecdctr_tf import config as configs
 from ecdctr_tf import store
 from ecdctr_tf.input import streams
-from ecdctr_tf.training import fit, levels
+from ecdctr_tf.model_table import model as model_row
+from ecdctr_tf.training import fit
+from ecdctr_tf.training.level import Level
+from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 
@@ -31,10 +34,10 @@ class Killed(Exception):
 
 
 def new_model(data):
-    stage = configs.cpm_config(CONFIG)
-    return levels.build(
-        data, CONFIG, stage, "cpm", data.table_rows(WINDOW.last)
-    )
+    run = Workdir(data.path.parent / "run")
+    level = Level(data, run, CONFIG, model_row("e_cdctr"), "cpm")
+    level.fresh(WINDOW.last)
+    return level.model
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +153,9 @@ def test_resumed_equals_undisturbed(undisturbed, fresh, tiny_data, tmp_path):
         [p["loss"] for p in undisturbed["curve"]],
         atol=1e-6,
     )
+    # The window has yet to be published.
+    assert store.dated(progress) == ["000000012"]
+    fit.forget(progress)
     assert not progress.exists()
 
 
@@ -185,7 +191,6 @@ def test_killed_after_the_last_step_is_finished(
     curve = fit.fit(model, task)
     assert_same(state(model), undisturbed["state"])
     assert len(curve) == len(undisturbed["curve"])
-    assert not task.progress.exists()
 
 
 def test_state_of_another_start_is_not_taken_up(
@@ -209,47 +214,69 @@ def test_curve_is_the_mean_log_loss_since_the_point_before(
     monkeypatch.setattr(fit, "_CURVE_POINTS", 4)
     task = new_task(tiny_data, tmp_path / "progress")
     curve = fit.fit(fresh(), task)
-    twin = fresh()
     # Every third of 15 steps, and 120 rows in all.
     assert [p["step"] for p in curve] == [3, 6, 9, 12, 15]
     assert [p["rows"] for p in curve] == [24, 48, 72, 96, 120]
 
+    losses = losses_of(fresh(), task.stream(0))
+    expected = [np.mean(losses[i : i + 24]) for i in range(0, 120, 24)]
+    np.testing.assert_allclose([p["loss"] for p in curve], expected, atol=1e-5)
+
+
+def losses_of(twin, stream) -> list[float]:
+    """Return the loss of each row before the step it is trained on by."""
     losses = []
-    for inputs, clicks in task.stream(0):
+    for inputs, clicks in stream:
         # The gradient step sees batch norm in training mode.
         before = state(twin)
         logits = twin(inputs, training=True).numpy().astype(np.float64)
         for name, variable in variables(twin).items():
             variable.assign(before[name])
-        p = 1 / (1 + np.exp(-logits))
         y = clicks.numpy()
-        losses += list(-y * np.log(p) - (1 - y) * np.log(1 - p))
+        losses += list(np.log1p(np.exp(logits)) - y * logits)
         twin.train_on_batch(inputs, clicks)
-    expected = [np.mean(losses[i : i + 24]) for i in range(0, 120, 24)]
-    np.testing.assert_allclose([p["loss"] for p in curve], expected, atol=1e-5)
+    return losses
 
 
-def test_the_last_partial_batch_counts_by_its_rows(fresh, tiny_data, tmp_path):
-    """Of 60 rows, 32 and 28: the second loss is a mean over 28."""
-    stream = streams.batches(tiny_data, "natural", WINDOW, 32, seed=1)
+def test_batches_count_by_their_rows(fresh, tiny_data, tmp_path, monkeypatch):
+    """60 rows in nine batches of six or seven: the loss is a mean of rows."""
+    monkeypatch.setattr(fit, "_CURVE_POINTS", 1)
+    stream = streams.batches(tiny_data, "natural", WINDOW, 7, seed=1)
     task = new_task(
         tiny_data,
         tmp_path / "progress",
         stream=lambda skip: stream.skip(skip),
         rows=60,
-        batch_size=32,
+        batch_size=7,
     )
-    curve = fit.fit(fresh(), task)
-    assert [(p["step"], p["rows"]) for p in curve] == [(1, 32), (2, 60)]
-    # The second step's own loss, after the first step: means of 28 rows.
-    twin = fresh()
-    (first, second) = list(stream)
-    twin.train_on_batch(*first)
-    logits = twin(second[0], training=True).numpy().astype(np.float64)
-    y = second[1].numpy()
-    assert len(y) == 28
-    losses = np.log1p(np.exp(logits)) - y * logits
-    assert curve[1]["loss"] == pytest.approx(losses.mean(), abs=1e-5)
+    (point,) = fit.fit(fresh(), task)
+    assert (point["step"], point["rows"]) == (9, 60)
+    losses = losses_of(fresh(), stream)
+    assert len(losses) == 60
+    assert point["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_a_loss_that_is_not_finite_raises(fresh, tiny_data, tmp_path):
+    task = new_task(tiny_data, tmp_path / "progress")
+    model = fresh()
+    model.head.bias.assign([np.nan])
+    with pytest.raises(
+        fit.DivergenceError,
+        match="window diverged: the loss was not finite by step 1 of 15"
+        ".*learning_rate",
+    ):
+        fit.fit(model, task)
+    assert not store.dated(task.progress)
+
+
+def test_a_weight_that_is_not_finite_raises(fresh, tiny_data, tmp_path):
+    """Moving statistics are not read in training: no loss gives them away."""
+    task = new_task(tiny_data, tmp_path / "progress")
+    model = fresh()
+    model.input_norm.moving_mean.assign(model.input_norm.moving_mean * np.inf)
+    with pytest.raises(fit.DivergenceError, match="input_norm/moving_mean"):
+        fit.fit(model, task)
+    assert not store.dated(task.progress)
 
 
 def test_damaged_state_raises(fresh, tiny_data, tmp_path):
@@ -259,10 +286,14 @@ def test_damaged_state_raises(fresh, tiny_data, tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ValueError, match="state.data.*damaged.*Remove.*anew"):
+    with pytest.raises(
+        ValueError, match="state.data.*damaged.*(Remove|Delete)"
+    ):
         fit.fit(fresh(), task)
     file.unlink()
-    with pytest.raises(FileNotFoundError, match="state.data.*missing.*Remove"):
+    with pytest.raises(
+        FileNotFoundError, match="state.data.*missing.*(Remove|Delete)"
+    ):
         fit.fit(fresh(), task)
 
 

@@ -270,7 +270,7 @@ def test_aggregate_refuses_snapshots_of_several_specs(tmp_path):
         publish_snapshot(tmp_path, MONTHS[1], SEEN[1], spec="other"),
     ]
     target = tmp_path / "historical" / "2024-02-28"
-    with pytest.raises(ValueError, match="several feature specs"):
+    with pytest.raises(ValueError, match="different data specs"):
         historical.aggregate(paths, target, configs.HistoryConfig())
     assert not target.exists()
 

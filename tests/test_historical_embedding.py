@@ -79,7 +79,7 @@ class HistoricalTableTest(tf.test.TestCase):
             HistoricalTable(VECTORS, PRESENT[:1], VISIBLE_FROM)
         with pytest.raises(ValueError, match=shapes):
             HistoricalTable(VECTORS, PRESENT, [100, 130])
-        with pytest.raises(ValueError, match="should rise from version"):
+        with pytest.raises(ValueError, match="should increase from version"):
             HistoricalTable(VECTORS, PRESENT, [100, 160, 160])
 
 

@@ -124,7 +124,7 @@ def test_summary_of_one_seed_by_hand(tmp_path, data_dir):
     out = tmp_path / "report"
     result, summary = write_report([run], data_dir, out)
     models = summary["models"]
-    assert list(models) == ["ads_only", "e_cdctr"]
+    assert list(models) == ["e_cdctr", "ads_only"]
     assert models["ads_only"]["auc"] == pytest.approx((0.75 + 0.5) / 2)
     assert models["e_cdctr"]["auc"] == pytest.approx(0.75)
     assert models["ads_only"]["gauc"] == pytest.approx((1 + 0.5) / 2)
@@ -229,7 +229,7 @@ def test_no_common_day_raises(tmp_path, data_dir):
 def test_scores_of_other_rows_raise(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"ads_only": [GOOD, POOR]})
     publish_scores(run, "e_cdctr", DAYS[0], GOOD, click=1 - CLICK)
-    with pytest.raises(ValueError, match="scored other rows of 2024-03-05"):
+    with pytest.raises(ValueError, match="scored different rows of 2024-03-05"):
         write_report([run], data_dir, tmp_path / "out")
 
 

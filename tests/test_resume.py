@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import stages
-from ecdctr_tf.training import tpm
+from ecdctr_tf import model_table, stages
+from ecdctr_tf.training import natural
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint, snapshots
 from ecdctr_tf.windows import Window
 from tests import training_world
 
 DAY = "2024-01-01"
+MODELS = ("ads_only", "cpm_finetune", "e_cdctr")
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_finished_run_is_left_alone(data, finished, tmp_path):
     """Nothing is trained, so this process may do it."""
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    levels = ("tpm", "historical", *configs.MODELS)
+    levels = ("tpm", "historical", *MODELS)
     before = {level: training_world.tree(run / level) for level in levels}
     stages.run(
         stages.Request(
@@ -92,7 +93,7 @@ def test_a_finished_run_is_left_alone(data, finished, tmp_path):
             data_dir=data,
             workdir=run,
             config=configs.Config.from_json(run / "config.json"),
-            models=configs.MODELS,
+            models=MODELS,
         )
     )
     for level, files in before.items():
@@ -106,6 +107,13 @@ def test_another_seed_gives_other_numbers(tmp_path):
     for seed in (0, 1):
         config = dataclasses.replace(training_world.SMALL_CONFIG, seed=seed)
         run = Workdir(tmp_path / f"seed-{seed}")
-        path = tpm.train_tpm(data, run, config, Window(*[DAY] * 2))
+        path = natural.train(
+            data,
+            run,
+            config,
+            model_table.model("e_cdctr"),
+            "snapshot",
+            Window(DAY, DAY),
+        )
         vectors.append(snapshots.read(path)["user"].vectors)
     assert np.all(np.any(np.abs(vectors[0] - vectors[1]) > 1e-3, axis=1))

@@ -162,8 +162,8 @@ def test_a_window_of_another_schedule_is_cut_and_said(tmp_path, caplog):
         JANUARY[2],
     ]
     passed, cut = (record.getMessage() for record in caplog.records)
-    assert "2024-01-01..2024-01-03 is passed over" in passed
-    assert "of the window 2024-01-04..2024-01-06, 2024-01-06" in cut
+    assert "2024-01-01..2024-01-03 is skipped" in passed
+    assert "of the window 2024-01-04..2024-01-06, only 2024-01-06" in cut
 
 
 def test_ctr_days_make_windows_of_which_the_last_may_be_shorter():

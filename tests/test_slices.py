@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ecdctr_tf import artefacts, features, metrics, store, windows
 from ecdctr_tf import config as config_lib
-from ecdctr_tf import features, metrics, store, windows
 from ecdctr_tf.results import coverage, models, scored, slices
 from ecdctr_tf.training.workdir import Workdir
+from ecdctr_tf.transfer import historical
 from tests import conftest
 
 DAYS = ("2024-03-03", "2024-03-05")
@@ -266,7 +267,7 @@ def publish_scores(path, model, window, item):
     manifest = store.Manifest("ctr", window)
     with store.publish(path / model / "ctr" / window.last, manifest) as staging:
         np.savez(
-            staging / models.SCORES,
+            staging / artefacts.SCORES,
             ctr=np.array([0.9, 0.2], np.float32),
             click=np.array([1, 0], np.float32),
             user=np.array([1, 2], np.int32),
@@ -329,7 +330,9 @@ def test_scores_of_other_rows_raise(tmp_path, tiny_data):
     window = windows.Window("2024-03-03", "2024-03-03")
     publish_scores(tmp_path, "a", window, [4, 5])
     publish_scores(tmp_path, "b", window, [4, 6])
-    with pytest.raises(ValueError, match="scored other rows.*'item' differs"):
+    with pytest.raises(
+        ValueError, match="scored different rows.*'item' differs"
+    ):
         scored.read(without_truth(tiny_data), models_of(tmp_path), window.last)
 
 
@@ -340,20 +343,18 @@ def test_held_rows_are_what_coverage_counts(
     tmp_path, tiny_data, monkeypatch, aggregation, user
 ):
     day = "2024-03-05"
-    for last in ("2024-03-04", "2024-03-05"):
+    known = {"2024-03-02": [1], "2024-03-03": [3], "2024-03-05": [0, 1, 2]}
+    for last in known:
         manifest = store.Manifest("historical", windows.Window(last, last))
         with store.publish(tmp_path / last, manifest):
             pass
-    first = windows.day_number("2024-03-03")
 
     def read(path, id_spaces):
-        # The newest version may be seen from the 6th on, after the day.
-        assert path.name == "2024-03-04"
-        versions = [[0, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]]
-        visible_from = np.array([first, first + 1, first + 3])
-        return {"user": (np.array(versions, bool), visible_from)}
+        # The newest version is seen from the 6th on, after the day.
+        assert path.name < day
+        return {"user": (np.array(known[path.name]), None)}
 
-    monkeypatch.setattr(coverage, "read_history", read)
+    monkeypatch.setattr(historical, "read", read)
     history = config_lib.HistoryConfig(aggregation=aggregation, snapshots=2)
     held = coverage.held(tmp_path, [day], tiny_data, history)
     assert list(held) == [day] and list(held[day]) == ["user"]

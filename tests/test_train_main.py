@@ -129,14 +129,14 @@ def test_unknown_config_field_is_refused_before_tensorflow_loads():
     assert done.returncode == 1
     assert done.stdout.strip() == "False"
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("error: There is no config field model.width")
+    assert line.startswith("error: Unknown config field model.width")
     assert "model.embedding_dim" in line
 
 
 @pytest.mark.parametrize("name", ["stage", "data_dir", "workdir"])
 def test_missing_flag_is_named(error_of, name):
     message = error_of(**{name: None})
-    assert message == f"--{name} is needed; see --helpshort."
+    assert message == f"--{name} is required; see --helpshort."
 
 
 def test_positional_arguments_are_refused(error_of):
@@ -268,7 +268,7 @@ def test_window_of_what_is_no_date(error_of, name):
 
 def test_window_of_all_stages_is_refused(error_of):
     message = error_of(stage="all", start="2024-01-05")
-    assert "--start and --end are of one stage" in message
+    assert "--stage=all does not read --start and --end" in message
     assert "schedule.ctr_first" in message
 
 

@@ -76,7 +76,8 @@ def _chunks(
 ) -> Iterator[Rows]:
     """Yield the rows of a domain's days, each day in as few parts as can be."""
     names = [data.spec.user, data.spec.item, "click"]
-    held, size, today = [], 0, None
+    held: list[list[np.ndarray]] = []
+    size, today = 0, None
     for window in _windows(days):
         # A window at a time: opening a stream takes longer than a small day.
         groups = streams.rows(data, domain, window, names=names[:2])
@@ -99,7 +100,7 @@ def _joined(day: str, domain: str, held: list[list]) -> Rows:
 
 def _windows(days: list[str]) -> list[windows.Window]:
     """Return the windows of days that follow each other without a gap."""
-    found = []
+    found: list[windows.Window] = []
     for day in days:
         before = windows.day_name(windows.day_number(day) - 1)
         if found and found[-1].last == before:

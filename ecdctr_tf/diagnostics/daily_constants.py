@@ -5,6 +5,8 @@ norm then learns nothing of it, and what it began with for a value not seen
 before is magnified when that value comes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ecdctr_tf import features
@@ -16,7 +18,9 @@ _DAYS = 7
 _ROWS = 1_000
 
 
-def measure(data: DataDirectory, exclude=(), seed: int = 0) -> list[str] | None:
+def measure(
+    data: DataDirectory, exclude: Sequence[str] = (), seed: int = 0
+) -> list[str] | None:
     """Return the features that vary between days and within none.
 
     Args:

@@ -8,6 +8,8 @@ at.
 Shapes: N sampled rows, F features.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tqdm
 
@@ -23,7 +25,7 @@ _ROWS = 24_000
 
 def measure(
     data: DataDirectory,
-    exclude=(),
+    exclude: Sequence[str] = (),
     seed: int = 0,
     rows: int = _ROWS,
     progress: bool = True,
@@ -53,7 +55,7 @@ def measure(
     if len(pairs) < 2:
         return None
     held_out = max(len(pairs) // 3, 1)
-    parts, labels, train = [], [], []
+    parts, labels, training = [], [], []
     bar = tqdm.tqdm(pairs, desc="sample", unit="day", disable=not progress)
     for i, days in enumerate(bar):
         count = min(data.manifest(d, day).rows for d, day in days.items())
@@ -61,9 +63,9 @@ def measure(
         for domain, day in days.items():
             parts.append(sample(data, domain, day, count, seed, spec))
             labels.append(np.full(count, domain == counting.ADS, np.float32))
-            train.append(np.full(count, i < len(pairs) - held_out))
+            training.append(np.full(count, i < len(pairs) - held_out))
     columns = {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
-    label, train = np.concatenate(labels), np.concatenate(train)
+    label, train = np.concatenate(labels), np.concatenate(training)
     codes = logistic.encode(spec, columns, train)  # [N, F]
     every = {
         feature.name: _auc(codes[:, [i]], label, train, seed)
@@ -143,7 +145,9 @@ def _pairs(data: DataDirectory) -> list[dict[str, str]]:
     ]
 
 
-def _auc(codes, label, train, seed: int) -> float:
+def _auc(
+    codes: np.ndarray, label: np.ndarray, train: np.ndarray, seed: int
+) -> float:
     """Return the AUC on the held-out rows of a fit on the others."""
     weights = logistic.fit(codes[train], label[train], seed)
     return metrics.auc(label[~train], logistic.logits(weights, codes[~train]))

@@ -4,6 +4,7 @@ Shapes: V rows of the items' table, M items with rows enough in both domains.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf.diagnostics import counting
 
@@ -90,7 +91,7 @@ def _smoothed(rows: np.ndarray, clicks: np.ndarray) -> np.ndarray:
     return (clicks + _PRIOR * mean) / (rows + _PRIOR)
 
 
-def spearman(a, b) -> float | None:
+def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float | None:
     """Return the rank correlation of two columns `[M]`, ties at mean ranks.
 
     None if all values of a column are the same.

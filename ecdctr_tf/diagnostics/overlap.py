@@ -102,7 +102,13 @@ class _Period:
         self._bucket_rows = {r: np.zeros(count, np.int64) for r in ROLES}
         self._bucket_clicks = {r: np.zeros(count) for r in ROLES}  # [K]
 
-    def add(self, day, columns, before, click) -> None:
+    def add(
+        self,
+        day: str,
+        columns: Mapping[str, np.ndarray],
+        before: Mapping[str, np.ndarray],
+        click: np.ndarray,
+    ) -> None:
         """Count rows of ads `[N]` with `before` natural rows of each role."""
         self._days = [min([day, *self._days]), max([day, *self._days])]
         known = {role: before[role] > 0 for role in ROLES}
@@ -148,5 +154,5 @@ class _Period:
         return found
 
 
-def _share(part, whole) -> float | None:
+def _share(part: float, whole: float) -> float | None:
     return float(part) / float(whole) if whole else None

@@ -50,9 +50,9 @@ def drift(
     """
     if old.vectors.shape[1] != new.vectors.shape[1]:
         raise ValueError(
-            "Snapshots of one work directory should be of one width. Received: "
-            f"{old.vectors.shape[1]} and {new.vectors.shape[1]}. Remove those "
-            "of the old config."
+            "The snapshots of a work directory should have the same width. "
+            f"Received: {old.vectors.shape[1]} and {new.vectors.shape[1]}. "
+            "Delete those of the old config."
         )
     _, first, second = np.intersect1d(old.ids, new.ids, return_indices=True)
     a = old.vectors[first].astype(np.float64)  # [N, D]

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import typing
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -96,7 +97,7 @@ def load() -> typing.Any:
         return tf.load_op_library(str(_compiled()))
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         logging.warning(
-            "The compiled optimizers cannot be used here, training will be "
+            "The compiled optimizers cannot be used, so training will be "
             "slower: %s",
             error,
         )
@@ -144,14 +145,16 @@ def _make_private(directory: pathlib.Path) -> None:
 
 
 def _compile(
-    directory: pathlib.Path, name: str, flags: list[str]
+    directory: pathlib.Path, name: str, flags: Iterable[str]
 ) -> pathlib.Path:
     """Return a new library in a directory; its name begins with `name`."""
     compilers = filter(None, map(shutil.which, ("c++", "g++", "clang++")))
     compiler = next(compilers, None)
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler (c++, g++, clang++)")
-    logging.info("Compiling %s, once for this TensorFlow", _SOURCE.name)
+    logging.info(
+        "Compiling %s, once for this version of TensorFlow", _SOURCE.name
+    )
     with tempfile.TemporaryDirectory(dir=directory) as temporary:
         staging = pathlib.Path(temporary) / f"{name}.so"
         command = [compiler, "-shared", "-fPIC", "-O3", "-w", *_FLAGS]

@@ -152,8 +152,9 @@ class Sequence(Feature):
             if shared and feature.kind == "id" and feature.side == "item":
                 return feature.name
         raise ValueError(
-            f"Sequence {self.name!r} needs an id of side 'item' on its table "
-            f"{self.table.name!r} to be compared with."
+            f"The sequence {self.name!r} needs an id feature of side 'item' on "
+            f"its table {self.table.name!r}, which its attention compares it "
+            "with."
         )
 
     def _padded(self, values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

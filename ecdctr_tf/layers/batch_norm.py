@@ -51,7 +51,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         outputs = super().call(images, training=training)
         return tf.reshape(outputs, [-1, columns])
 
-    def _assign_new_value(self, variable, value):
+    def _assign_new_value(
+        self, variable: tf.Variable, value: tf.Tensor
+    ) -> tf.Operation:
         """Update a moving statistic; Keras calls it with the updated value."""
         if self.full_batch:
             share = tf.cast(self._rows, tf.float32) / self.full_batch

@@ -55,14 +55,14 @@ class HistoricalTable(tf.Module):
             or np.shape(visible_from) != vectors.shape[:1]
         ):
             raise ValueError(
-                "`vectors`, `present` and `visible_from` should be [S, V, D], "
-                f"[S, V] and [S]. Received: {vectors.shape}, {present.shape} "
-                f"and {np.shape(visible_from)}"
+                "`vectors`, `present` and `visible_from` should have the "
+                "shapes [S, V, D], [S, V] and [S]. Received: "
+                f"{vectors.shape}, {present.shape} and {np.shape(visible_from)}"
             )
         self.dim = vectors.shape[2]
         if np.any(np.diff(visible_from) <= 0):
             raise ValueError(
-                "`visible_from` should rise from version to version. "
+                "`visible_from` should increase from version to version. "
                 f"Received: {np.asarray(visible_from).tolist()}"
             )
         # Ids without a vector read zeros, whatever the version holds for them.
@@ -122,7 +122,7 @@ class HistoricalTable(tf.Module):
         return vectors * mask, found
 
 
-def _frozen(values: np.ndarray, shape: list) -> tf.Variable:
+def _frozen(values: np.ndarray, shape: list[int | None]) -> tf.Variable:
     return tf.Variable(values, trainable=False, shape=shape)
 
 
@@ -269,7 +269,7 @@ class SnapshotSelfAttention(keras.layers.Layer):
     Reference: E-CDCTR (arXiv 2408.16238).
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Make the projections, `[D, D]` each."""
         dim = input_shape[-1]
         for name, initializer in (

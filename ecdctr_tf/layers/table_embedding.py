@@ -5,6 +5,7 @@ Shapes: B batch, T entries of a sequence, D embedding width, V rows.
 
 import typing
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -90,8 +91,8 @@ class TableEmbedding(keras.layers.Layer):
             raise ValueError(
                 f"{self.name} knows {known} rows and has room for "
                 f"{self.capacity}; `rows` should lie between the two. "
-                f"Received: {rows}. Where there are more rows, build a larger "
-                "model and restore into it."
+                f"Received: {rows}. For more rows, build a larger model and "
+                "restore the weights into it."
             )
         self.vocab_size.assign(rows)
 
@@ -182,7 +183,12 @@ class _ByRow(keras.initializers.Initializer):
     def __init__(self, seed: int, name: str):
         self._seed = [seed, zlib.crc32(name.encode())]
 
-    def __call__(self, shape, dtype=None, **kwargs):
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: tf.DType | None = None,
+        **kwargs: typing.Any,
+    ) -> tf.Tensor:
         """Return float `[V, D]`, or a part of it for a sharded table."""
         offset = kwargs.get("partition_offset", [0, 0])[0]
         rows, dim = kwargs.get("partition_shape", shape)

@@ -184,7 +184,7 @@ def _check(
     for day in days[1:]:
         if list(day.seeds.items()) != list(days[0].seeds.items()):
             raise ValueError(
-                "`days` should be of the same models and numbers of seeds. "
+                "`days` should have the same models and numbers of seeds. "
                 f"Received: {days[0].seeds} and {day.seeds}"
             )
     for model in itertools.chain.from_iterable(pairs):

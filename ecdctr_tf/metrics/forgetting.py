@@ -116,8 +116,8 @@ def _matrix(values: npt.ArrayLike) -> np.ndarray:
     matrix = _numbers("matrix", values)
     if matrix.ndim != 2 or not 1 <= len(matrix) <= matrix.shape[1]:
         raise ValueError(
-            "`matrix` should be of shape [I, J], a row a trained window and a "
-            "column for the test rows of each of them at least. "
+            "`matrix` should have the shape [I, J]: a row for each trained "
+            "window, and at least as many columns, one for each set of rows. "
             f"Received: shape {matrix.shape}"
         )
     return matrix
@@ -128,7 +128,7 @@ def _numbers(name: str, values: npt.ArrayLike) -> np.ndarray:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"`{name}` should be numbers in rows of one length. "
+            f"`{name}` should be rows of numbers, all of the same length. "
             f"Received: {values!r}"
         ) from error
     if np.isinf(numbers).any():

@@ -117,7 +117,9 @@ class Scorer:
         rows, clicks, mixed = (sums[:, i, np.newaxis] for i in range(3))
         values = []
         for metric in METRICS.values():
-            columns = self._columns.get(metric.by_user, slice(0))
+            columns = slice(0)
+            if metric.by_user is not None:
+                columns = self._columns[metric.by_user]
             values.append(
                 metric.weighted(
                     Sums(

@@ -6,7 +6,7 @@ Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
 import functools
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -102,7 +102,7 @@ class CTRModel(keras.Model):
         config: configs.ModelConfig,
         table_rows: dict[str, int],
         capacities: dict[str, int] | None = None,
-        history: dict[str, HistoricalTable] | None = None,
+        history: Mapping[str, HistoricalTable] | None = None,
         history_mode: str = "single",
         history_slots: int = 1,
         history_dropout: float = 0.0,
@@ -119,7 +119,8 @@ class CTRModel(keras.Model):
         self.spec = spec
         self.sources = list(sources)
         self.table_l2 = table_l2
-        on_table, own_layers = {}, {}
+        on_table: dict[str, str] = {}
+        own_layers: dict[str, keras.layers.Layer] = {}
         for feature in kinds.by_kind(spec):
             on_table |= feature.tables(config)
             own_layers |= feature.layers(config)
@@ -129,7 +130,7 @@ class CTRModel(keras.Model):
         # Of single features, such as the attention that pools a sequence.
         self.feature_layers = own_layers
         self._products = _products(spec) if config.products else []
-        self.history_tables = history or {}
+        self.history_tables = dict(history or {})
         self.history_dropout = history_dropout
         # One layer a table: what it learns is about the table's vectors.
         of_table = {
@@ -232,7 +233,8 @@ class CTRModel(keras.Model):
         training: bool | None,
     ) -> tf.Tensor:
         """Return what the network reads, `[B, N]`."""
-        ids, others = [], []
+        ids: list[tf.Tensor] = []
+        others: list[tf.Tensor] = []
         for feature in kinds.by_kind(self.spec):
             read = feature.inputs(inputs, embedded, self.feature_layers)
             (ids if feature.one_row else others).extend(read)
@@ -359,7 +361,7 @@ class CTRModel(keras.Model):
             if not name.startswith("_") and name not in _KEPT_ELSEWHERE
         }
 
-    def own_layers(self, kind: type) -> list:
+    def own_layers(self, kind: type) -> list[keras.layers.Layer]:
         """Return the layers of a class, less those of `sources`."""
         of_sources = {
             id(layer) for model in self.sources for layer in model.submodules

@@ -49,7 +49,8 @@ class PluggedModel(CTRModel):
         **kwargs: typing.Any,
     ):
         """Freeze and keep the sources."""
-        super().__init__(*args, sources=sources, **kwargs)
+        kwargs["sources"] = sources
+        super().__init__(*args, **kwargs)
         for source in sources:
             source.trainable = False
 

@@ -110,7 +110,9 @@ def chance_of_run(length: int, days: int) -> float:
     return 1 - sum(ending)
 
 
-def _lost_by(metric: str, full, baseline) -> float | None:
+def _lost_by(
+    metric: str, full: Mapping | None, baseline: Mapping | None
+) -> float | None:
     """Return by how much the full model is worse; None where undefined."""
     ours, theirs = ((of or {}).get(metric) for of in (full, baseline))
     if ours is None or theirs is None:

@@ -30,12 +30,12 @@ def costs(model: Model) -> dict[str, dict]:
 def _of_level(directory: pathlib.Path, kind: str) -> dict:
     paths = [directory / day for day in store.dated(directory)]
     manifests = [store.read_manifest(path, kind) for path in paths]
-    seconds = [m.metrics.get("seconds") for m in manifests]
+    seconds = [m.metrics.get("seconds", 0) for m in manifests]
     return {
         "windows": _windows([m.window for m in manifests if m.window]),
         "refreshes": len(paths),
         "rows": float(np.mean([*map(_rows, paths, manifests)])),
-        "seconds": None if None in seconds else float(np.mean(seconds)),
+        "seconds": float(np.mean(seconds)) if all(seconds) else None,
         "bytes": sum(
             file["bytes"]
             for name, file in manifests[-1].files.items()

@@ -4,7 +4,9 @@ Everything here leaves out what a work directory does not have.
 """
 
 import json
+import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from ecdctr_tf import artefacts, store
 from ecdctr_tf.results import figures, text
@@ -114,5 +116,5 @@ def _extend(line: dict, points: list[dict]) -> None:
     line["loss"] += [point["loss"] for point in points]
 
 
-def _json(path):
+def _json(path: pathlib.Path) -> Any:
     return json.loads(path.read_text("utf-8")) if path.exists() else None

@@ -1,8 +1,10 @@
 """Plots of scored models: by day, with intervals, of history, of forgetting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from matplotlib import axes as mpl_axes
+from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 
 from ecdctr_tf import metrics
@@ -73,7 +75,9 @@ def lift_by_day(results: Mapping, metric: str) -> Figure:
     return Figure(figure, f"{title}, by scored day")
 
 
-def lift(days, metric: str, model: str, baseline: str) -> np.ndarray:
+def lift(
+    days: Iterable[Mapping], metric: str, model: str, baseline: str
+) -> np.ndarray:
     """Return by how much a model is above another on each day."""
     ours, theirs = (
         np.array([of[name][metric] for of in days], float)
@@ -137,7 +141,12 @@ def _drawn(results: Mapping) -> list[str]:
     return [model for model in first if model in _LOOKS]
 
 
-def _finish(figure, ax, days: Sequence[str], averaged: Sequence[str]) -> None:
+def _finish(
+    figure: mpl_figure.Figure,
+    ax: mpl_axes.Axes,
+    days: Sequence[str],
+    averaged: Sequence[str],
+) -> None:
     """Label the days, shade those not averaged, and put the legend below."""
     before = sum(day < averaged[0] for day in days)
     if before:

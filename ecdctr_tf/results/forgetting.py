@@ -11,7 +11,7 @@ Arrays of 1 + R values have that of all rows first.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tqdm
@@ -171,7 +171,7 @@ def _matrices(
 
     Both are `[1 + R, J, J]`.
     """
-    found = []
+    found: list[np.ndarray] = []
     for today in (False, True):
         if today and not model.config.model.history:
             return found[0], found[0]
@@ -188,7 +188,9 @@ def _of_matrices(
     """Return the measures of each matrix, `[1 + R]`."""
     baseline = np.full(served.shape[1], 0.5)
 
-    def each(measure, matrices):
+    def each(
+        measure: Callable[[np.ndarray], float | None], matrices: np.ndarray
+    ) -> np.ndarray:
         # None, for what is undefined, becomes NaN.
         return np.array([measure(matrix) for matrix in matrices], float)
 

@@ -26,9 +26,9 @@ def reported_days(models: Sequence[Model], days: Sequence[str]) -> list[str]:
     if not days:
         names = ", ".join(model.name for model in models) or "any model"
         raise ValueError(
-            f"No day was scored by all of {names}. Score days of ads with "
-            "`python train_main.py --stage=ctr` (or `--stage=all`), the same "
-            "days with each model."
+            f"No day was scored by all of {names}. Score the same days of ads "
+            "with each model: `python train_main.py --stage=ctr`, or "
+            "`--stage=all`."
         )
     first = models[0].config.schedule.report_first
     kept = [day for day in days if day >= first]
@@ -86,28 +86,22 @@ def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def days_higher(
     by_day: Mapping[str, Mapping], days: Sequence[str], pair: str
-) -> dict[str, int | None]:
+) -> dict[str, int]:
     """Return on how many of the days one model is above another, by metric.
 
     Args:
       by_day: day -> what `of_day` returned.
       days: the days.
       pair: "a - b".
-
-    Returns:
-      Metric -> days; None of models that not every day was evaluated of.
     """
     a, b = pair.split(" - ")
-    found: dict[str, int | None] = {}
-    for metric in metrics.METRICS:
-        apart = [
-            _minus(*(by_day[day].get(m, {}).get(metric) for m in (a, b)))
+    return {
+        metric: sum(
+            (_minus(by_day[day][a][metric], by_day[day][b][metric]) or 0) > 0
             for day in days
-        ]
-        known = all({a, b} <= set(by_day[day]) for day in days)
-        above = sum(value is not None and value > 0 for value in apart)
-        found[metric] = above if known else None
-    return found
+        )
+        for metric in metrics.METRICS
+    }
 
 
 def gaps_closed(models: Mapping[str, Mapping]) -> dict[str, dict]:
@@ -146,14 +140,15 @@ def gap_closed(
     """
     if not {ORACLE, BASELINE, model} <= set(models):
         return {}
-    shares = {}
+    shares: dict[str, float | None] = {}
     for name, metric in metrics.METRICS.items():
         if not metric.better:
             continue
         low, high = models[BASELINE][name], models[ORACLE][name]
         gap, way = _minus(high, low), _minus(models[model][name], low)
-        known = gap is not None and way is not None
-        shares[name] = way / gap if known and gap * metric.better > 0 else None
+        shares[name] = None
+        if gap is not None and way is not None and gap * metric.better > 0:
+            shares[name] = way / gap
     return shares
 
 

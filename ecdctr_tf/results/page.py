@@ -161,9 +161,9 @@ def print_table(
       console: to print to; None is standard output.
     """
     console = console or rich.console.Console()
-    table = rich.table.Table(title=title, title_justify="left")
+    table = rich.table.Table(title=title, title_justify="left", pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify=justify if i else "left")
+        table.add_column(name, justify=justify if i else "left", no_wrap=not i)
     for name, cells in rows.items():
         table.add_row(name, *cells, style=styles.get(name, ""))
     console.print(table)

@@ -15,6 +15,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 
 GREY = "#595959"
@@ -26,7 +27,7 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#E69F00", "marker": "P", "linestyle": (0, (3, 1, 1, 1))},
     {"color": GREY, "marker": "D", "linestyle": (0, (1, 1.5))},
 )
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#8a8a8a",
     "axes.grid": True,
@@ -77,13 +78,23 @@ def legend(figure: mpl_figure.Figure) -> None:
     figure.legend(loc="outside lower center", ncols=2)
 
 
-def line(ax, values: Sequence[float | None], look: Mapping, **others) -> None:
+def line(
+    ax: mpl_axes.Axes,
+    values: Sequence[float | None] | np.ndarray,
+    look: Mapping,
+    **others: Any,
+) -> None:
     """Draw a line over 0, 1, and so on; None leaves a gap."""
     y = np.array(values, float)
     ax.plot(np.arange(len(y)), y, **{**look, **others})
 
 
-def band(ax, values, std, look: Mapping) -> None:
+def band(
+    ax: mpl_axes.Axes,
+    values: Sequence[float | None],
+    std: Sequence[float | None],
+    look: Mapping,
+) -> None:
     """Shade the values with a deviation around them, where there is one."""
     y, width = np.array(values, float), np.array(std, float)
     if not np.isnan(width).all():
@@ -93,7 +104,7 @@ def band(ax, values, std, look: Mapping) -> None:
         ax.fill_between(x, *edges, color=look["color"], alpha=0.15, lw=0)
 
 
-def day_ticks(ax, days: Sequence[str]) -> None:
+def day_ticks(ax: mpl_axes.Axes, days: Sequence[str]) -> None:
     """Label at most seven of the days, which are at 0, 1, and so on."""
     ax.set_xlim(-0.5, len(days) - 0.5)
     places = range(0, len(days), -(-len(days) // 7))

@@ -115,11 +115,12 @@ def measure(
     every = {
         name: scored.read(data, models, name, held.get(name)) for name in names
     }
-    by_day = {name: measures.of_day(day) for name, day in every.items()}
     days = [every[name] for name in reported]
     spans = [models[0].window(name) for name in reported]
     if rescored:
         days = _with_history_down(data, models, spans, days)
+        every |= zip(reported, days, strict=True)
+    by_day = {name: measures.of_day(day) for name, day in every.items()}
     pairs = measures.pairs(list(days[0].ctr))
     found = dataclasses.asdict(
         metrics.intervals(

@@ -9,6 +9,7 @@ import numpy as np
 import tqdm
 
 from ecdctr_tf import artefacts, store, windows
+from ecdctr_tf import config as configs
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results.models import Model
 from ecdctr_tf.training import workdir
@@ -46,12 +47,12 @@ def each(
     Raises:
       FileNotFoundError: the last day of a group has not been published.
     """
-    level = Level(data, run, model.config, model.row, artefacts.CTR)
+    level = None
     for i, group in enumerate(groups):
         tomorrow = windows.day_name(windows.day_number(group.last) + 1)
         for j, scored in enumerate(groups):
             seen = windows.Window(tomorrow, tomorrow) if today else scored
-            _open(level, group.last, seen)
+            level = opened(data, model, run, group.last, seen, level)
             as_of = tomorrow if today else ""
             yield i, j, level.score(scored, as_of=as_of)["ctr"]
 
@@ -76,30 +77,49 @@ def without_history(
     Raises:
       FileNotFoundError: no day from before a window has been published.
     """
-    level = Level(data, run, model.config, model.row, artefacts.CTR)
-    published = store.dated(level.directory)
-    found = []
+    published = store.dated(run.ctr(model.base))
+    level, found = None, []
     for day in tqdm.tqdm(days, "history down", unit="day"):
         earlier = [d for d in published if d < day.first]
         if not earlier:
             raise FileNotFoundError(
-                f"{level.directory} holds no model from before {day.first}."
+                f"{run.ctr(model.base)} holds no model from before {day.first}."
             )
-        _open(level, earlier[-1], windows.Window(day.first, day.first))
+        seen = windows.Window(day.first, day.first)
+        level = opened(data, model, run, earlier[-1], seen, level)
         for table in level.model.history_tables.values():
             table.clear()
         found.append(level.score(day)["ctr"])
     return found
 
 
-def _open(level: Level, published: str, window: windows.Window) -> None:
-    """Bring a level to a published day, with the history that rows may see."""
-    path = level.directory / published
+def opened(
+    data: DataDirectory,
+    model: Model,
+    run: workdir.Workdir,
+    published: str,
+    window: windows.Window,
+    level: Level | None = None,
+) -> Level:
+    """Return a published day as a level, with the history that rows may see.
+
+    Args:
+      data: the data directory.
+      model: the model.
+      run: one of its runs.
+      published: the day that the model was trained on last.
+      window: the days of the rows that it will score.
+      level: what was returned last, which is used again if it fits.
+    """
+    path = run.ctr(model.base) / published
     manifest = store.read_manifest(path, artefacts.CTR)
     cpm = None
     if artefacts.CPM in manifest.parents:
         cpm = artefacts.parent_path(path, manifest, artefacts.CPM)
-    if level.last != path:
+    if level is None or level.last != path:
+        config = configs.Config.from_json(path / artefacts.CONFIG)
+        level = Level(data, run, config, model.row, artefacts.CTR)
         level.look_up(window, cpm)
         level.open(path)
     level.look_up(window, cpm)
+    return level

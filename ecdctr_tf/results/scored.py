@@ -57,9 +57,9 @@ def _check_rows(path: pathlib.Path, scores: Mapping, others: Mapping) -> None:
     for name in ("click", *slices.ROLES):
         if name in others and not np.array_equal(scores[name], others[name]):
             raise ValueError(
-                f"{path} scored other rows of {path.name} than the data or the "
-                f"other models have: {name!r} differs. Score the day again "
-                "from one data directory."
+                f"{path} scored different rows of {path.name} than the data "
+                f"directory or the other models have: {name!r} differs. Score "
+                "the day again with the same data directory."
             )
 
 

@@ -104,7 +104,7 @@ def scope(results: Mapping) -> str:
 def by_auc(results: Mapping) -> list[tuple[str, dict]]:
     """Return the models and their metrics, best AUC first."""
 
-    def auc(item) -> float:
+    def auc(item: tuple[str, dict]) -> float:
         mean = item[1]["auc"]["mean"]
         return math.inf if mean is None else -mean
 
@@ -210,7 +210,7 @@ def _differences(results: Mapping) -> Section:
     rows = []
     for pair, of_metric in results["differences"].items():
         higher = of_metric["auc"]["days_higher"]
-        days = "" if higher is None else f"{higher} of {len(results['days'])}"
+        days = f"{higher} of {len(results['days'])}"
         values = [text.difference(of_metric[metric]) for metric in _JUDGED]
         rows.append([_apart(results, pair), *values, days])
     drawn = {}
@@ -302,7 +302,7 @@ def _forgetting(results: Mapping) -> list[Section]:
         _apart(results, pair): measures
         for pair, measures in results["forgetting_differences"].items()
     }
-    known = next(iter(of_models.values()), {})
+    known: Mapping = next(iter(of_models.values()), {})
     keys = [key for key in _TRANSFER if key in known]
     names = [_TRANSFER[key] for key in keys]
     drawn = {

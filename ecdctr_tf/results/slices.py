@@ -44,7 +44,7 @@ class ScoredDay:
     ctr: Mapping[str, Sequence[np.ndarray]]
     held: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the columns."""
         windows.day_number(self.day)
         missing = set(ROLES) - set(self.rows)
@@ -65,7 +65,7 @@ class ScoredDay:
                     f"Received: shape {np.shape(column)}"
                 )
 
-    def of(self, mask) -> metrics.ScoredRows:
+    def of(self, mask: np.ndarray | slice) -> metrics.ScoredRows:
         """Return the rows `mask` `[N]` as intervals take them."""
         return metrics.ScoredRows(
             self.click[mask],
@@ -199,7 +199,7 @@ def rows_before(
     return result
 
 
-def _measured(parts: Sequence[tuple], pairs) -> dict:
+def _measured(parts: Sequence[tuple], pairs: Sequence[tuple[str, str]]) -> dict:
     """Return what is known of parts `(day, mask)` of days, taken together."""
     rows = [day.of(mask) for day, mask in parts]
     found = {

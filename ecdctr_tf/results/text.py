@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 
 NOTHING = "\N{EN DASH}"
 WITHIN = "within the noise"
@@ -22,7 +23,7 @@ def percent(share: float | None, digits: int = 0) -> str:
     return NOTHING if share is None else f"{100 * share:.{digits}f} %"
 
 
-def estimate(of: dict) -> str:
+def estimate(of: Mapping) -> str:
     """Return `0.1234 [0.1200, 0.1300]`.
 
     Args:
@@ -33,7 +34,7 @@ def estimate(of: dict) -> str:
     return f"{of['mean']:.4f} [{of['low']:.4f}, {of['high']:.4f}]"
 
 
-def difference(of: dict) -> str:
+def difference(of: Mapping) -> str:
     """Return `+0.0123 [+0.0100, +0.0150]`, and whether that may be chance.
 
     Args:
@@ -69,12 +70,12 @@ def sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def to_json(values) -> str:
+def to_json(values: object) -> str:
     """Return values as JSON text, null for numbers that are undefined."""
     return json.dumps(_defined(values), indent=1, allow_nan=False) + "\n"
 
 
-def _defined(values):
+def _defined(values: object) -> object:
     if isinstance(values, dict):
         return {name: _defined(value) for name, value in values.items()}
     if isinstance(values, list | tuple):

@@ -94,7 +94,7 @@ def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
     except ValueError as error:
         raise ValueError(
             f"{file} is not a manifest: {error} Delete {path} to rebuild it, "
-            "or put back its files."
+            "or restore its files."
         ) from error
     if manifest.kind != kind:
         raise ValueError(
@@ -134,7 +134,9 @@ def verify(path: str | pathlib.Path, kind: str) -> Manifest:
     return manifest
 
 
-def parent(path: str | pathlib.Path, root: str | pathlib.Path) -> dict:
+def parent(
+    path: str | pathlib.Path, root: str | pathlib.Path
+) -> dict[str, str]:
     """Return the entry of `Manifest.parents` for an artefact under `root`."""
     path = pathlib.Path(path)
     return {

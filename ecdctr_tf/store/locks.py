@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import typing
 from collections.abc import Iterator
 
 NAME = ".lock"
@@ -86,7 +87,7 @@ def _take(file: pathlib.Path) -> int:
         os.close(descriptor)
 
 
-def _owner(descriptor: int) -> dict:
+def _owner(descriptor: int) -> dict[str, typing.Any]:
     """Return what the owner of a lock says about itself."""
     try:
         found = json.loads(os.pread(descriptor, 1 << 16, 0))
@@ -95,12 +96,12 @@ def _owner(descriptor: int) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _taken(directory: pathlib.Path, owner: dict) -> str:
+def _taken(directory: pathlib.Path, owner: dict[str, typing.Any]) -> str:
     pid, what = owner.get("pid", "unknown"), owner.get("what", "writing")
     if pid == os.getpid():
         return (
             f"This process (pid {pid}) is already {what} in {directory}. "
-            "Let that end before the next write there begins."
+            "Wait for it to finish before writing there again."
         )
     return (
         f"{directory} is in use by another process (pid {pid}), which is "

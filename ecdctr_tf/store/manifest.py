@@ -27,8 +27,8 @@ class Manifest:
     )
     # Role -> {"path": ..., "manifest": hash of its manifest.json}.
     parents: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
-    config: dict = dataclasses.field(default_factory=dict)
-    metrics: dict = dataclasses.field(default_factory=dict)
+    config: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     # File name -> {"bytes": size, "sha256": hash}; filled in by `publish`.
     files: dict[str, dict[str, typing.Any]] = dataclasses.field(
         default_factory=dict
@@ -67,7 +67,7 @@ class Manifest:
             place = pathlib.PurePosixPath(name)
             if place.is_absolute() or ".." in place.parts:
                 raise ValueError(
-                    f"`files` should name files of the artefact. "
+                    f"`files` should name files inside the artefact. "
                     f"Received: {name!r}"
                 )
             for key, expected in (("bytes", int), ("sha256", str)):

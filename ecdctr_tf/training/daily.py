@@ -3,6 +3,7 @@
 import logging
 import pathlib
 import time
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -51,8 +52,8 @@ class DailyTrainer:
         if learned and config.model.history and not row.has_cpm:
             raise ValueError(
                 f"{row.name} has no CPM in which self-attention over snapshots "
-                "could be learned. Set history.aggregation to another one, or "
-                "model.history=false."
+                "could be learned. Set history.aggregation to another value, "
+                "or set model.history=false."
             )
         self._data = data
         self._config = config
@@ -77,14 +78,14 @@ class DailyTrainer:
             for domain in self._origin.domains:
                 self._data.covered(domain, part)
         name = level.row.base
-        with store.lock(level.directory, f"the A-CTR of {name}"):
+        with store.lock(level.directory, f"training the A-CTR of {name}"):
             bar = tqdm.tqdm(
                 parts, desc=f"{name} ctr", unit="day", mininterval=1.0
             )
             for part in bar:
                 left = self._left(part)
                 if left is None:
-                    logging.info("%s of %s is there", part, name)
+                    logging.info("%s of %s already exists", part, name)
                 elif self._data.rows(levels.ADS, left):
                     result = self._day(left)
                     bar.set_postfix({"auc": result["auc"]})
@@ -109,8 +110,8 @@ class DailyTrainer:
             if self._data.rows(levels.ADS, windows.Window(day, day)):
                 raise ValueError(
                     f"{directory} has days up to {learned}, but not {day}; an "
-                    "A-CTR never goes back in time. Put the day back, or "
-                    f"delete those from {day} on to train them again."
+                    "A-CTR never goes back in time. Put that day back, or "
+                    f"delete the days from {day} on to train them again."
                 )
         days = [day for day in part.days if day > learned]
         return windows.Window(days[0], days[-1]) if days else None
@@ -120,7 +121,7 @@ class DailyTrainer:
         began = time.monotonic()
         level = self._level
         self._ready(today.first)
-        scores = level.score(today)
+        scores: dict[str, typing.Any] = level.score(today)
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"]
         )
@@ -171,7 +172,7 @@ class DailyTrainer:
         if statistics and ads is None:
             raise ValueError(
                 "warm_start.batch_norm=statistics needs ads from before "
-                f"{day} to estimate from; the days to start with hold none. "
+                f"{day} to estimate them from, and finds none. "
                 "Raise schedule.catch_up_days or warm_start.warm_up_days, or "
                 "set warm_start.batch_norm=keep."
             )

@@ -73,18 +73,34 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
     recorder.restore(_state_variables(model))
     if recorder.left():
         batches = iter(task.stream(recorder.step))
+        train_steps = model.train_steps
+        if not tf.config.functions_run_eagerly():
+            # Traced once a model: streams of all windows have one signature.
+            train_steps = train_steps.get_concrete_function(
+                batches, tf.TensorSpec([], tf.int32)
+            )
         recorder.open()
         while steps := recorder.left():
             began = time.perf_counter()
-            waited = model.train_steps(batches, tf.constant(steps))
+            waited = train_steps(batches, tf.constant(steps))
             recorder.record(steps, float(waited), time.perf_counter() - began)
     recorder.close()
     return recorder.curve
 
 
-def forget(progress: pathlib.Path) -> None:
-    """Remove the state of a window that has been published."""
-    shutil.rmtree(progress, ignore_errors=True)
+def forget(progress: pathlib.Path, day: str) -> None:
+    """Remove the states of windows that end on a published day, or before.
+
+    Args:
+      progress: where a level keeps them, by names that end with the last day
+        of the window.
+      day: the last day that the level has learned.
+    """
+    if not progress.is_dir():
+        return
+    for window in progress.iterdir():
+        if window.name[-len(day) :] <= day:
+            shutil.rmtree(window, ignore_errors=True)
 
 
 def _state_variables(model: CTRModel) -> dict[str, tf.Variable]:
@@ -113,7 +129,7 @@ class _Recorder:
         self._task = task
         self._steps = -(-task.rows // task.batch_size)
         self._every = max(self._steps // _CURVE_POINTS, 1)
-        self._bar = None
+        self._bar: tqdm.tqdm = None
         # Seconds of waiting for input and of everything, since the last point.
         self._waited, self._passed = 0.0, 0.0
         # (step, share of the time spent waiting for input)
@@ -133,7 +149,9 @@ class _Recorder:
         manifest = store.verify(path, _KIND)
         if manifest.config != {"start": self._task.start}:
             logging.warning(
-                "%s is of other days, weights or settings: it is dropped.", path
+                "%s began from other days, weights or settings. It is deleted, "
+                "and the window starts again.",
+                path,
             )
             shutil.rmtree(self._task.progress)
             return

@@ -36,12 +36,12 @@ def aggregate(
             "`python train_main.py --stage=tpm`."
         )
     published = []
-    with store.lock(run.historical, "aggregate"):
+    with store.lock(run.historical, "aggregating snapshots"):
         there = set(store.dated(run.historical))
         for i, day in enumerate(days):
             path = run.historical / day
             if day in there:
-                logging.info("%s is there", path)
+                logging.info("%s already exists", path)
                 continue
             snapshot_dirs = [run.tpm / d for d in days[: i + 1]]
             historical.aggregate(snapshot_dirs, path, config.history)
@@ -96,10 +96,10 @@ class History:
         seen = historical.seen_in(days, window, self._settings)
         if not seen:
             raise FileNotFoundError(
-                f"{self._run.historical} holds no historical vectors that rows "
-                f"of {window.last} may see. Publish some with `python "
-                "train_main.py --stage=aggregate`, or train without: "
-                "--set model.history=false."
+                f"{self._run.historical} holds no historical version that rows "
+                f"of {window.last} may see. Publish one with `python "
+                "train_main.py --stage=aggregate`, or train without historical "
+                "embeddings: --set model.history=false."
             )
         versions = [self._run.historical / day for day in seen]
         if versions != self.versions:
@@ -147,8 +147,9 @@ def start_tables(
             raise ValueError(
                 f"Table {name!r} of {snapshot} has width "
                 f"{table.vectors.shape[1]}; the model has width "
-                f"{variable.shape[1]}. Set tpm_model.embedding_dim to "
-                "model.embedding_dim, or history.start_tables=false."
+                f"{variable.shape[1]}. Set tpm_model.embedding_dim "
+                "to the value of model.embedding_dim, or set "
+                "history.start_tables=false."
             )
         values = variable.numpy()
         values[table.rows(data.id_spaces[name])] = table.vectors

@@ -14,6 +14,7 @@ A level goes through `fresh` or `open`, then any number of `score`, `grow`,
 import dataclasses
 import json
 import pathlib
+import typing
 from collections.abc import Callable
 
 import numpy as np
@@ -97,8 +98,6 @@ class Level:
         self.parents: dict[str, dict] = {}
         self.report: warm_start.RestoreReport | None = None
         self.last: pathlib.Path | None = None
-        # States of the windows fitted since the last artefact.
-        self._progress: list[pathlib.Path] = []
 
     # From nothing, or from an artefact.
 
@@ -250,9 +249,7 @@ class Level:
     def _progress_of(self, window: windows.Window) -> pathlib.Path:
         """Return where the resumable states of a window lie."""
         name = str(window) if self.kind == artefacts.CTR else window.last
-        progress = self.run.progress(self.kind, self.row.base, name)
-        self._progress.append(progress)
-        return progress
+        return self.run.progress(self.kind, self.row.base) / name
 
     def _fingerprints(self, parts: dict[str, windows.Window]) -> dict:
         """Return the hash of each day's manifest: data may have changed."""
@@ -265,10 +262,13 @@ class Level:
         }
 
     def _stream(
-        self, parts: dict[str, windows.Window], newest: windows.Window, skip=0
+        self,
+        parts: dict[str, windows.Window],
+        newest: windows.Window,
+        skip: int = 0,
     ) -> tf.data.Dataset:
         """Return the batches of days, in the order of the seed."""
-        settings = {
+        settings: dict[str, typing.Any] = {
             "batch_size": self.training.batch_size,
             "seed": self.config.seed * 1_000_000
             + windows.day_number(newest.last),
@@ -362,9 +362,7 @@ class Level:
             self._write(staging, curve)
             if write_more is not None:
                 write_more(staging)
-        for progress in self._progress:
-            fit.forget(progress)
-        self._progress = []
+        fit.forget(self.run.progress(self.kind, self.row.base), window.last)
         self.report = None
         self.last = path
         return path
@@ -414,16 +412,22 @@ def score(
     names = [f.name for f in model.spec.features]
     place = features.DOMAINS.index(domain)
     batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
+    # Joint models read the domain.
+    number = tf.TensorSpec([None], tf.int32)
+    specs = {"domain": number, **batches.element_spec[0]}
+    predict = model.score
+    if not tf.config.functions_run_eagerly():
+        # Traced once a model, for batches of any size.
+        predict = predict.get_concrete_function(specs)
     parts = []
     for inputs, click in batches:
-        # Joint models read it.
         inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
         if as_of:
             day = windows.day_number(as_of)
             inputs["day"] = tf.fill(tf.shape(click), day)
         parts.append(
             {
-                "ctr": model.score(inputs).numpy(),
+                "ctr": predict(inputs).numpy(),
                 "click": click.numpy(),
                 "user": inputs[data.spec.user].numpy(),
                 "item": inputs[data.spec.item].numpy(),
@@ -434,11 +438,10 @@ def score(
     }
     if not np.isfinite(scores["ctr"]).all():
         raise ValueError(
-            f"Scoring {domain} of {window} gave values that are not numbers, "
-            "in rows "
-            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()} and "
-            "perhaps more. Look for extreme numbers among the features of "
-            "these rows."
+            f"Scoring {domain} of {window} gave values that are not finite, "
+            "for example in rows "
+            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()}. "
+            "Look for extreme numbers among the features of these rows."
         )
     return scores
 
@@ -472,13 +475,14 @@ def _check_settings(
       ValueError: a setting that its weights depend on differs.
     """
     kept = _settings(configs.Config.from_json(path / artefacts.CONFIG), kind)
+    asked = _settings(config, kind)
     differing = [
-        f"{name}={kept[name]!r} (now {value!r})"
-        for name, value in _settings(config, kind).items()
-        if kept[name] != value
+        f"{name}={kept.get(name)!r} (now {asked.get(name)!r})"
+        for name in sorted({*kept, *asked})
+        if kept.get(name) != asked.get(name)
     ]
     if differing:
         raise ValueError(
             f"{path} was trained with other settings: {', '.join(differing)}. "
-            "Use the former settings, or another --workdir."
+            "Use those settings, or another --workdir."
         )

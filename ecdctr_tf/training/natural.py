@@ -50,11 +50,12 @@ def train(
     """
     level = Level(data, run, config, row, kind)
     name = NAMES[kind]
-    with store.lock(level.directory, f"the {name.upper()} of {window}"):
+    doing = f"training the {name.upper()} on {window}"
+    with store.lock(level.directory, doing):
         path = level.directory / window.last
         last = _last(level, window)
         if last == path:
-            logging.info("%s %s is there", name, window)
+            logging.info("%s %s already exists", name, window)
             return path
         if not data.rows(NATURAL, window):
             raise ValueError(
@@ -84,7 +85,7 @@ def _last(level: Level, window: windows.Window) -> pathlib.Path | None:
     if learned.last >= window.first:
         raise ValueError(
             f"{newest} has learned the days {learned}; a level never goes back "
-            f"in time, so that it cannot be trained on {window} now. Choose a "
+            f"in time, so it cannot be trained on {window} now. Choose a "
             f"window that begins after {learned.last}, or delete the artefacts "
             f"from {window.first} on to train them again."
         )

@@ -124,12 +124,12 @@ class FromCPM(Scratch):
             return newest
         if newest is None or newest.name < known.name:
             logging.warning(
-                "The A-CTR keeps the CPM of %s: that of %s, the newest that "
-                "schedule.cpm_lag=%d allows for %s, would take it back.",
+                "The A-CTR keeps the CPM of %s for %s, although "
+                "schedule.cpm_lag=%d would give it an older one (%s).",
                 known.name,
-                newest.name if newest is not None else "no day",
-                late,
                 day,
+                late,
+                newest.name if newest is not None else "none",
             )
             return known
         return newest
@@ -171,7 +171,8 @@ class FromCPM(Scratch):
             raise ValueError(
                 f"Only {share:.0%} of the A-CTR's weights came from {cpm}; "
                 "warm_start.min_restored asks for "
-                f"{settings.min_restored:.0%}."
+                f"{settings.min_restored:.0%}. Train both with the same "
+                "model.* settings, or lower warm_start.min_restored."
             )
         level.report = report
         level.add_parent(artefacts.CPM, cpm)
@@ -291,8 +292,9 @@ class BothDomains(Scratch):
         if NATURAL not in found:
             raise ValueError(
                 f"{self.level.data.path / NATURAL} has none of the "
-                f"{schedule.cpm_days} days before {day} to start with. Raise "
-                "schedule.cpm_days, or set a later schedule.ctr_first."
+                f"{schedule.cpm_days} days before {day}, which the model "
+                "starts with. Raise schedule.cpm_days, or set a later "
+                "schedule.ctr_first."
             )
         return found
 

@@ -72,8 +72,8 @@ def left(
         elif window.last > learned:
             found.append(windows.Window(_plus(learned, 1), window.last))
             logging.warning(
-                "%s has learned the days up to %s: of the window %s, %s is "
-                "left.",
+                "%s has already learned the days up to %s: of the window %s, "
+                "only %s is trained.",
                 directory,
                 learned,
                 window,
@@ -81,8 +81,8 @@ def left(
             )
         elif window not in published:
             logging.warning(
-                "%s has learned the days up to %s in other windows: %s is "
-                "passed over.",
+                "%s has already learned the days up to %s, in other windows: "
+                "%s is skipped.",
                 directory,
                 learned,
                 window,

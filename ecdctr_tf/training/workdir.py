@@ -36,9 +36,9 @@ class Workdir:
             return self.tpm
         return self.cpm(model) if kind == artefacts.CPM else self.ctr(model)
 
-    def progress(self, kind: str, model: str, window: str) -> pathlib.Path:
-        """Where a level keeps the resumable states of a window."""
-        return self._beside(".progress", kind, model) / window
+    def progress(self, kind: str, model: str) -> pathlib.Path:
+        """Where a level keeps the resumable states of its windows."""
+        return self._beside(".progress", kind, model)
 
     def tensorboard(self, kind: str, model: str, window: str) -> pathlib.Path:
         """Where a level writes the scalars of a window for TensorBoard."""

@@ -6,6 +6,7 @@ instance to the next, attribute names do not.
 """
 
 import pathlib
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +25,7 @@ def named_variables(parts: dict) -> dict[str, tf.Variable]:
     found: dict[str, tf.Variable] = {}
     seen: dict[int, object] = {}  # By identity; kept, so that none is reused.
 
-    def visit(trackable, path):
+    def visit(trackable: typing.Any, path: str) -> None:
         if id(trackable) in seen:
             return
         seen[id(trackable)] = trackable
@@ -42,7 +43,9 @@ def named_variables(parts: dict) -> dict[str, tf.Variable]:
     return found
 
 
-def optimizer_variables(**optimizers) -> dict[str, tf.Variable]:
+def optimizer_variables(
+    **optimizers: tf.keras.optimizers.Optimizer,
+) -> dict[str, tf.Variable]:
     """Return the state of optimizers, named by optimizer and order."""
     return {
         f"{name}/{i}": variable
@@ -73,7 +76,7 @@ def check_finite(variables: dict) -> None:
         )
 
 
-def _finite(value) -> bool:
+def _finite(value: tf.Variable | np.ndarray) -> bool:
     kind = value.dtype
     if not tf.as_dtype(kind).is_floating:
         return True

@@ -101,8 +101,8 @@ def aggregate(
     manifests = [store.read_manifest(d, snapshots.KIND) for d in snapshot_dirs]
     if len({m.spec for m in manifests}) > 1:
         raise ValueError(
-            f"The snapshots of {target.name} have several feature specs: "
-            f"{[str(d) for d in snapshot_dirs]}. Delete those of the old spec."
+            f"The snapshots for {target.name} have different data specs: "
+            f"{[str(d) for d in snapshot_dirs]}. Delete those with the old one."
         )
     found = [snapshots.read(d) for d in snapshot_dirs]
     arrays = {}
@@ -140,7 +140,7 @@ def _align(tables: list[snapshots.SnapshotTable]) -> tuple:
     for i, table in enumerate(tables):
         if table.vectors.shape[1] != dim:
             raise ValueError(
-                "Snapshots have several widths: "
+                "Snapshots have different widths: "
                 f"{[t.vectors.shape[1] for t in tables]}. Delete those with "
                 "another tpm_model.embedding_dim."
             )
@@ -155,7 +155,9 @@ def _after(version: pathlib.Path) -> str:
     return windows.day_name(windows.day_number(version.name) + 1)
 
 
-def visible_from(version: str | pathlib.Path, history: configs.HistoryConfig):
+def visible_from(
+    version: str | pathlib.Path, history: configs.HistoryConfig
+) -> int:
     """Return the first day, since 1970-01-01, whose rows see a version."""
     last = windows.day_number(pathlib.Path(version).name)
     return last + 1 + history.lag
@@ -259,7 +261,7 @@ def read(
     return found
 
 
-def check_before(manifest: store.Manifest, day: str, source) -> None:
+def check_before(manifest: store.Manifest, day: str, source: object) -> None:
     """Make sure that an artefact has seen nothing of a day or later.
 
     Raises:

@@ -7,6 +7,7 @@ and how often. Rows of hashed tables have no raw id; their row number stands in.
 
 import dataclasses
 import pathlib
+import typing
 
 import numpy as np
 
@@ -26,7 +27,9 @@ class SnapshotTable:
     counts: np.ndarray  # int64 [N]
 
     @classmethod
-    def seen(cls, space, embeddings: np.ndarray, counts: np.ndarray):
+    def seen(
+        cls, space: typing.Any, embeddings: np.ndarray, counts: np.ndarray
+    ) -> "SnapshotTable":
         """Return the rows of a table that a window used.
 
         Args:
@@ -46,12 +49,12 @@ class SnapshotTable:
                 ids = np.array([i.encode() for i in ids], dtype=object)
         return cls(ids, embeddings[rows], counts[rows].astype(np.int64))
 
-    def rows(self, space) -> np.ndarray:
+    def rows(self, space: typing.Any) -> np.ndarray:
         """Return the rows of the ids in an id space, int32 `[N]`."""
         return rows_of(self.ids, space)
 
 
-def rows_of(ids: np.ndarray, space) -> np.ndarray:
+def rows_of(ids: np.ndarray, space: typing.Any) -> np.ndarray:
     """Return the rows of a snapshot's `ids` in an id space, int32 `[N]`."""
     if space.table.ids == "hashing":
         return ids.astype(np.int32)

@@ -108,7 +108,7 @@ def restore(
     if problems:
         raise ValueError(
             f"{source} does not fit the model (- missing, + unexpected, "
-            "! other shape); use the config and feature spec it was made "
+            "! other shape); use the config and data spec it was made "
             "with:\n" + "\n".join(sorted(problems))
         )
     rows = [
@@ -118,7 +118,9 @@ def restore(
     return RestoreReport(source, tuple(rows), unused)
 
 
-def _restore_one(name, variable, value, batch_norm) -> RestoredVariable:
+def _restore_one(
+    name: str, variable: tf.Variable, value: np.ndarray | None, batch_norm: str
+) -> RestoredVariable:
     old = variable.numpy()
     before = float(np.linalg.norm(old))
     taken = 0
@@ -160,7 +162,9 @@ def verified(
     return manifest
 
 
-def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
+def check_ids(
+    manifest: store.Manifest, id_spaces: dict, source: object
+) -> None:
     """Make sure that an artefact numbers ids as the data directory does.
 
     Raises:
@@ -169,8 +173,8 @@ def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
     for table, recorded in manifest.ids.items():
         if table not in id_spaces:
             raise ValueError(
-                f"{source} has the table {table!r}, which the data directory "
-                f"lacks; it has {sorted(id_spaces)}."
+                f"{source} has the table {table!r}, which is not in the data "
+                f"directory; that has {sorted(id_spaces)}."
             )
         if id_spaces[table].fingerprint(recorded["rows"]) != recorded:
             raise ValueError(
@@ -181,7 +185,9 @@ def check_ids(manifest: store.Manifest, id_spaces: dict, source) -> None:
             )
 
 
-def check_spec(manifest: store.Manifest, fingerprint: str, source) -> None:
+def check_spec(
+    manifest: store.Manifest, fingerprint: str, source: object
+) -> None:
     """Make sure that an artefact was made for this feature spec.
 
     Raises:
@@ -189,7 +195,7 @@ def check_spec(manifest: store.Manifest, fingerprint: str, source) -> None:
     """
     if manifest.spec != fingerprint:
         raise ValueError(
-            f"{source} was trained with the feature spec {manifest.spec}; the "
+            f"{source} was trained with the data spec {manifest.spec}; the "
             f"data directory has {fingerprint}. Use the data directory it was "
             "trained on, or train it again on this one."
         )

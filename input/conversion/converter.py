@@ -56,8 +56,8 @@ def convert_tables(
     _check(file_format, rows_per_file)
     if out.exists():
         raise FileExistsError(
-            f"{out} exists already. Append days to it (`--append`), delete it "
-            "or name another directory."
+            f"{out} already exists. Append days to it (`--append`), delete it, "
+            "or choose another directory."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     doing = f"converting logs to {out}"

@@ -229,7 +229,7 @@ def _refuse_nulls(
     table: pa.Table, column: pa.ChunkedArray, name: str, where: str
 ) -> None:
     if column.null_count:
-        _refuse(table, pc.is_null(column), name, "there in every row", where)
+        _refuse(table, pc.is_null(column), name, "present in every row", where)
 
 
 def _refuse(

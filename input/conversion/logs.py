@@ -38,8 +38,8 @@ def tables(
     if unknown:
         names = sorted(log.name for log in spec.logs if log.name)
         raise ValueError(
-            f"There is no log called {', '.join(sorted(unknown))}; there are "
-            f"{', '.join(names) or 'none with a name'}."
+            f"There is no log called {', '.join(sorted(unknown))}. The names "
+            f"are {', '.join(names) or 'none'}."
         )
     if not spec.logs:
         raise ValueError("The spec has no [[logs]]; there is nothing to read.")
@@ -149,7 +149,7 @@ def _filtered(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
             if column.null_count:
                 raise ValueError(
                     f"{where}: the column {name!r}, which a `where` of the log "
-                    "reads, should be there in every row."
+                    "reads, should be present in every row."
                 )
             total += weight * column.to_numpy()
         holds &= total % rule.modulo == rule.equals

@@ -76,15 +76,15 @@ class Past:
         """
         spaces = dict(self.data.id_spaces)
         for name, entry in self.manifest.ids.items():
-            if spaces[name].fingerprint(entry["rows"]) != entry:
+            if spaces[name].fingerprint(int(entry["rows"])) != entry:
                 raise ValueError(
                     f"{self.data.path / 'ids' / name}.txt does not begin with "
                     f"the ids that {self.path} was made with. Put the file "
-                    "back, or convert all logs anew."
+                    "back, or convert all logs again."
                 )
             space = spaces[name]
             if isinstance(space, id_space.Vocabulary):
-                spaces[name] = space.first(entry["rows"])
+                spaces[name] = space.first(int(entry["rows"]))
         return spaces
 
     def restore(self, parts: dict[str, Part]) -> None:
@@ -165,9 +165,9 @@ def load(
     states = store.dated(directory / STATE)
     if not states:
         raise FileNotFoundError(
-            f"{directory} has no {STATE}, which days are appended to: it was "
-            "converted before there were states, or not by `convert`. Convert "
-            "all logs anew to another directory."
+            f"{directory} has no {STATE}, so days cannot be appended: it was "
+            "written by an older version, or not by `convert`. Convert all "
+            "logs again into another directory."
         )
     path = directory / STATE / states[-1]
     past = Past(data, path, store.verify(path, KIND))
@@ -175,14 +175,14 @@ def load(
     _check_spec(past, spec)
     if past.manifest.config["format"] != file_format:
         raise ValueError(
-            f"The format should be that of the days of {directory}, "
+            f"The format should be that of the other days of {directory}, "
             f"{past.manifest.config['format']!r}. Received: {file_format!r}"
         )
     for domain, day in past.last_days.items():
         if day not in data.days(domain):
             raise ValueError(
-                f"{directory / domain} lacks {day}, its last day by {path}. "
-                "Put the day back, or convert all logs anew."
+                f"{directory / domain} lacks {day}, its last day according to "
+                f"{path}. Put the day back, or convert all logs again."
             )
     return past
 
@@ -201,7 +201,7 @@ def _check_manifest(past: Past) -> None:
     if past.window is None or past.window.last != past.path.name:
         raise ValueError(
             f"{past.path} should be the state of its day. Its manifest says: "
-            f"{past.window}. Put the file back, or convert all logs anew."
+            f"{past.window}. Put the file back, or convert all logs again."
         )
 
 
@@ -214,9 +214,9 @@ def _check_spec(past: Past, spec: toml_spec.ConversionSpec) -> None:
     ]
     if differing:
         raise ValueError(
-            f"{past.data.path} was converted with another spec; these parts "
-            f"differ: {', '.join(differing)}. Append with the spec as it was, "
-            "or convert all logs anew."
+            f"{past.data.path} was converted with another conversion spec; "
+            f"these parts differ: {', '.join(differing)}. Append with the "
+            "former one, or convert all logs again."
         )
 
 

@@ -50,8 +50,8 @@ class Column:
         features.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
         if self.divide < 1 or (self.divide > 1 and self.separator):
             raise ValueError(
-                f"`divide` of {owner} should be at least 1, and 1 beside a "
-                f"`separator`. Received: {self.divide}"
+                f"`divide` of {owner} should be at least 1, and exactly 1 with "
+                f"a `separator`. Received: {self.divide}"
             )
 
     @property
@@ -103,8 +103,9 @@ class Count:
         features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
         if len(self.of) not in (1, 2) or self.window_days < 0:
             raise ValueError(
-                f"{owner} should be `of` one or two features, over a number "
-                f"of days. Received: {self.of}, {self.window_days}"
+                f"`of` of {owner} should name one or two features, and "
+                "`window_days` should be at least 0. "
+                f"Received: {self.of}, {self.window_days}"
             )
 
 
@@ -181,9 +182,14 @@ class ConversionSpec:
             )
         for role in (self.user, self.item):
             if role not in ids or self.column(role).time:
-                raise ValueError(f"{role!r} should be an id from a column.")
+                raise ValueError(
+                    f"{role!r} should be an id read from a column."
+                )
             if self.column(role).divide > 1 or self.column(role).separator:
-                raise ValueError(f"{role!r} should be a column as it is.")
+                raise ValueError(
+                    f"{role!r} should be read from its column unchanged: "
+                    "without `divide` and `separator`."
+                )
 
     def column(self, name: str) -> Column:
         """Return the column feature of that name."""

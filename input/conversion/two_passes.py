@@ -148,8 +148,9 @@ class Passes:
         clicks_only = "click" not in table.column_names
         if self._clicks_only.setdefault(domain, clicks_only) != clicks_only:
             raise ValueError(
-                f"{where}: all tables of {domain} should have a column 'click' "
-                "or none, those of days converted before included."
+                f"{where}: all tables of {domain} should have a column "
+                "'click', or none of them, including those of days converted "
+                "earlier."
             )
         if clicks_only and domain not in self._spec.negatives:
             raise ValueError(
@@ -169,7 +170,7 @@ class Passes:
         return (
             f"{where} has events of {day}, but {self._past.data.path} "
             f"holds all days up to {last}. Append logs of later days only, "
-            "or convert all logs anew to another directory."
+            "or convert all logs again into another directory."
         )
 
     def _span(self, domain: str) -> range:

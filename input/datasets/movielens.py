@@ -97,8 +97,8 @@ def ratings(folder: pathlib.Path) -> pa.Table:
         place = pc.index_in(rated[key], other[key].combine_chunks())
         if place.null_count:
             raise ValueError(
-                f"{place.null_count} ratings have a `{key}` that is in no row "
-                f"of {folder / file}. Take the files from one release."
+                f"{place.null_count} ratings have a `{key}` that no row of "
+                f"{folder / file} has. Use files of the same release."
             )
         for name in other.column_names[1:]:
             rated = rated.append_column(name, other[name].take(place))

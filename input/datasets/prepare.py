@@ -1,4 +1,4 @@
-"""From a named data set to a data directory in one command.
+"""Command line: a known data set to a data directory.
 
 ```
 python -m ecdctr_tf.input.datasets.prepare --dataset=synthetic --out=data
@@ -102,27 +102,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m ecdctr_tf.input.datasets.prepare",
-        description="Write a named data set as a data directory.",
+        description="Write a known data set as a data directory.",
     )
-    parser.add_argument("--dataset", choices=list(BUILDERS), required=True)
-    parser.add_argument("--out", required=True, help="data directory to make")
-    parser.add_argument("--manual_dir", help="folder of the raw files")
-    parser.add_argument("--tfds_dir", help="keeps the blocks of the builder")
-    dials = parser.add_argument_group("dials of the synthetic world")
-    dials.add_argument("--world", choices=list(WORLDS), default="default")
+    parser.add_argument(
+        "--dataset", choices=list(BUILDERS), required=True, help="data set"
+    )
+    parser.add_argument(
+        "--out", required=True, help="data directory to write; must not exist"
+    )
+    parser.add_argument("--manual_dir", help="directory of the raw files")
+    parser.add_argument(
+        "--tfds_dir", help="directory to keep the files of the builder in"
+    )
+    dials = parser.add_argument_group("settings of the synthetic world")
+    dials.add_argument(
+        "--world",
+        choices=list(WORLDS),
+        default="default",
+        help="world whose settings the following ones change",
+    )
     names = [field.name for field in dataclasses.fields(WORLDS["default"])]
     for name in names:
         default = getattr(WORLDS["default"], name)
         dials.add_argument(
             f"--{name}",
             type=type(default),
-            help=f"instead of {default} of the default world",
+            help=f"{default} in the default world",
         )
     values = parser.parse_args(arguments)
     given = {name: getattr(values, name) for name in names}
     given = {n: value for n, value in given.items() if value is not None}
     if values.dataset != "synthetic" and (given or values.world != "default"):
-        parser.error("only --dataset=synthetic has the dials of a world")
+        parser.error("only --dataset=synthetic has settings of a world")
     try:
         world = dataclasses.replace(WORLDS[values.world], **given)
         summary = prepare(
