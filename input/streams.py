@@ -85,14 +85,8 @@ def mixed(
       `features.DOMAINS`.
 
     Raises:
-      FileNotFoundError, ValueError: as `batches`, or there are no rows, or a
-        feature is called `domain`.
+      FileNotFoundError, ValueError: as `batches`, or there are no rows.
     """
-    if "domain" in [feature.name for feature in data.spec.features]:
-        raise ValueError(
-            f"{data.path} has a feature 'domain', a name that streams of "
-            "several domains use themselves. Convert it under another name."
-        )
     sizes = {domain: data.rows(domain, days) for domain, days in parts.items()}
     sizes = {domain: size for domain, size in sizes.items() if size}
     total = sum(sizes.values())

@@ -1,5 +1,4 @@
 import collections
-import dataclasses
 
 import numpy as np
 import pytest
@@ -407,18 +406,6 @@ def test_mixed_without_rows_raises(tiny_data):
     nothing = {"ads": windows.Window("2024-01-05", "2024-01-05")}
     with pytest.raises(ValueError, match="no rows in ads 2024-01-05"):
         streams.mixed(tiny_data, nothing, 8, 0)
-
-
-def test_mixed_refuses_a_feature_called_domain(tiny_data, monkeypatch):
-    spec = tiny_data.spec
-    renamed = dataclasses.replace(spec.feature("price"), name="domain")
-    monkeypatch.setattr(
-        tiny_data,
-        "spec",
-        dataclasses.replace(spec, features=(*spec.features[:-1], renamed)),
-    )
-    with pytest.raises(ValueError, match="has a feature 'domain'"):
-        streams.mixed(tiny_data, BOTH, 8, 0)
 
 
 def test_streams_feed_fit(tiny_data):

@@ -22,7 +22,7 @@ class Manifest:
     # `DataSpec.fingerprint()` of the data.
     spec: str = ""
     # Table name -> {"rows": rows in use, "sha256": hash of their ids}.
-    ids: dict[str, dict[str, int | str]] = dataclasses.field(
+    ids: dict[str, dict[str, typing.Any]] = dataclasses.field(
         default_factory=dict
     )
     # Role -> {"path": ..., "manifest": hash of its manifest.json}.
@@ -30,7 +30,7 @@ class Manifest:
     config: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     # File name -> {"bytes": size, "sha256": hash}; filled in by `publish`.
-    files: dict[str, dict[str, int | str]] = dataclasses.field(
+    files: dict[str, dict[str, typing.Any]] = dataclasses.field(
         default_factory=dict
     )
 
@@ -60,6 +60,9 @@ class Manifest:
         manifest = typed_values.make(cls, "the manifest", given)
         for table, entry in manifest.ids.items():
             typed_values.check(f"`ids.{table}.rows`", int, entry.get("rows"))
+            typed_values.check(
+                f"`ids.{table}.sha256`", str | None, entry.get("sha256")
+            )
         for name, entry in manifest.files.items():
             place = pathlib.PurePosixPath(name)
             if place.is_absolute() or ".." in place.parts:
