@@ -122,7 +122,7 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path):
         ({"colour": 1}, "conversion spec has unknown keys: colour. The known"),
         (
             {"counts": [{"name": "n", "of": ["user_id"], "colour": 1}]},
-            r"\[\[counts\]\] has unknown keys: colour. The known keys are name,",
+            r"\[\[counts\]\] has unknown keys: colour. The known keys are",
         ),
         ({"ages": [{}]}, r"\[\[ages\]\] lacks name"),
         ({"ages": ["n"]}, r"\[\[ages\]\] should be a table. Received: 'n'"),
