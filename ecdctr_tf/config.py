@@ -208,8 +208,8 @@ class ScheduleConfig:
     catch_up_days: int = 0
     # First day that the report includes; empty: the first scored day.
     report_first: str = ""
-    # Whether the report computes metrics over all rows together instead of means
-    # over days; useful where days have few rows.
+    # Whether the report computes metrics over all rows together, instead of
+    # means over days; useful where days have few rows.
     report_pooled: bool = False
 
     def __post_init__(self) -> None:

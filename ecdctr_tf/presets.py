@@ -15,9 +15,9 @@ def synthetic() -> configs.Config:
     """Return the config of the synthetic two-domain world (`make demo`).
 
     Five TPM windows of 30 days; a CPM on the 60 days before the first ads,
-    which is refreshed every week; 30 days of ads, of which the report averages the
-    last 15. Batch sizes, learning rates and penalties were chosen on the first
-    15 days, for all models.
+    which is refreshed every week; 30 days of ads, of which the report averages
+    the last 15. Batch sizes, learning rates and penalties were chosen on the
+    first 15 days, for all models.
     """
     default = configs.Config()
     pretraining = configs.TrainingConfig(batch_size=1024, table_l2=1e-3)
