@@ -160,7 +160,7 @@ def verified(
 
     Raises:
       FileNotFoundError, ValueError: it is missing, damaged, of another kind,
-        feature spec or id space.
+        data spec or id space.
     """
     return warm_start.verified(
         path, kind, data.spec.fingerprint(), data.id_spaces
@@ -211,7 +211,7 @@ def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
 
     Raises:
       FileNotFoundError, ValueError: the artefact or one that it was made from
-        is missing, replaced, damaged, of another feature spec, id space or
+        is missing, replaced, damaged, of another data spec, id space or
         network.
     """
     path = pathlib.Path(path)
@@ -296,7 +296,7 @@ def read_cpm(
 
     Raises:
       FileNotFoundError, ValueError: the CPM is missing, damaged, of another id
-        space, feature spec or network.
+        space, data spec or network.
     """
     manifest = verified(path, CPM, data)
     without = ["cpm.l2=0", "cpm.table_l2=0"]

@@ -117,7 +117,7 @@ def _exit(line: str, status: int) -> NoReturn:
 
 
 def _close_bars() -> None:
-    """Close progress bars, which else are drawn once more at the very end."""
+    """Close progress bars, which would be drawn again at the very end."""
     if "tqdm" in sys.modules:
         for bar in list(sys.modules["tqdm"].tqdm._instances):
             bar.close()

@@ -1,7 +1,7 @@
 """The configuration: frozen dataclasses and typed dotted overrides.
 
-`Config.model` is the network of CPM and A-CTR alike. The config describes
-E-CDCTR; `of_model` derives that of any model of the table of models.
+`Config.model` is the network of both CPM and A-CTR. The config describes
+E-CDCTR; `of_model` derives the config of any other model of the table.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ AGGREGATIONS = (
 BATCH_NORMS = ("keep", "statistics", "full")
 REFRESHES = ("change", "restart")
 START_TABLES = ("auto", "true", "false")
-# Of computation -> the policy of Keras.
+# Precision of the computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
@@ -49,11 +49,11 @@ class ModelConfig:
     embedding_dim: int = 16
     # Units of each hidden layer of the MLP.
     hidden_units: tuple[int, ...] = (64, 32)
-    # DCN-v2 cross layers beside the MLP; 0 for none.
+    # DCN-v2 cross layers parallel to the MLP; 0 for none.
     cross_layers: int = 1
     # Whether sequences are read by target attention (DIN).
     attention: bool = True
-    # Elementwise products of user and item embeddings as further inputs.
+    # Whether elementwise products of user and item embeddings are inputs too.
     products: bool = True
     # Whether historical TPM embeddings are looked up.
     history: bool = True
@@ -76,9 +76,9 @@ class ModelConfig:
 class TrainingConfig:
     """How a level is trained on a window."""
 
-    # Rows a step.
+    # Rows per step.
     batch_size: int = 4096
-    # Times the window is gone through.
+    # Passes over the window.
     passes: int = 1
     # Learning rate of the dense weights (Adam).
     dense_learning_rate: float = 2e-3
@@ -86,14 +86,14 @@ class TrainingConfig:
     table_learning_rate: float = 3e-3
     # Optimizer of the tables: "lazy_adam" or "row_wise_adagrad".
     table_optimizer: str = "lazy_adam"
-    # Of cross network and MLP while training: "float32" or "bfloat16".
+    # Precision of cross network and MLP in training: "float32" or "bfloat16".
     precision: str = "float32"
     # L2 penalty on the dense kernels.
     l2: float = 0.0
-    # Penalty on the squared embeddings of a batch, a row.
+    # Penalty on the squared embeddings of a batch, per row.
     table_l2: float = 0.0
-    # Past days of ads gone through again each day (A-CTR), or of both domains
-    # (joint models).
+    # Past days that are trained on again each day: of ads (A-CTR), or of both
+    # domains (joint models).
     replay_days: int = 0
     # Steps between two resumable states of a window.
     checkpoint_steps: int = 1000
@@ -117,23 +117,23 @@ class TrainingConfig:
 class HistoryConfig:
     """How dated TPM snapshots become historical embeddings."""
 
-    # "last", "mean" and "decay" make one vector of an id's snapshots by a fixed
-    # rule. "concat" and "attention" leave that to each model. "self_attention"
-    # is learned in the CPM, then frozen and merged into one vector an id, as in
-    # the paper.
+    # How the snapshots of an id are combined. "last", "mean" and "decay" give
+    # one vector by a fixed rule. "concat" and "attention" leave it to each
+    # model. "self_attention" is learned in the CPM, then frozen and merged into
+    # one vector per id, as in the paper.
     aggregation: str = "mean"
-    # K, the newest snapshots used.
+    # K, how many of the newest snapshots are used.
     snapshots: int = 3
-    # Weight of a snapshot against the next newer one, for "decay", (0, 1].
+    # Weight of a snapshot relative to the next newer one, for "decay", (0, 1].
     decay: float = 0.5
-    # Days that a snapshot is late: nobody sees it before.
+    # Days by which snapshots are late: no row sees them earlier.
     lag: int = 0
-    # Share of the rows trained on that read no historical embeddings, [0, 1):
-    # the models learn to do without, as when the store of history fails.
+    # Share of the training rows that read no historical embeddings, [0, 1), so
+    # that the models can do without them when the store that serves them fails.
     dropout: float = 0.1
-    # Whether the CPM's own tables start from the newest TPM snapshot that ended
-    # before its window: "auto" where there is one, "true" (it is an error if
-    # there is none), or "false".
+    # Whether the tables of a new level start from the newest TPM snapshot that
+    # ended before its window: "auto" if there is one, "true" (an error if there
+    # is none), or "false".
     start_tables: str = "auto"
 
     def __post_init__(self) -> None:
@@ -161,13 +161,13 @@ class WarmStartConfig:
 
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
     batch_norm: str = "keep"
-    # What a newer CPM does to a running A-CTR: add its "change" since the last
-    # one, or "restart" from it.
+    # How a newer CPM reaches a running A-CTR: its "change" since the older one
+    # is added, or the A-CTR is started again from it ("restart").
     refresh: str = "change"
-    # Past days of ads, of those there are, that an A-CTR which has just started
-    # is trained on before it scores; see also `schedule.catch_up_days`.
+    # Days of ads, as far as they exist, that an A-CTR is trained on after every
+    # start and before it scores; see also `schedule.catch_up_days`.
     warm_up_days: int = 0
-    # Least share of the A-CTR's weights that has to come from the CPM, [0, 1].
+    # Smallest share of the A-CTR's weights that may come from the CPM, [0, 1].
     min_restored: float = 0.5
 
     def __post_init__(self) -> None:
@@ -182,33 +182,34 @@ class WarmStartConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleConfig:
-    """Which windows the levels are trained on when no dates are given."""
+    """Which windows the levels are trained on without --start and --end."""
 
     # First and last day of the TPM's windows; empty: from the first natural day
-    # up to the last scored day, which no window reaches.
+    # to the day before the last scored day. The window before the first scored
+    # day is cut there; later ones are trained when they are whole.
     tpm_first: str = ""
     tpm_last: str = ""
-    # Days of a TPM window; 0: calendar months.
+    # Days per TPM window; 0: calendar months.
     tpm_days: int = 30
-    # Days of the first CPM window, which ends the day before the CPM is used.
+    # Days of the first CPM window, which ends before the first scored day.
     cpm_days: int = 7
-    # Days between two CPMs; 0: there is one, before the first scored day.
+    # Days per later CPM window; 0: only the first CPM is trained.
     cpm_every: int = 7
-    # Days by which CPMs are late: their windows end that much earlier, and a
-    # scored day sees them that much later.
+    # Days by which CPMs are late: the first window ends that much earlier, and
+    # scored days see each CPM that much later.
     cpm_lag: int = 0
-    # First and last scored day of ads; empty: the first one that leaves
-    # `catch_up_days` of ads before it, and the last there is.
+    # First and last scored day of ads; empty: the first day with
+    # `catch_up_days` of ads before it, and the last day of ads.
     ctr_first: str = ""
     ctr_last: str = ""
-    # Days of ads that are scored, then trained on, at a time.
+    # Days of ads that are scored and then trained on at a time.
     ctr_days: int = 1
-    # Days of ads before the first scored day that a new A-CTR starts with.
+    # Days of ads that a new A-CTR is trained on before the first scored day.
     catch_up_days: int = 0
-    # First day that the report averages over; empty: the first scored day.
+    # First day that the report includes; empty: the first scored day.
     report_first: str = ""
-    # Whether the report's metrics are those of all rows together instead of
-    # means over days: for days of few rows.
+    # Whether the report computes metrics over all rows together, instead of
+    # means over days; useful where days have few rows.
     report_pooled: bool = False
 
     def __post_init__(self) -> None:
@@ -226,13 +227,13 @@ class ScheduleConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ForgettingConfig:
-    """Over which groups of scored days a comparison looks at forgetting."""
+    """The groups of scored days over which forgetting is measured."""
 
-    # Days of a group; 0: five groups of as many days.
+    # Days per group; 0: five groups of equal length.
     group_days: int = 0
-    # Groups after which what users like comes back; 0: it does not.
+    # Groups after which the interests of users return; 0: they do not.
     returns_after: int = 0
-    # Days at the beginning of a group that a return is judged on.
+    # Days at the beginning of a group on which a return is measured.
     return_days: int = 5
 
     def __post_init__(self) -> None:
@@ -244,7 +245,7 @@ class ForgettingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything but where the files are and which stage is run.
+    """All settings, except where the files are and which stage is run.
 
     Example:
       >>> config = ecdctr_tf.Config(
@@ -254,11 +255,11 @@ class Config:
       8
     """
 
-    # Of weights, the order of rows and everything else that is drawn.
+    # Seed of the weights, the order of rows and all other random numbers.
     seed: int = 0
     # The network of CPM and A-CTR.
     model: ModelConfig = ModelConfig()
-    # The network of TPM: tiny and shallow, basic features only.
+    # The network of the TPM: small and shallow, basic features only.
     tpm_model: ModelConfig = ModelConfig(
         hidden_units=(32,), cross_layers=0, attention=False, history=False
     )
@@ -269,8 +270,8 @@ class Config:
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
-    # Training settings of one model only, as `ads_only.batch_size=64`: the name
-    # of a model and a field of `TrainingConfig`.
+    # Training settings of single models, such as `ads_only.batch_size=64`: the
+    # name of a model and a field of `TrainingConfig`.
     of_models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -291,7 +291,7 @@ class DataSpec:
     def save(self, path: str | pathlib.Path) -> None:
         """Write the spec as JSON."""
         fields = dataclasses.asdict(self)
-        text = typed_values.to_json(fields, "the spec", indent=2)
+        text = typed_values.to_json(fields, "the data spec", indent=2)
         pathlib.Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
@@ -325,7 +325,7 @@ class DataSpec:
         parts = {}
         for key, kind in (("tables", TableSpec), ("features", FeatureSpec)):
             entries = values.get(key, ())
-            typed_values.check(f"`{key}` of the spec", list, entries)
+            typed_values.check(f"`{key}` of the data spec", list, entries)
             owner = f"an entry of {key}"
             parts[key] = [typed_values.make(kind, owner, e) for e in entries]
-        return typed_values.make(cls, "the spec", {**values, **parts})
+        return typed_values.make(cls, "the data spec", {**values, **parts})

@@ -1,7 +1,8 @@
 """Configs of the data sets that come with builders.
 
-A preset says only what differs from the defaults. Learning rates and the like
-were chosen on validation days, for every model alike; see each docstring.
+A preset contains only what differs from the defaults. Learning rates, batch
+sizes and penalties were chosen on validation days, in the same way for every
+model; see each docstring.
 """
 
 import dataclasses
@@ -13,10 +14,10 @@ from ecdctr_tf import model_table
 def synthetic() -> configs.Config:
     """Return the config of the synthetic two-domain world (`make demo`).
 
-    Five TPM windows of 30 days, a CPM on the 60 days before the first ads that
-    is rolled on every week, 30 days of ads of which the report averages the
-    last 15. Batch sizes,
-    learning rates and penalties were chosen on the first 15, for all models.
+    Five TPM windows of 30 days; a CPM on the 60 days before the first ads,
+    which is refreshed every week; 30 days of ads, of which the report averages
+    the last 15. Batch sizes, learning rates and penalties were chosen on the
+    first 15 days, for all models.
     """
     default = configs.Config()
     pretraining = configs.TrainingConfig(batch_size=1024, table_l2=1e-3)
@@ -38,13 +39,13 @@ def synthetic() -> configs.Config:
 def seasonal() -> configs.Config:
     """Return the config of the seasonal world (`prepare --world=seasonal`).
 
-    Three seasons of 20 days; ads are there for two rounds of them. All levels
-    roll on. A TPM window is a season, and the three newest snapshots, a round,
-    are looked up side by side: the oldest of them is of the time when the
-    season was there last. The CPM starts with the round before the first ads,
-    so that it sees all seasons, and is refreshed every ten days, the A-CTR
-    every five. Windows have few rows: batches of 512 give them steps enough to
-    follow a season. Nothing was tuned.
+    Three seasons of 20 days each make a round, and there are ads for two
+    rounds. A TPM window is a season. The three newest snapshots, a round, are
+    looked up side by side; the oldest of them dates from the last time of the
+    current season. The CPM starts with the round before the first ads, so that
+    it has seen all seasons, and is refreshed every ten days; ads are scored
+    five days at a time. Windows have few rows: batches of 512 give enough steps
+    to follow a season. Nothing was tuned.
     """
     return configs.Config(
         ctr=synthetic().ctr,
@@ -69,12 +70,12 @@ def seasonal() -> configs.Config:
 def globo() -> configs.Config:
     """Return the config of the Globo clicks.
 
-    Launch on day 9 (2017-10-10): three TPM windows of three days stand in for
-    months, the CPM has days 6 to 8 and is rolled on every day, the A-CTR starts
-    with the ads of days 0 to 8. Days 9 to 11 are for choices (batch sizes, for
-    A-CTR and ads-only alike), days 12 and 13 are reported. The weekday is left
-    out: it is the same in all rows of a batch, so that batch norm learns
-    nothing of it and magnifies what an unseen weekday begins with.
+    The launch is day 9 (2017-10-10). TPM windows of three days stand in for
+    months; the CPM has days 6 to 8 and is refreshed every day; the A-CTR starts
+    with the ads of days 0 to 8. Days 9 to 11 were used for choices (batch sizes
+    of A-CTR and ads only); days 12 and 13 are reported. The weekday is left
+    out: it is the same in all rows of a batch, so batch norm learns nothing
+    from it and magnifies the initial values of an unseen weekday.
     """
     return configs.Config(
         model=configs.ModelConfig(exclude=("weekday",)),
@@ -94,12 +95,12 @@ def globo() -> configs.Config:
 def movielens() -> configs.Config:
     """Return the config of the sample of MovieLens 1M.
 
-    TPM windows are the months from April to October 2000, the CPM has
-    2000-11-01 to 11-24, the A-CTR is scored from 2000-11-25 on, four weeks at a
-    time, after a start with all earlier target rows. Most days have few rows:
-    the report takes all of them together. Learning rates and batch sizes of
-    A-CTR and ads-only were tried on 2000-11-13 to 11-24 with three seeds; the
-    defaults at batch size 128 won for both.
+    TPM windows are the months from April to October 2000; the first CPM window
+    is 2000-11-01 to 11-24; ads are scored from 2000-11-25 on, four weeks at a
+    time, by an A-CTR that starts with all earlier target rows. Most days have
+    few rows, so the report takes all of them together. Learning rates and batch
+    sizes of A-CTR and ads only were tried on 2000-11-13 to 11-24 with three
+    seeds; the defaults with batch size 128 were best for both.
     """
     return configs.Config(
         tpm=configs.TrainingConfig(batch_size=256),
@@ -119,12 +120,13 @@ def movielens() -> configs.Config:
 
 
 def paper() -> configs.Config:
-    """Return the settings of the paper, for any data; dates are the data's.
+    """Return the settings of the paper, for any data.
 
-    The TPM has a snapshot a month, of which the three newest are combined by
-    self-attention that is learned in the CPM; the CPM has a month of natural
-    logs and is refreshed weekly; the A-CTR takes all of it but batch norm, and
-    warms up on the past seven days of ads.
+    Dates are those of the data. The TPM publishes a snapshot for each month, of
+    which the three newest are combined by self-attention that is learned in the
+    CPM. The CPM has a month of natural logs and is refreshed weekly. The A-CTR
+    takes all of its weights except batch norm, and warms up on the past seven
+    days of ads.
     """
     schedule = configs.ScheduleConfig(
         tpm_days=0, cpm_days=30, cpm_every=7, catch_up_days=7

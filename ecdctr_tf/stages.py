@@ -29,7 +29,7 @@ class Request:
     # A key of `STAGES` or `APART`, or "all".
     stage: str
     data_dir: pathlib.Path
-    # None for "diagnose" of data that no run is there for.
+    # None if "diagnose" looks at the data only.
     workdir: pathlib.Path | None
     config: configs.Config
     # Names of `model_table.MODELS`; for "compare", of `variants.VARIANTS`.
@@ -72,7 +72,7 @@ def run(request: Request) -> None:
     if request.stage in APART:
         APART[request.stage](data, request)
         return
-    # Before anything is trained: a misspelt name is refused here.
+    # A misspelt name is rejected before anything is trained.
     data.spec.without(request.config.model.exclude)
     if request.stage != "all":
         STAGES[request.stage](data, request)

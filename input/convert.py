@@ -49,7 +49,9 @@ _APPEND = flags.DEFINE_boolean(
     "append", False, "Add later days to --out, which must exist."
 )
 _SOURCE = flags.DEFINE_string(
-    "source", ".", "Directory that relative paths in the spec start from."
+    "source",
+    ".",
+    "Directory that relative paths in the conversion spec start from.",
 )
 _LOG = flags.DEFINE_multi_string(
     "log",
@@ -78,7 +80,7 @@ def convert_logs(
     """Write a data directory from the log files that a spec names.
 
     Args:
-      spec: the spec.
+      spec: the conversion spec.
       source: directory that relative paths start from.
       out: the data directory; must not exist, unless `append`.
       paths: name of a log -> path to read instead.

@@ -249,7 +249,7 @@ def test_artefact_of_another_feature_spec(place, level, monkeypatch):
     monkeypatch.setattr(training_world, "SMALL_SPEC", spec)
     training_world.small_data(place / "data")
     with refused(
-        place, ValueError, f"{path} was trained with the feature spec.*train it"
+        place, ValueError, f"{path} was trained with the data spec.*train it"
     ):
         stage(place, level, window=window)
 

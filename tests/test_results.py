@@ -305,7 +305,7 @@ def test_page_holds_everything_and_nothing_external(
         "2024-02-01..2024-03-04",
         "TPM training",
         "CPM training",
-        "Rows with history",
+        "Rows with historical embeddings",
         "E-CDCTR − ads only",
         "user_covered",
         "Negative transfer",

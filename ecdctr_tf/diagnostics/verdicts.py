@@ -55,17 +55,19 @@ def _overall(overlap: Verdict, items: Verdict, harm: Verdict) -> Verdict:
     if overlap.level == NONE:
         return Verdict("transfer", NONE, finding, overlap.meaning)
     if overlap.level == BAD:
-        meaning = "Transfer can hardly pay: the domains do not share ids."
+        meaning = "Transfer is unlikely to help: the domains hardly share ids."
         return Verdict("transfer", BAD, finding, meaning)
     if BAD in levels:
-        meaning = "Transfer may do harm: do not run it without ads only beside."
+        meaning = "Transfer may do harm: always compare it with ads only."
         return Verdict("transfer", BAD, finding, meaning)
     if WATCH in levels or items.level == NONE:
-        meaning = "Transfer may pay in part: train it and ads only, compare."
+        meaning = (
+            "Transfer may help in part: train it and ads only, and compare."
+        )
         return Verdict("transfer", WATCH, finding, meaning)
     meaning = (
-        "Transfer can pay: natural logs know these ads, and agree on what is "
-        "clicked. By how much, only --stage=compare can tell."
+        "Transfer can help: natural logs know the ids of these ads, and agree "
+        "on what is clicked. Only --stage=compare can tell by how much."
     )
     return Verdict("transfer", GOOD, finding, meaning)
 
@@ -82,7 +84,7 @@ def _overlap(last: dict) -> Verdict:
     )
     if either >= 0.7:
         meaning = "Most ad rows can use what natural logs teach about their ids"
-        meaning += "." if both >= 0.5 else ", though mostly of one side only."
+        meaning += "." if both >= 0.5 else ", though mostly on one side only."
         return Verdict(name, GOOD if both >= 0.5 else WATCH, finding, meaning)
     if either >= 0.3:
         meaning = (
@@ -92,7 +94,7 @@ def _overlap(last: dict) -> Verdict:
         return Verdict(name, WATCH, finding, meaning)
     meaning = (
         "Embeddings of ids hardly transfer: few ad rows have an id that "
-        "natural logs know. Check that both domains number their ids alike."
+        "natural logs know. Check that both domains use the same ids."
     )
     return Verdict(name, BAD, finding, meaning)
 
@@ -105,15 +107,15 @@ def _activity(last: dict, role: str) -> Verdict:
     well = sum(buckets[b]["share"] for b in ("16-63", "64+"))
     none = buckets["0"]["share"]
     finding = (
-        f"the {role} of {_percent(well)} of ad rows had 16 natural rows or "
-        f"more before, that of {_percent(none)} had none"
+        f"in {_percent(well)} of ad rows the {role} had 16 or more earlier "
+        f"natural rows, in {_percent(none)} none"
     )
     if well >= 0.5:
-        meaning = f"There is enough behind most {role}s to learn embeddings of."
+        meaning = f"Most {role}s have enough natural rows to learn from."
         return Verdict(name, GOOD, finding, meaning)
     if none < 0.5:
         meaning = (
-            f"Many {role}s are known little: longer natural logs would help "
+            f"Many {role}s have few natural rows: longer logs would help "
             "more than a larger model."
         )
         return Verdict(name, WATCH, finding, meaning)
@@ -129,18 +131,18 @@ def _domains(shift: dict | None) -> Verdict:
     """
     name = "domain shift"
     if shift is None:
-        meaning = "It takes two days or more with rows of both domains."
+        meaning = "This needs at least two days with rows of both domains."
         return Verdict(name, NONE, "too few days", meaning)
     auc = shift["auc"]
     top, alone = next(iter(shift["features"].items()))
-    finding = f"natural rows are told from ads with AUC {auc:.3f}"
+    finding = f"natural rows can be told from ads with AUC {auc:.3f}"
     if auc < 0.6:
         meaning = (
-            "Both domains look alike: weights of natural logs fit ads as they "
-            "are, and ads might be trained with them in one model."
+            "Both domains look alike: weights learned from natural logs fit "
+            "ads as they are, and one model might be trained on both."
         )
         return Verdict(name, GOOD, finding, meaning)
-    finding += f"; best by {top} alone ({alone:.3f})"
+    finding += f"; {top} alone reaches {alone:.3f}"
     if auc < 0.9:
         meaning = (
             "The domains differ: warm-started weights need training on ads, "
@@ -148,9 +150,9 @@ def _domains(shift: dict | None) -> Verdict:
         )
         return Verdict(name, WATCH, finding, meaning)
     meaning = (
-        "The domains are almost separable. That forbids no transfer: it rests "
-        "on embeddings of shared ids then, less on weights. Keep ads only as a "
-        "check."
+        "The domains are almost separable. Transfer is still possible, but "
+        "relies on embeddings of shared ids more than on weights. Keep ads "
+        "only as a check."
     )
     return Verdict(name, WATCH, finding, meaning)
 
@@ -159,7 +161,7 @@ def _features(constants: list[str] | None) -> Verdict:
     """Return the verdict on features that do not vary within a day."""
     name = "features"
     if constants is None:
-        meaning = "It takes two days or more with rows of a domain."
+        meaning = "This needs at least two days with rows of a domain."
         return Verdict(name, NONE, "too few days", meaning)
     if not constants:
         finding = "no feature is the same in all rows of a day"
@@ -167,19 +169,19 @@ def _features(constants: list[str] | None) -> Verdict:
         return Verdict(name, GOOD, finding, meaning)
     names = ", ".join(constants)
     meaning = (
-        "Batches of a day do not vary in it, so batch norm learns nothing of "
-        "it and magnifies what an unseen value begins with. Compare with "
+        "Within a day it does not vary, so batch norm learns nothing from it "
+        "and magnifies the initial values of an unseen one. Compare with "
         f"--set model.exclude={','.join(constants)}."
     )
     return Verdict(
-        name, WATCH, f"all rows of a day are alike in {names}", meaning
+        name, WATCH, f"all rows of a day have the same {names}", meaning
     )
 
 
 def _items(items: dict | None) -> Verdict:
     name = "item clicks"
     if items is None:
-        meaning = "Too few items have rows enough in both domains."
+        meaning = "Too few items have enough rows in both domains."
         return Verdict(name, NONE, "too few shared items", meaning)
     relative = items["relative"]
     found = items["spearman"]
@@ -189,20 +191,20 @@ def _items(items: dict | None) -> Verdict:
         f"{shown}; noise allows {items['ceiling']:.2f} at most"
     )
     if relative is None or items["ceiling"] < 0.2:
-        meaning = "Too few clicks an item: the noise hides any agreement."
+        meaning = "Too few clicks per item: the noise hides any agreement."
         return Verdict(name, NONE, finding, meaning)
     if relative >= 0.5:
         meaning = "What is clicked in natural content is clicked in ads too."
         return Verdict(name, GOOD, finding, meaning)
     if relative >= 0.2:
         meaning = (
-            "Popularity carries over in part; transfer has to come from who "
-            "likes what as well."
+            "Popularity carries over in part; the rest of the gain has to come "
+            "from who likes what."
         )
         return Verdict(name, WATCH, finding, meaning)
     meaning = (
-        "Popularity of natural content says nothing, or the opposite, about "
-        "ads. Negative transfer is possible: compare with ads only."
+        "Popularity in natural content says nothing about ads, or the "
+        "opposite. Negative transfer is possible: compare with ads only."
     )
     return Verdict(name, BAD, finding, meaning)
 
@@ -216,12 +218,12 @@ def _drift(drift: dict) -> Verdict:
     table, worst = max(pairs.items(), key=lambda item: item[1]["after"])
     finding = (
         f"from {worst['old']} to {worst['new']} {table} embeddings moved by "
-        f"{worst['before']:.2f} of their length, {worst['after']:.2f} when "
-        "turned into place"
+        f"{worst['before']:.2f} of their length, {worst['after']:.2f} "
+        "after the best rotation"
     )
     if worst["before"] >= 0.3 and worst["after"] <= worst["before"] / 2:
         meaning = (
-            "Snapshots are turned against each other. Averages of them mix "
+            "Snapshots are rotated against each other, so averages mix their "
             "coordinates: history.aggregation=last is safe, mean and decay are "
             "not."
         )
@@ -237,7 +239,7 @@ def _drift(drift: dict) -> Verdict:
         return Verdict(name, WATCH, finding, meaning)
     meaning = (
         "Snapshots have next to nothing in common: windows may be too short, "
-        "or ids too rare, to learn embeddings of."
+        "or ids too rare, to learn embeddings."
     )
     return Verdict(name, BAD, finding, meaning)
 
@@ -254,18 +256,20 @@ def _alarm(found: dict | None) -> Verdict:
     finding = (
         f"E-CDCTR loses to ads only in log loss on {lost['lost']} of "
         f"{lost['compared']} days, in AUC on {found['days']['auc']['lost']}; "
-        f"{text.plural(len(found['runs']), 'run')} of lost days, "
+        f"{text.plural(len(found['runs']), 'streak')} of lost days, "
         f"{text.plural(len(found['slices']), 'lost slice')}"
     )
     if found["level"] == "good":
-        meaning = "No run of days and no slice of rows is worse off."
+        meaning = "No streak of days and no slice of rows is worse off."
         return Verdict(name, GOOD, finding, meaning)
     if found["level"] == "watch":
-        meaning = "Losses are no larger than chance makes them. Look again."
+        meaning = (
+            "The losses are no larger than chance explains. Look again later."
+        )
         return Verdict(name, WATCH, finding, meaning)
     meaning = (
-        "Transfer does harm somewhere: see the runs and slices, and what a "
-        "fresh CPM or other learning rates change."
+        "Transfer does harm somewhere: look at these streaks and slices, and "
+        "try a newer CPM or other learning rates."
     )
     return Verdict(name, BAD, finding, meaning)
 

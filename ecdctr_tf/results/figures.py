@@ -89,7 +89,7 @@ def lift(
 def coverage(shares: Mapping[str, Mapping]) -> Figure:
     """Return the plot of the shares of rows that history knows, by day."""
     days = list(shares)
-    with plots.axes("Rows with history") as (figure, ax):
+    with plots.axes("Rows with historical embeddings") as (figure, ax):
         for role, look in zip(("user", "item"), plots.LOOKS, strict=False):
             values = [of.get(role) for of in shares.values()]
             if values.count(None) < len(values):

@@ -183,10 +183,10 @@ def _models(results: Mapping) -> Section:
     words = (
         "AUC and GAUC: higher is better; GAUC is the mean of users' AUCs "
         f"weighted by their rows, over {results['gauc_users']:,} user-days "
-        f"({results['gauc_dropped_users']:,} more have no AUC, for their rows "
-        "are all clicked or all not). Log loss (nats) and NE, log loss over "
-        "the entropy of the click rate: lower is better. PCOC, mean prediction "
-        "over mean click: 1 is calibrated."
+        f"({results['gauc_dropped_users']:,} more have no AUC, because their "
+        "rows are all clicked or none is). Log loss (nats) and NE (log loss "
+        "over the entropy of the click rate): lower is better. PCOC (mean "
+        "prediction over mean click): 1 is calibrated."
     )
     if ORACLE in results["models"]:
         words += (
@@ -265,8 +265,8 @@ def _costs(results: Mapping) -> Section:
         "Windows and costs",
         [*header, "rows/s", "state"],
         rows,
-        "Of the first seed: rows trained on and wall-clock time are means of a "
-        "refresh, the state is that of the newest.",
+        "For the first seed. Rows trained on and wall-clock time are means "
+        "over refreshes; the state is that of the newest one.",
     )
 
 
@@ -284,7 +284,7 @@ def _coverage(results: Mapping) -> list[Section]:
     )
     return [
         Section(
-            "Rows with history",
+            "Rows with historical embeddings",
             text="Share of the scored rows whose user or item has a historical "
             f"embedding: {shares}.",
             figures={"coverage": figures.coverage(results["coverage"])},

@@ -111,7 +111,7 @@ class Level:
 
         Raises:
           FileNotFoundError, ValueError: it is missing, damaged, of another id
-            space, feature spec, network or training.
+            space, data spec, network or training.
         """
         manifest = artefacts.verified(path, self.kind, self.data)
         _check_settings(path, self.kind, self.config)

@@ -154,7 +154,7 @@ class FromCPM(Scratch):
 
         Raises:
           FileNotFoundError, ValueError: the CPM is missing, damaged, of another
-            id space, feature spec or network, or too little of it fits.
+            id space, data spec or network, or too little of it fits.
         """
         self._take(self.cpm(day), _weights_of_no_cpm(self.level))
 

@@ -149,12 +149,12 @@ def verified(
     Args:
       path: the artefact.
       kind: what it should be.
-      fingerprint: of the data directory's feature spec.
+      fingerprint: of the data directory's data spec.
       id_spaces: table name -> id space of the data directory.
 
     Raises:
       FileNotFoundError, ValueError: it is missing, damaged, of another kind,
-        feature spec or id space.
+        data spec or id space.
     """
     manifest = store.verify(path, kind)
     check_spec(manifest, fingerprint, path)
@@ -188,7 +188,7 @@ def check_ids(
 def check_spec(
     manifest: store.Manifest, fingerprint: str, source: object
 ) -> None:
-    """Make sure that an artefact was made for this feature spec.
+    """Make sure that an artefact was made for this data spec.
 
     Raises:
       ValueError: it was made for another one.

@@ -1,4 +1,4 @@
-"""What `convert` is told about the files of a log."""
+"""The part of the conversion spec about the files of a log."""
 
 import codecs
 import dataclasses
@@ -20,19 +20,19 @@ class Congruence:
 
 @dataclasses.dataclass(frozen=True)
 class Join:
-    """A small file whose columns are looked up for every row of a log."""
+    """A small file whose columns are joined to every row of a log."""
 
     # Path or glob, relative to the source directory.
     path: str
     # Column of the log that holds the key.
     on: str
-    # Column of this file that holds the key; each key once.
+    # Column of this file that holds the key; keys are unique.
     key: str
-    # Columns of this file to add to the log; a missing key gives nulls.
+    # Columns of this file to add to the log; they are null for missing keys.
     take: tuple[str, ...]
-    # Names of the columns of a file without header.
+    # Names of the columns if the file has no header.
     columns: tuple[str, ...] = ()
-    # Of a text file; may be several characters.
+    # Delimiter of a text file; may be several characters.
     delimiter: str = ","
     encoding: str = "utf-8"
 
@@ -52,27 +52,28 @@ class Log:
     user: str
     item: str
     time: str
-    # Name for `--log name=path`.
+    # The name that `--log=name=path` refers to.
     name: str = ""
-    # Column with the label; empty where the log holds clicks only.
+    # Column with the label; empty if the log holds only clicks.
     click: str = ""
-    # A row is a click where the label is at least this; None: it is 0 or 1.
+    # Labels of at least this are clicks; without it the label is 0 or 1.
     click_at_least: float | None = None
     # Unit of a numeric event time: s, ms or us since 1970-01-01 UTC.
     time_unit: str = "s"
-    # strptime format of a text event time, local time; empty for numbers.
+    # strptime format of an event time in text, in local time; empty: numbers.
     time_format: str = ""
-    # Column with the day, checked against the time: a whole number of days
-    # since `first_day`, or a date; empty where there is none.
+    # Column with the day, which is checked against the time: a whole number of
+    # days since `first_day`, or a date; empty if there is none.
     day: str = ""
-    # Names of the columns of a text file without header.
+    # Names of the columns if a text file has no header.
     columns: tuple[str, ...] = ()
     # Of a text file; may be several characters.
     delimiter: str = ","
     encoding: str = "utf-8"
-    # Column -> values; other rows are passed over.
+    # Column -> values to keep; other rows are dropped.
     keep: dict[str, list] = dataclasses.field(default_factory=dict)
-    # Rows for which all of these hold are kept, the others with `negate`.
+    # Only rows for which all of these hold are kept; with `negate`, only the
+    # others.
     where: tuple[Congruence, ...] = ()
     negate: bool = False
     joins: tuple[Join, ...] = ()

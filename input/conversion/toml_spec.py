@@ -1,10 +1,10 @@
-"""What `convert` is told: logs, columns, features and rules, read from TOML.
+"""The conversion spec: logs, columns, features and rules, read from TOML.
 
 Every class below, and those of `log_spec`, is one kind of TOML table; its
-fields are the keys. A whole example is `datasets/globo.toml`.
+fields are the keys. `datasets/globo.toml` is a complete example.
 
-Domains are "natural" and "ads". History (`[[sequences]]`, `[[counts]]`) is
-taken from "natural", "ads", "both", or "same": the domain of the row itself.
+Domains are "natural" and "ads". Past events (`[[sequences]]`, `[[counts]]`) are
+taken from "natural", "ads", "both", or "same", the domain of the row itself.
 """
 
 import dataclasses
@@ -22,24 +22,25 @@ TIME_PARTS = ("hour", "weekday")
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A feature taken from a column or from the event time."""
+    """A feature that is read from a column or from the event time."""
 
     name: str
     # "id" or "dense".
     kind: str = "id"
     # The table of an id.
     table: str = ""
-    # The column; empty: the one called as the feature.
+    # The column; empty: the one with the name of the feature.
     column: str = ""
-    # Instead of a column: "hour" (0..23) or "weekday" (0 Monday), local time.
+    # Instead of a column: "hour" (0 to 23) or "weekday" (0 is Monday), local
+    # time.
     time: str = ""
     side: str = "context"
     basic: bool = False
-    # Whole number that a column of whole numbers is floor-divided by.
+    # Whole number by which a column of whole numbers is divided, rounding down.
     divide: int = 1
-    # Of a text such as "Drama|War" the part before this; empty: all of it.
+    # Keeps only the part of a text such as "Drama|War" before this; empty: all.
     separator: str = ""
-    # Value of a missing dense number; None refuses missing values.
+    # Replaces missing dense numbers; without it they are an error.
     missing: float | None = None
 
     def __post_init__(self) -> None:
@@ -62,11 +63,11 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """The items that the row's user clicked strictly before the row."""
+    """The items that the user of a row clicked strictly before the row."""
 
     name: str
     table: str
-    # Most entries kept, the newest.
+    # How many of the newest entries are kept.
     max_length: int
     domain: str = "both"
 
@@ -78,10 +79,10 @@ class Sequence:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """log1p of the events of the row's ids on days before the row's day.
+    """log1p of the events that the ids of a row had on earlier days.
 
-    Users and items are counted exactly, ids of other features by the rows of
-    their table: ids that share a row are counted together.
+    Users and items are counted exactly. Ids of other features are counted by
+    the rows of their table: ids that share a table row are counted together.
     """
 
     name: str
@@ -90,7 +91,7 @@ class Count:
     # "click" or "impression".
     event: str = "click"
     domain: str = "both"
-    # Days before the row's day that count; 0: all.
+    # How many earlier days count; 0: all.
     window_days: int = 0
     side: str = "context"
 
@@ -111,7 +112,7 @@ class Count:
 
 @dataclasses.dataclass(frozen=True)
 class Age:
-    """log1p of the hours since the item's first event, of either domain."""
+    """log1p of the hours since the first event of the item in either domain."""
 
     name: str
     side: str = "item"
@@ -119,13 +120,13 @@ class Age:
 
 @dataclasses.dataclass(frozen=True)
 class Negatives:
-    """How impressions without a click are drawn for a log of clicks only."""
+    """How impressions without a click are sampled if logs hold only clicks."""
 
-    # Drawn for a click; fewer where there are not as many to draw from.
+    # Negatives per click; fewer if there are not enough to sample from.
     per_click: int = 3
-    # Other users' clicks of so many seconds before the click are drawn from.
+    # They are sampled from other users' clicks within so many seconds before.
     window_seconds: int = 3600
-    # Whether a click on an item clicked before makes no impression.
+    # Whether repeated clicks of a user on an item are dropped.
     drop_reclicks: bool = True
     seed: int = 0
 
@@ -141,7 +142,7 @@ class Negatives:
 
 @dataclasses.dataclass(frozen=True)
 class ConversionSpec:
-    """Everything a conversion is told."""
+    """Everything that a conversion needs to know about the logs."""
 
     tables: tuple[features.TableSpec, ...]
     features: tuple[Column, ...]
@@ -152,15 +153,16 @@ class ConversionSpec:
     # Names of the id features that say who saw what.
     user: str = "user_id"
     item: str = "item_id"
-    # Columns that only evaluation reads.
+    # Columns that are kept for evaluation only.
     evaluation: tuple[str, ...] = ()
-    # Domain -> how to draw negatives where its logs hold clicks only.
+    # Domain -> how to sample negatives if its logs hold only clicks.
     negatives: dict[str, Negatives] = dataclasses.field(default_factory=dict)
-    # Table -> events of earlier days that an id needs to get a row; others: 1.
+    # Table -> earlier events that an id needs before it gets a table row;
+    # tables that are not named: 1.
     min_count: dict[str, int] = dataclasses.field(default_factory=dict)
-    # Day 0 of day columns of whole numbers, `YYYY-MM-DD`.
+    # Day 0 of day columns that hold whole numbers, `YYYY-MM-DD`.
     first_day: str = "1970-01-01"
-    # Hours that local time, which days, hours and weekdays follow, is ahead.
+    # Hours that local time is ahead of UTC; days, hours and weekdays are local.
     utc_offset_hours: float = 0.0
 
     def __post_init__(self) -> None:
