@@ -25,7 +25,7 @@ SIDES = ("user", "item", "context")
 # Columns of every row, and arguments of Keras models and exported functions.
 RESERVED = ("click", "timestamp", "day", "domain", "self", "training")
 _LONGEST_NAME = 64
-DOMAINS = ("natural", "ads")
+DOMAINS = NATURAL, ADS = ("natural", "ads")
 # Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
 # What a kind does is said in `ecdctr_tf.kinds`.
 KINDS: dict[str, tuple[str, ...]] = {

@@ -11,7 +11,7 @@ from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, fit
+from ecdctr_tf.training import daily, fit, scoring
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
@@ -272,7 +272,7 @@ def test_tables_grow_into_a_larger_model(tmp_path, name):
     assert set(before) == set(after)
     assert manifest(run, 6, name).rows == START + 2 * DAY
     model = load(grown, run, 6, name)
-    assert np.isfinite(levels.score(model, grown, days(7, 7)[0])["ctr"]).all()
+    assert np.isfinite(scoring.score(model, grown, days(7, 7)[0])["ctr"]).all()
 
 
 def test_days_without_ads_are_passed_over(tmp_path):

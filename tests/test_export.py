@@ -26,7 +26,7 @@ from ecdctr_tf.export import (
     verify,
 )
 from ecdctr_tf.input import data_directory, id_space
-from ecdctr_tf.training import daily, history, natural
+from ecdctr_tf.training import daily, history, natural, scoring
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint, historical
@@ -667,7 +667,7 @@ def test_a_model_of_merged_tables_scores_the_same_when_it_is_read(merging):
     assert not any("historical" in name for name in artefacts.weights(model))
     day = windows.Window("2024-01-06", "2024-01-06")
     with np.load(run.ctr("e_cdctr") / day.last / artefacts.SCORES) as scores:
-        found = levels.score(model, data, day)["ctr"]
+        found = scoring.score(model, data, day)["ctr"]
         np.testing.assert_allclose(found, scores["ctr"], atol=1e-6)
 
 

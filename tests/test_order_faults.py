@@ -15,6 +15,7 @@ from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models import ctr_model
 from ecdctr_tf.training import daily, fit, history, natural
 from ecdctr_tf.training import level as levels
+from ecdctr_tf.training import scoring as scoring_lib
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
@@ -78,8 +79,8 @@ def scoring(monkeypatch):
         seen.append((known, table.embeddings.numpy()[:known]))
         return score(model, *arguments)
 
-    score = levels.score
-    monkeypatch.setattr(levels, "score", spy)
+    score = scoring_lib.score
+    monkeypatch.setattr(scoring_lib, "score", spy)
     return seen
 
 
@@ -113,7 +114,7 @@ def test_a_cpm_that_is_late_by_more_days_takes_nothing_back(data, run, caplog):
         train_days(data, run, 8, config=late)
     for number in (7, 8):
         assert manifest(run, number).parents["cpm"]["path"].endswith(day(6))
-    assert f"keeps the CPM of {day(6)}: that of {day(4)}" in caplog.text
+    assert f"keeps the CPM of {day(6)} for {day(8)}" in caplog.text
     assert not (run.ctr("e_cdctr") / day(8) / artefacts.RESTORE).exists()
 
 

@@ -32,7 +32,9 @@ class LoopFM(PluggedModel):
         super()._make_top(config, l2, policy)
         self.loop = TargetAttention()
 
-    def call(self, inputs: dict[str, tf.Tensor], training=None) -> tf.Tensor:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor:
         """Return logits, float32 `[B]`; arguments as for `CTRModel`."""
         embedded, x = self._read(inputs, training)
         vectors, known = self._dated(inputs[self.spec.user])

@@ -11,7 +11,6 @@ A level goes through `fresh` or `open`, then any number of `score`, `grow`,
 5. the seed (`fresh`).
 """
 
-import dataclasses
 import json
 import pathlib
 import typing
@@ -28,25 +27,14 @@ from ecdctr_tf.layers.batch_norm import BatchNorm
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
-from ecdctr_tf.training import fit, history, workdir
+from ecdctr_tf.training import fit, history, scoring, settings, workdir
 from ecdctr_tf.transfer import checkpoint, historical, warm_start
 
-NATURAL, ADS = features.DOMAINS
+NATURAL, ADS = features.NATURAL, features.ADS
 TABLE_OPTIMIZERS = {
     "lazy_adam": LazyAdam,
     "row_wise_adagrad": RowWiseAdagrad,
 }
-# Fields of the config that an artefact of each kind depends on.
-_SETTINGS = {
-    artefacts.TPM: ("seed", "tpm_model", "tpm"),
-    artefacts.CPM: ("seed", "model", "cpm", "history"),
-    artefacts.CTR: ("seed", "model", "ctr", "history", "warm_start"),
-}
-# What may differ all the same: it changes no number.
-_OF_NO_EFFECT = ("checkpoint_steps",)
-# Fields of `HistoryConfig` that only look-ups read.
-_OF_LOOK_UPS = ("aggregation", "snapshots", "decay", "dropout")
-_SCORE_BATCH = 8192
 
 
 class Level:
@@ -114,7 +102,7 @@ class Level:
             space, data spec, network or training.
         """
         manifest = artefacts.verified(path, self.kind, self.data)
-        _check_settings(path, self.kind, self.config)
+        settings.check(path, self.kind, self.config)
         self.reset()
         self.table_rows = artefacts.table_rows(manifest)
         self.rows = manifest.rows
@@ -200,8 +188,8 @@ class Level:
     def score(
         self, window: windows.Window, domain: str = ADS, as_of: str = ""
     ) -> dict[str, np.ndarray]:
-        """Return click probabilities of days; see `score`."""
-        return score(self.model, self.data, window, domain, as_of)
+        """Return click probabilities of days; see `scoring.score`."""
+        return scoring.score(self.model, self.data, window, domain, as_of)
 
     def fit(
         self,
@@ -239,7 +227,7 @@ class Level:
                 "parents": dict(self.parents),
                 "rows": self.rows,
                 "days": {name: str(days) for name, days in parts.items()},
-                "settings": _settings(self.config, self.kind),
+                "settings": settings.of_level(self.config, self.kind),
                 "data": self._fingerprints(parts),
             },
         )
@@ -386,104 +374,3 @@ class Level:
         if self._looks_up and merges and self.kind == artefacts.CPM:
             arrays = artefacts.merged_arrays(self.model, self._history.tables)
             checkpoint.write(staging / artefacts.MERGED, arrays)
-
-
-def score(
-    model: CTRModel,
-    data: DataDirectory,
-    window: windows.Window,
-    domain: str = ADS,
-    as_of: str = "",
-) -> dict[str, np.ndarray]:
-    """Return click probabilities of days, in the order of their files.
-
-    Args:
-      model: the model.
-      data: the data directory.
-      window: the days.
-      domain: "natural" or "ads".
-      as_of: look history up as of this day; empty: as of the row's day.
-
-    Returns:
-      `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
-
-    Raises:
-      ValueError: a probability is not a number.
-    """
-    names = [f.name for f in model.spec.features]
-    place = features.DOMAINS.index(domain)
-    batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
-    # Joint models read the domain.
-    number = tf.TensorSpec([None], tf.int32)
-    specs = {"domain": number, **batches.element_spec[0]}
-    predict = model.score
-    if not tf.config.functions_run_eagerly():
-        # Traced once a model, for batches of any size.
-        predict = predict.get_concrete_function(specs)
-    parts = []
-    for inputs, click in batches:
-        inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
-        if as_of:
-            day = windows.day_number(as_of)
-            inputs["day"] = tf.fill(tf.shape(click), day)
-        parts.append(
-            {
-                "ctr": predict(inputs).numpy(),
-                "click": click.numpy(),
-                "user": inputs[data.spec.user].numpy(),
-                "item": inputs[data.spec.item].numpy(),
-            }
-        )
-    scores = {
-        name: np.concatenate([p[name] for p in parts]) for name in parts[0]
-    }
-    if not np.isfinite(scores["ctr"]).all():
-        raise ValueError(
-            f"Scoring {domain} of {window} gave values that are not finite, "
-            "for example in rows "
-            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()}. "
-            "Look for extreme numbers among the features of these rows."
-        )
-    return scores
-
-
-def _settings(config: configs.Config, kind: str) -> dict:
-    """Return the settings that an artefact depends on, `a.b` -> value."""
-    values = dataclasses.asdict(config)
-    if not config.model.history:
-        for field in _OF_LOOK_UPS:
-            del values["history"][field]
-    if not configs.reads_tpm(config):
-        del values["history"]["lag"]
-    found = {}
-    for name in _SETTINGS[kind]:
-        value = values[name]
-        if not isinstance(value, dict):
-            found[name] = value
-            continue
-        for field, setting in value.items():
-            if field not in _OF_NO_EFFECT:
-                found[f"{name}.{field}"] = setting
-    return json.loads(json.dumps(found))
-
-
-def _check_settings(
-    path: pathlib.Path, kind: str, config: configs.Config
-) -> None:
-    """Make sure that a level goes on with the settings it began with.
-
-    Raises:
-      ValueError: a setting that its weights depend on differs.
-    """
-    kept = _settings(configs.Config.from_json(path / artefacts.CONFIG), kind)
-    asked = _settings(config, kind)
-    differing = [
-        f"{name}={kept.get(name)!r} (now {asked.get(name)!r})"
-        for name in sorted({*kept, *asked})
-        if kept.get(name) != asked.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"{path} was trained with other settings: {', '.join(differing)}. "
-            "Use those settings, or another --workdir."
-        )

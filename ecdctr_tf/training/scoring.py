@@ -1,0 +1,73 @@
+"""Click probabilities of whole days.
+
+Shapes: N rows of the days.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf import features, windows
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
+
+_SCORE_BATCH = 8192
+
+
+def score(
+    model: CTRModel,
+    data: DataDirectory,
+    window: windows.Window,
+    domain: str = features.ADS,
+    as_of: str = "",
+) -> dict[str, np.ndarray]:
+    """Return click probabilities of days, in the order of their files.
+
+    Args:
+      model: the model.
+      data: the data directory.
+      window: the days.
+      domain: "natural" or "ads".
+      as_of: look history up as of this day; empty: as of the row's day.
+
+    Returns:
+      `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
+
+    Raises:
+      ValueError: a probability is not a number.
+    """
+    names = [f.name for f in model.spec.features]
+    place = features.DOMAINS.index(domain)
+    batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
+    # Joint models read the domain.
+    number = tf.TensorSpec([None], tf.int32)
+    specs = {"domain": number, **batches.element_spec[0]}
+    predict = model.score
+    if not tf.config.functions_run_eagerly():
+        # Traced once a model, for batches of any size.
+        predict = predict.get_concrete_function(specs)
+    parts = []
+    for inputs, click in batches:
+        inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
+        if as_of:
+            day = windows.day_number(as_of)
+            inputs["day"] = tf.fill(tf.shape(click), day)
+        parts.append(
+            {
+                "ctr": predict(inputs).numpy(),
+                "click": click.numpy(),
+                "user": inputs[data.spec.user].numpy(),
+                "item": inputs[data.spec.item].numpy(),
+            }
+        )
+    scores = {
+        name: np.concatenate([p[name] for p in parts]) for name in parts[0]
+    }
+    if not np.isfinite(scores["ctr"]).all():
+        raise ValueError(
+            f"Scoring {domain} of {window} gave values that are not finite, "
+            "for example in rows "
+            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()}. "
+            "Look for extreme numbers among the features of these rows."
+        )
+    return scores
