@@ -245,7 +245,7 @@ def test_an_append_that_fails_changes_nothing(out, late, monkeypatch):
     for logs, message in (
         ([natural, ("ads", bad)], "'click' should be 0 or 1"),
         ([natural, ("web", ads[1])], "one of natural, ads. Received: 'web'"),
-        ([natural, ("ads", natural[1])], "'click' or none, those of days"),
+        ([natural, ("ads", natural[1])], "'click', or none of them"),
         (tables(), "Table 0 of natural has events of 2024-01-01, but .*out"),
         (world.of_days(tables(), 2, 5), "events of 2024-01-03.*later days"),
         ([(d, t.slice(0, 0)) for d, t in late], "There are no rows"),

@@ -61,7 +61,7 @@ LOADED = ImportError("libtf.so: cannot open: Too many open files")
         ),
         (
             MAY_NOT,
-            "error: Permission denied: run. Check who may read and write "
+            "error: Permission denied: run. Check the permissions "
             "there, then run the command again.",
         ),
         (

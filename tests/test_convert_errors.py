@@ -136,7 +136,7 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path):
         ),
         (
             {"counts": [{"name": "n", "of": []}]},
-            "the count 'n' should be `of` one or two",
+            "`of` of the count 'n' should name one or two",
         ),
         (
             {"features": [{"name": "f", "kind": "ids"}]},
@@ -152,7 +152,7 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path):
         ),
         (
             {"sequences": [{"name": "s", "table": "shop", "max_length": 1}]},
-            "names the table 'shop'",
+            "names the unknown table 'shop'",
         ),
         ({"min_count": {"shop": 2}}, "There is no table 'shop'"),
         ({"negatives": {"ads": {"per_click": 0}}}, "`per_click` of the neg"),
