@@ -176,7 +176,7 @@ def test_from_json_without_file_raises(tmp_path):
         ('{"sed": 1}', "Unknown config field sed"),
         ('{"seed": null}', "seed should be int"),
         ('{"seed": true}', "seed should be int"),
-        ('{"seed": Infinity}', "seed should be int"),
+        ('{"seed": Infinity}', "Infinity is not a number"),
         ('{"model": {"hidden_units": 64}}', "model.hidden_units should be"),
         ('{"model": {"attention": 1}}', "model.attention should be bool"),
         ('{"schedule": {"tpm_first": 20240101}}', "tpm_first should be str"),

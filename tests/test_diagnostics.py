@@ -204,7 +204,7 @@ def command(data):
 def test_the_stage_needs_a_place_to_write_to(command, capsys):
     with pytest.raises(SystemExit):
         command()
-    assert "--workdir is needed" in capsys.readouterr().err
+    assert "--workdir is required" in capsys.readouterr().err
 
 
 def test_the_stage_without_a_run_writes_its_report_only(

@@ -104,8 +104,8 @@ def test_nothing_measured_gives_none():
         ([0.5, 0.6], r"shape \[I, J\].*Received: shape \(2,\)"),
         (np.zeros((3, 2)), r"Received: shape \(3, 2\)"),
         (np.zeros((0, 2)), r"Received: shape \(0, 2\)"),
-        ([[0.5, 0.6], [0.5]], "rows of one length"),
-        ([["a"]], "should be numbers"),
+        ([[0.5, 0.6], [0.5]], "all of the same length"),
+        ([["a"]], "should be rows of numbers"),
         ([[0.5, np.inf], [0.5, 0.5]], "1 infinite"),
     ],
 )

@@ -72,7 +72,7 @@ class HistoricalTableTest(tf.test.TestCase):
         self.assertLen(table().variables, 3)
 
     def test_bad_shapes_and_dates_are_refused(self):
-        shapes = r"should be \[S, V, D\], \[S, V\] and \[S\]"
+        shapes = r"the shapes \[S, V, D\], \[S, V\] and \[S\]"
         with pytest.raises(ValueError, match=shapes):
             HistoricalTable(VECTORS[0], PRESENT[0], [1])
         with pytest.raises(ValueError, match=shapes):
