@@ -29,7 +29,7 @@ CONFIG = configs.override(
 NAMES = [
     row.name
     for row in model_table.MODELS.values()
-    if row.origin == model_table.BESIDE_CPM
+    if row.origin == model_table.BESIDE_CPM and row.cpms == 1
 ]
 ROWS = training_world.SMALL_ADS_ROWS
 USERS = "embedding/tables/user/embeddings"

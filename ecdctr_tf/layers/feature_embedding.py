@@ -59,6 +59,7 @@ class FeatureEmbedding(keras.layers.Layer):
             "table_rows": dict(table_rows),
             "dim": dim,
             "capacities": dict(capacities or {}),
+            "seed": seed,
         }
         self._of_table = {
             table: sorted(f for f, t in tables.items() if t == table)

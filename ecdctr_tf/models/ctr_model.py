@@ -358,7 +358,10 @@ class CTRModel(keras.Model):
         return {
             name: child
             for name, child in tf.train.TrackableView.children(self).items()
-            if not name.startswith("_") and name not in _KEPT_ELSEWHERE
+            if not name.startswith("_")
+            and name not in _KEPT_ELSEWHERE
+            # Keras keeps functions of `fit` too.
+            and (isinstance(child, keras.layers.Layer) or not callable(child))
         }
 
     def own_layers(self, kind: type) -> list[keras.layers.Layer]:
