@@ -85,8 +85,13 @@ def draw(number: int, seed: int = 0) -> list[Step]:
     ]
 
 
-def tell(world, steps: list[Step]) -> None:
+def tell(world, steps: list[Step], again: bool = True) -> None:
     """Carry out a history.
+
+    Args:
+      world: the world.
+      steps: the history.
+      again: whether it is told again with other logs, see `History.end`.
 
     Raises:
       AssertionError: something was not as it has to be.
@@ -94,7 +99,8 @@ def tell(world, steps: list[Step]) -> None:
     history = History(world)
     for step in steps:
         getattr(history, step.name)(**step.arguments)
-    history.end()
+    if again:
+        history.end()
 
 
 def shortest(world, steps: list[Step]) -> list[Step]:

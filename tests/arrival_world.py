@@ -39,7 +39,7 @@ ITEMS = (5, 6, 7, 8, 9, 10, 11, 12, 13)
 BUCKETS = {"user": 1, "item": 2}
 # Item and price of the first rows of a day of ads, which differ in the user
 # only: two first seen the day before, two of the day itself, two old ones.
-PROBES, PROBE_ITEM, PROBE_PRICE = 6, 3, 0.5
+PROBES, PROBE_ITEM, PROBE_PRICE = 6, 3, 1.5
 SPEC = features.DataSpec(
     tables=tuple(features.TableSpec(n, buckets=b) for n, b in BUCKETS.items()),
     features=(
@@ -123,7 +123,8 @@ def rows(domain: str, number: int, cut: int = 0) -> dict[str, np.ndarray]:
     columns = {
         "user_id": rng.integers(0, users, count).astype(np.int32),
         "item_id": rng.integers(0, ITEMS[number], count).astype(np.int32),
-        "price": rng.random(count).astype(np.float32),
+        # Between 0 and 1 in natural logs, between 1 and 2 in ads.
+        "price": rng.random(count).astype(np.float32) + (not natural),
         "click": (rng.random(count) < 0.4).astype(np.float32),
         "timestamp": windows.day_number(day(number)) * 86_400
         + np.arange(count),

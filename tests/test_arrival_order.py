@@ -8,6 +8,22 @@ ARRIVAL_HISTORIES=2000 .venv/bin/python -m pytest tests/test_arrival_order.py
 
 `ARRIVAL_SEED=1` gives others. A history that fails is told again without the
 steps that do not matter, and printed.
+
+Each mend was taken out once, and an order of `ORDERS` failed:
+
+| mend taken out                               | failing order               |
+|----------------------------------------------|-----------------------------|
+| ids that are known stay known                | a CPM of an earlier day ... |
+| rows are changed by who knows their ids      | a CPM learns ids ...        |
+| ids new to a CPM keep what ads taught        | a CPM takes the A-CTR ...   |
+| statistics are estimated after a change      | a CPM takes the A-CTR ...   |
+| an A-CTR never takes an older CPM            | CPMs become later ...       |
+| losses and weights are finite                | every level diverges ...    |
+| scores come from a CPM of an earlier day     | CPM and history of ...      |
+| rows see history of earlier days             | an A-CTR starts where ...   |
+| statistics come from ads before the day      | a CPM takes the A-CTR ...   |
+| a first model knows ids of earlier days      | all that score a day        |
+| a day is scored before its ids are known     | all that score a day        |
 """
 
 import os
@@ -18,6 +34,9 @@ from tests import arrival_history, arrival_world
 from tests.arrival_history import Step
 
 HISTORIES = int(os.environ.get("ARRIVAL_HISTORIES", 200))
+# Then every command is killed at more writes, and every history is told again
+# with other logs.
+MANY = HISTORIES > 200
 # Tests that they are shared out to, so that several processes take part.
 PARTS = 10
 SEED = int(os.environ.get("ARRIVAL_SEED", 0))
@@ -65,9 +84,9 @@ ORDERS = {
         train("cpm", days=2),
         train("ctr"),
     ],
-    "a CPM learns ids that the A-CTR has learned from ads before": [
+    "a CPM learns ids that ads of two days taught before": [
         begin(),
-        train("ctr"),
+        train("ctr", days=2),
         train("cpm", days=2),
         train("cpm"),
         train("ctr"),
@@ -130,13 +149,6 @@ ORDERS = {
         *diverge("ctr"),
         train("ctr"),
     ],
-    "a CPM learns ids that ads of several days taught before": [
-        begin(),
-        train("ctr", days=2),
-        train("cpm", days=2),
-        train("cpm"),
-        train("ctr"),
-    ],
     "CPM and history of the day that is scored are there": [
         begin(),
         train("tpm", days=2),
@@ -146,23 +158,11 @@ ORDERS = {
         train("cpm"),
         train("ctr"),
     ],
-    "a CPM is trained on the day that history ends with": [
-        begin("pre-trained"),
-        train("tpm", days=1),
-        train("tpm", days=1),
-        train("aggregate"),
-        train("cpm"),
-    ],
     "an A-CTR starts where CPM and history are ahead of it": [
         begin("pre-trained"),
         train("tpm", days=2),
         train("aggregate"),
         train("cpm"),
-        train("ctr"),
-    ],
-    "a CPM's change is taken before the last day": [
-        begin(),
-        train("cpm", days=2),
         train("ctr"),
     ],
     "a CPM is exchanged": [begin(), step("exchange_cpm")],
@@ -186,7 +186,7 @@ def test_an_order_that_went_wrong(world, order):
 @pytest.mark.parametrize("level", arrival_history.LEVELS)
 def test_killed_at_any_write_a_command_ends_as_ever(world, level):
     moments = arrival_history.MOMENTS
-    for moment in moments:
+    for moment in moments[:: 1 if MANY else 3]:
         arrival_history.tell(world, [begin(), kill(level, moment, 1)])
 
 
@@ -195,7 +195,7 @@ def test_levels_arrive_in_any_order(world, part):
     for number in range(part, HISTORIES, PARTS):
         steps = arrival_history.draw(number, SEED)
         try:
-            arrival_history.tell(world, steps)
+            arrival_history.tell(world, steps, again=MANY or number % 2 == 0)
         except AssertionError:
             for each in arrival_history.shortest(world, steps):
                 print(each)
