@@ -151,7 +151,7 @@ def test_positional_arguments_are_refused(error_of):
         ("cpm.passes=two", "cpm.passes should be int. Received: 'two'"),
         ("model.batch_norm_momentum=1.5", "should be in [0, 1). Received: 1.5"),
         ("history.aggregation=sum", "should be one of last, mean, decay"),
-        ("model=3", "set one of them, as model.field=value"),
+        ("model=3", "set one of them, such as model.field=value"),
         ("seed", "--set should be name.field=value. Received: 'seed'"),
         (
             "modle.cross_layers=0",
@@ -193,7 +193,7 @@ def test_unknown_model_is_named_with_those_there_are(error_of):
 @pytest.mark.parametrize("seed", ["one", "-1", "1.5", ""])
 def test_seed_that_is_no_number(error_of, seed):
     message = error_of(seeds=["0", seed])
-    assert message.startswith("--seeds should be whole numbers")
+    assert message.startswith("--seeds should be different whole numbers")
     assert message.endswith(f"Received: 0,{seed}")
 
 
@@ -318,7 +318,7 @@ def test_export_and_aggregate_take_a_last_day(error_of):
 
 def test_seeds_are_given_once(error_of):
     message = error_of(seeds=["0", "1", "0"])
-    assert message.endswith("each once, as 0,1,2. Received: 0,1,0")
+    assert message.endswith("such as 0,1,2. Received: 0,1,0")
 
 
 def test_fault_of_the_machine_ends_in_one_line(error_of, tmp_path):
