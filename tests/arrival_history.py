@@ -7,6 +7,8 @@ and told with steps left out.
 import random
 import typing
 
+import numpy as np
+
 from tests import arrival_rules as rules
 from tests import arrival_world as world_lib
 from tests.arrival_world import Command, Tree
@@ -205,10 +207,17 @@ class History:
         self.tree, self.disturbed, self.last = killed, True, None
 
     def mistype(self, level, days):
-        self._fail(level, days, "model.exclude=prise")
+        self._fail(level, days, ("prise",), "model.exclude=prise")
 
     def diverge(self, level, days):
-        self._fail(level, days, f"{level}.dense_learning_rate=1e39")
+        """The error names the window, the step and what to try.
+
+        A level that has begun goes on with its learning rates only.
+        """
+        words = "diverged", "2024-01-", "by step", "dense_learning_rate"
+        if rules.published(self.world, self.tree, level):
+            words = ("other settings",)
+        self._fail(level, days, words, f"{level}.dense_learning_rate=1e39")
 
     def lose_manifest(self, level):
         """Without its manifest a level is damaged, not absent."""
@@ -350,20 +359,50 @@ class History:
     def _check(self, command, after) -> None:
         rules.check_step(self.world, self.tree, self.withheld, after, command)
         rules.check_state(self.world, after, self.withheld)
+        self._check_unseen(command, after)
+
+    def _check_unseen(self, command, after) -> None:
+        """A CPM is the same without the history of its last day and later.
+
+        That history may be loaded with the rest, for the day after.
+        """
+        cpms = rules.published(self.world, after, "cpm")
+        if command.stage != "cpm" or command.days is None or not cpms:
+            return
+        last = command.days[1]
+        later = [
+            table.place
+            for table in rules.published(self.world, self.tree, "historical")
+            if table.last >= last
+        ]
+        place = cpms[-1].place
+        if not later or place in self.tree.names():
+            return
+        without = self.tree.artefacts().without(*later)
+        again = self.world.run(without, command)
+        if again.error:
+            return
+        cpm = self.world.read(again.tree, place)
+        for name, array in cpms[-1].arrays["weights"].items():
+            other = cpm.arrays["weights"][name]
+            assert np.array_equal(array, other), f"{place} sees {later}"
 
     def _check_swept(self, command, before, after) -> None:
         """What was left over is gone once the level publishes again."""
         if after.names() - before.names():
             assert not after.leftovers(command.stage)
 
-    def _fail(self, level, days, *assignments) -> None:
+    def _fail(self, level, days, words, setting) -> None:
         """Give a command that has to fail and to leave nothing behind."""
         command = self._command(level, "next", days)
         if command is None:
             return
-        command = command._replace(settings=assignments)
-        outcome = self.world.run(self.tree, command)
-        assert outcome.error, f"{command} ended well"
+        wrong = command._replace(settings=(setting,))
+        outcome = self.world.run(self.tree, wrong)
+        assert outcome.error, f"{wrong} ended well"
+        if any(word not in outcome.error for word in words):
+            # Then something else is missing.
+            assert self.world.run(self.tree, command).error, outcome.error
         assert outcome.tree.artefacts() == self.tree.artefacts()
         self.tree, self.disturbed = outcome.tree, True
 
@@ -379,7 +418,7 @@ class History:
         """Tell the story again with other logs from a day on."""
         told = self._told(cut)
         again = self.world.read(told, scored.place)
-        count = world_lib.ADS_ROWS * (cut - scored.first + 1)
+        count = world_lib.ADS_ROWS * (cut - scored.first) + world_lib.PROBES
         assert (
             scored.scores["ctr"][:count] == again.scores["ctr"][:count]
         ).all(), f"{scored.place} has seen day {cut} or a later one"

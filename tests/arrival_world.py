@@ -111,8 +111,9 @@ def rows(domain: str, number: int, cut: int = 0) -> dict[str, np.ndarray]:
     Args:
       domain: "natural" or "ads".
       number: the day.
-      cut: other logs from this day on: of ads of the day itself only the
-        clicks are others, everything else is drawn anew.
+      cut: other logs from this day on. Ads of the day itself keep the
+        features of their first rows (`PROBES`), which are scored alike; their
+        clicks and the other prices are others.
     """
     natural = domain == "natural"
     other = bool(cut) and (number > cut or (natural and number == cut))
@@ -139,6 +140,7 @@ def rows(domain: str, number: int, cut: int = 0) -> dict[str, np.ndarray]:
     columns["click"][-2:] = 0, 1
     if cut and number == cut:
         columns["click"] = 1 - columns["click"]
+        columns["price"][PROBES:] += 1
     return columns
 
 

@@ -45,6 +45,11 @@ def kill(level, moment, days=2) -> Step:
     return step("kill", level=level, how="next", days=days, moment=moment)
 
 
+def diverge(level) -> list[Step]:
+    """Two steps have a loss that is not finite, one step such weights."""
+    return [step("diverge", level=level, days=days) for days in (2, 1)]
+
+
 # Orders that once went wrong.
 ORDERS = {
     "a CPM of an earlier day comes after a day of ads with many new users": [
@@ -115,13 +120,50 @@ ORDERS = {
         step("mistype", level="ctr", days=1),
         train("ctr"),
     ],
-    "every level diverges once": [
+    "every level diverges at first": [
+        begin("nothing"),
+        *diverge("tpm"),
+        train("tpm", days=2),
+        train("aggregate"),
+        *diverge("cpm"),
+        train("cpm"),
+        *diverge("ctr"),
+        train("ctr"),
+    ],
+    "a CPM learns ids that ads of several days taught before": [
         begin(),
-        *[
-            s
-            for level in ("tpm", "cpm", "ctr")
-            for s in (step("diverge", level=level, days=2), train(level))
-        ],
+        train("ctr", days=2),
+        train("cpm", days=2),
+        train("cpm"),
+        train("ctr"),
+    ],
+    "CPM and history of the day that is scored are there": [
+        begin(),
+        train("tpm", days=2),
+        train("tpm", days=2),
+        train("aggregate"),
+        train("cpm", days=2),
+        train("cpm"),
+        train("ctr"),
+    ],
+    "a CPM is trained on the day that history ends with": [
+        begin("pre-trained"),
+        train("tpm", days=1),
+        train("tpm", days=1),
+        train("aggregate"),
+        train("cpm"),
+    ],
+    "an A-CTR starts where CPM and history are ahead of it": [
+        begin("pre-trained"),
+        train("tpm", days=2),
+        train("aggregate"),
+        train("cpm"),
+        train("ctr"),
+    ],
+    "a CPM's change is taken before the last day": [
+        begin(),
+        train("cpm", days=2),
+        train("ctr"),
     ],
     "a CPM is exchanged": [begin(), step("exchange_cpm")],
     "manifests are lost": [

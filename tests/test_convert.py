@@ -455,7 +455,9 @@ click = "click"
         with pytest.raises(SystemExit) as caught:
             convert.main(["convert"])
     assert caught.value.code == 1
-    assert capsys.readouterr().err.strip().endswith("name another directory.")
+    assert (
+        capsys.readouterr().err.strip().endswith("or choose another directory.")
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "logs",
         "out",

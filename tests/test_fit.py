@@ -129,7 +129,7 @@ def undisturbed(finished, fresh, tiny_data, tmp_path):
 
 
 def test_resumed_equals_undisturbed(undisturbed, fresh, tiny_data, tmp_path):
-    progress = tmp_path / "progress"
+    progress = tmp_path / "states" / "2024-03-03"
     task = new_task(tiny_data, progress)
     kill(fresh(), task, 7)
     assert store.dated(progress) == ["000000004"]
@@ -155,7 +155,9 @@ def test_resumed_equals_undisturbed(undisturbed, fresh, tiny_data, tmp_path):
     )
     # The window has yet to be published.
     assert store.dated(progress) == ["000000012"]
-    fit.forget(progress)
+    fit.forget(progress.parent, "2024-03-02")
+    assert progress.exists()
+    fit.forget(progress.parent, "2024-03-03")
     assert not progress.exists()
 
 

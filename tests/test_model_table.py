@@ -14,7 +14,7 @@ def test_models_are_found_by_name_each_once():
 
 def test_unknown_names_are_rejected():
     """A misspelt E-CDCTR is not taken for another model."""
-    message = "Unknown model 'e_cdtcr'. The models are e_cdctr, ads_only"
+    message = "Unknown model 'e_cdtcr'. The models are e_cdctr, paper, ads_only"
     for ask in (model_table.model, lambda name: model_table.chosen([name])):
         with pytest.raises(ValueError, match=message):
             ask("e_cdtcr")

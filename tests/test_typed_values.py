@@ -29,7 +29,10 @@ def test_make_gives_what_was_given():
     [
         (None, "a part should be a table. Received: None"),
         ({}, "a part lacks name."),
-        ({"name": "x", "b": 1, "a": 1}, "unknown keys: a, b. Known are: name"),
+        (
+            {"name": "x", "b": 1, "a": 1},
+            "unknown keys: a, b. The known keys are name",
+        ),
         ({"name": 5}, "`name` of a part should be text. Received: 5"),
         ({"name": "x", "size": True}, "`size`.*a whole number. Received: True"),
         ({"name": "x", "size": 1.0}, "`size`.*a whole number"),

@@ -79,6 +79,7 @@ class DailyTrainer:
                 self._data.covered(domain, part)
         name = level.row.base
         with store.lock(level.directory, f"training the A-CTR of {name}"):
+            store.sweep(level.directory)
             bar = tqdm.tqdm(
                 parts, desc=f"{name} ctr", unit="day", mininterval=1.0
             )

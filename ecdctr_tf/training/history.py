@@ -37,6 +37,7 @@ def aggregate(
         )
     published = []
     with store.lock(run.historical, "aggregating snapshots"):
+        store.sweep(run.historical)
         there = set(store.dated(run.historical))
         for i, day in enumerate(days):
             path = run.historical / day

@@ -52,6 +52,7 @@ def train(
     name = NAMES[kind]
     doing = f"training the {name.upper()} on {window}"
     with store.lock(level.directory, doing):
+        store.sweep(level.directory)
         path = level.directory / window.last
         last = _last(level, window)
         if last == path:
