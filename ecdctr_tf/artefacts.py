@@ -129,7 +129,10 @@ def weights(model: CTRModel) -> dict[str, tf.Variable]:
     """
     named = checkpoint.named_variables(model.parts())
     known = {variable.ref() for variable in named.values()}
-    known |= {t.vocab_size.ref() for t in model.embedding.tables.values()}
+    for table in model.embedding.tables.values():
+        known.add(table.vocab_size.ref())
+        if table.unknown_rows is not None:
+            known.add(table.unknown_rows.ref())
     kept_elsewhere = [*model.metrics, *model.sources]
     kept_elsewhere += model.history_tables.values()
     known |= {v.ref() for owner in kept_elsewhere for v in owner.variables}

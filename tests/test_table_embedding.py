@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from ecdctr_tf.layers import table_embedding
 from ecdctr_tf.layers.table_embedding import TableEmbedding
+from ecdctr_tf.transfer import checkpoint
 
 
 def numbered(capacity=6, dim=2, vocab_size=4):
@@ -152,3 +153,28 @@ class InitialRowsTest(tf.test.TestCase):
                 partition_shape=[count, 3],
             )
             self.assertAllEqual(part, whole[first : first + count])
+
+
+class BucketsTest(tf.test.TestCase):
+    def test_unknown_ids_read_their_bucket_until_they_are_known(self):
+        table = TableEmbedding(8, 2, 5, name="item")
+        # Rows 0 to 2 are buckets; the ids of rows 5 and 6 have buckets 2, 1.
+        table.set_buckets(np.array([0, 1, 2, 1, 0, 2, 1]))
+        rows = {"item": tf.constant([1, 4, 5, 6])}
+        expected = tf.gather(table.embeddings, [1, 4, 2, 1])
+        self.assertAllEqual(table(rows)["item"], expected)
+        table.set_vocab_size(6)
+        expected = tf.gather(table.embeddings, [1, 4, 5, 1])
+        self.assertAllEqual(table(rows)["item"], expected)
+
+    def test_padding_stays_padding(self):
+        table = TableEmbedding(8, 2, 5, name="item")
+        table.set_buckets(np.array([0, 1, 0, 1, 0, 1]))
+        vectors = table({"clicked": tf.constant([[5, -1]])})["clicked"]
+        self.assertAllEqual(vectors[0], [table.embeddings[1], [0.0, 0.0]])
+
+    def test_checkpoints_do_not_hold_them(self):
+        table = TableEmbedding(8, 2, 5, name="item")
+        table.set_buckets(np.array([0, 1]))
+        named = checkpoint.named_variables({"table": table})
+        self.assertEqual(list(named), ["table/embeddings"])

@@ -77,7 +77,7 @@ class TableEmbedding(keras.layers.Layer):
         )
 
         # Bucket of each row while its id is unknown; empty: row 0 for all.
-        self._buckets: tf.Variable | None = None
+        self.unknown_rows: tf.Variable | None = None
 
     def set_vocab_size(self, rows: int) -> None:
         """Let the table know `rows` rows.
@@ -103,7 +103,7 @@ class TableEmbedding(keras.layers.Layer):
           buckets: int32, row number -> row of the bucket that the served model
             and the converter give to the id of that row.
         """
-        self._buckets = tf.Variable(
+        self.unknown_rows = tf.Variable(
             np.asarray(buckets, np.int32), trainable=False, shape=[None]
         )
 
@@ -133,10 +133,10 @@ class TableEmbedding(keras.layers.Layer):
         """
         flat = [tf.reshape(rows[name], [-1]) for name in sorted(rows)]
         numbers = tf.concat(flat, axis=0) if len(flat) > 1 else flat[0]
-        if self._buckets is None:
+        if self.unknown_rows is None:
             return numbers
-        place = tf.clip_by_value(numbers, 0, tf.size(self._buckets) - 1)
-        bucket = tf.gather(self._buckets, place)
+        place = tf.clip_by_value(numbers, 0, tf.size(self.unknown_rows) - 1)
+        bucket = tf.gather(self.unknown_rows, place)
         return tf.where(numbers < self.vocab_size, numbers, bucket)
 
     def features(

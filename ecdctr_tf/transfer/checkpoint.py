@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-# A model sets it from the id space of its own data; it never travels.
-_NOT_KEPT = "vocab_size"
+# A model sets them from the id spaces of its own data; they never travel.
+_NOT_KEPT = ("vocab_size", "unknown_rows")
 
 
 def named_variables(parts: dict) -> dict[str, tf.Variable]:
@@ -30,7 +30,7 @@ def named_variables(parts: dict) -> dict[str, tf.Variable]:
             return
         seen[id(trackable)] = trackable
         if isinstance(trackable, tf.Variable):
-            if path.split("/")[-1] != _NOT_KEPT:
+            if path.split("/")[-1] not in _NOT_KEPT:
                 found[path] = trackable
             return
         # Private attributes too: the cross layer keeps its weights in one.
