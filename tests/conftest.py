@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -23,6 +24,9 @@ NATURAL_FILES, ADS_FILES = (12, 8), (10,)
 
 
 def pytest_configure(config):
+    # A shell that starts the tests in the background has Ctrl-C ignored.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # What the imports above wrote would come after pytest's closing line.
     config.pluginmanager.getplugin("capturemanager").read_global_capture()
 

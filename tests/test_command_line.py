@@ -222,7 +222,8 @@ def test_ctrl_c_while_a_command_starts(tmp_path, seconds):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
-    assert process.returncode in (130, 1)
+    # The command may be over already, or just about to end.
+    assert process.returncode in (130, 1, -signal.SIGINT)
 
 
 # Says when the flags are parsed.

@@ -545,7 +545,7 @@ def test_missing_history_raises(data, begun, tmp_path):
     shutil.rmtree(run.historical)
     with pytest.raises(
         FileNotFoundError,
-        match="historical holds no historical vectors.*--stage=aggregate",
+        match="historical holds no historical version.*--stage=aggregate",
     ):
         train(data, run, days(5, 5))
 

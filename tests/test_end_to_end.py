@@ -88,13 +88,13 @@ def test_the_served_model_scores_raw_rows_as_it_was_scored(place):
     Scored here by its weights through the parsed rows, there by raw ids.
     """
     from ecdctr_tf import artefacts
-    from ecdctr_tf.training import level
+    from ecdctr_tf.training import scoring
     from ecdctr_tf.windows import Window
 
     data = data_directory.DataDirectory(place / "data")
     day = Window("2024-01-12", "2024-01-12")
     model = artefacts.read_model(place / "run/e_cdctr/ctr/2024-01-12", data)
-    expected = level.score(model, data, day)["ctr"]
+    expected = scoring.score(model, data, day)["ctr"]
 
     served = tf.saved_model.load(str(place / "run/export/20240112"))
     found = served.signatures["serving_default"](**_raw(data, day))["ctr"]
