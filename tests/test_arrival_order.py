@@ -24,6 +24,16 @@ Each mend was taken out once, and an order of `ORDERS` failed:
 | statistics come from ads before the day      | a CPM takes the A-CTR ...   |
 | a first model knows ids of earlier days      | all that score a day        |
 | a day is scored before its ids are known     | all that score a day        |
+| a version averages all snapshots it may      | snapshots ... together      |
+| another window of a last day is told apart   | another window ...          |
+| TPM and CPM never go back in time            | another window ...          |
+| parents are compared with their hashes       | a CPM is exchanged          |
+| artefacts without a manifest are errors      | manifests are lost          |
+| states of other windows are not taken up     | a killed window ...         |
+| what killed writers left is removed          | a killed window ...         |
+
+Two mends are found by other tests only: that the TPM rolls on
+(`test_schedule`) and that batches are even (`test_streams`).
 """
 
 import os
@@ -186,7 +196,7 @@ def test_an_order_that_went_wrong(world, order):
 @pytest.mark.parametrize("level", arrival_history.LEVELS)
 def test_killed_at_any_write_a_command_ends_as_ever(world, level):
     moments = arrival_history.MOMENTS
-    for moment in moments[:: 1 if MANY else 3]:
+    for moment in moments[:: 1 if MANY else 4]:
         arrival_history.tell(world, [begin(), kill(level, moment, 1)])
 
 
@@ -195,7 +205,7 @@ def test_levels_arrive_in_any_order(world, part):
     for number in range(part, HISTORIES, PARTS):
         steps = arrival_history.draw(number, SEED)
         try:
-            arrival_history.tell(world, steps, again=MANY or number % 2 == 0)
+            arrival_history.tell(world, steps, again=MANY or number % 3 == 0)
         except AssertionError:
             for each in arrival_history.shortest(world, steps):
                 print(each)
