@@ -137,7 +137,7 @@ def score_beside(
     ]
     level.open(run.ctr(name) / day(own))
     if estimated is not None:
-        level.estimate_statistics(estimated)
+        level.estimate_statistics(estimated, day(number))
     return level.score(*days(number, number))["ctr"]
 
 

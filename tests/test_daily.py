@@ -307,11 +307,11 @@ def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
     # All days of ads, since those days have less than 8 / (1 - 0.9) rows.
     past = Window(day(3), day(6))
     path = run.ctr("e_cdctr") / day(6)
-    level = opened(data, run, path, "ctr", Window(day(3), day(7)))
+    level = opened(data, run, path, "ctr", Window(day(7), day(7)))
     for name, variable in artefacts.weights(level.model).items():
         if "moving_" not in name:
             variable.assign_add(new[name] - old[name])
-    level.estimate_statistics(past)
+    level.estimate_statistics(past, day(7))
     expected = level.score(Window(day(7), day(7)))["ctr"]
     np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-5)
     # No day of ads is trained on again.
@@ -322,6 +322,31 @@ def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
     )
     assert report["source"] == f"e_cdctr/cpm/{day(4)}..{day(6)}"
     assert {v["status"] for v in report["variables"]} == {"shifted", "restored"}
+
+
+def test_newer_history_has_statistics_estimated_as_of_the_scored_day(
+    data, scored, tmp_path
+):
+    """The rows of the days before see the version that the scored day sees."""
+    run = copy(scored, tmp_path / "run")
+    train_natural(data, run, "snapshot", 3, 6)
+    history.aggregate(run, CONFIG)
+    train(data, run, days(7, 7))
+    assert "historical " + day(6) in manifest(run, 7).parents
+    path = run.ctr("e_cdctr") / day(6)
+    level = opened(data, run, path, "ctr", Window(day(7), day(7)))
+    before = level.score(Window(day(7), day(7)))["ctr"]
+    level.estimate_statistics(Window(day(3), day(6)), day(7))
+    expected = level.score(Window(day(7), day(7)))["ctr"]
+    np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-5)
+    assert np.abs(expected - before).max() > 1e-4
+    # With the vectors that those days saw themselves it would be otherwise.
+    level = opened(data, run, path, "ctr", Window(day(3), day(7)))
+    level.model.estimate_statistics(
+        level._stream({"ads": Window(day(3), day(6))}, Window(day(3), day(6)))
+    )
+    other = level.score(Window(day(7), day(7)))["ctr"]
+    assert np.abs(expected - other).max() > 1e-4
 
 
 def test_a_day_killed_under_an_older_cpm_starts_anew(data, scored, tmp_path):
@@ -430,7 +455,7 @@ def test_statistics_are_estimated_on_past_days_only(
 
     def spy(model, dataset):
         dataset = list(dataset)
-        seen["days"] = {int(d) for inputs, _ in dataset for d in inputs["day"]}
+        seen["as of"] = {int(d) for inputs, _ in dataset for d in inputs["day"]}
         variables = checkpoint.named_variables(model.parts())
         before = {n: v.numpy() for n, v in variables.items()}
         adapt(model, dataset)
@@ -440,14 +465,20 @@ def test_statistics_are_estimated_on_past_days_only(
             if np.any(v.numpy() != before[n])
         }
 
-    adapt = CTRModel.estimate_statistics
+    def record(level, window, day):
+        seen["rows of"] = window
+        estimate(level, window, day)
+
+    adapt, estimate = CTRModel.estimate_statistics, Level.estimate_statistics
     monkeypatch.setattr(CTRModel, "estimate_statistics", spy)
+    monkeypatch.setattr(Level, "estimate_statistics", record)
     config = settings(
         "warm_start.batch_norm=statistics", "schedule.catch_up_days=2"
     )
     train(data, copy(begun, tmp_path / "run"), days(5, 5), config)
-    # Days 3 and 4 of January 2024 since 1970-01-01.
-    assert seen["days"] == {19725, 19726}
+    assert seen["rows of"] == Window(day(3), day(4))
+    # Day 5 of January 2024 since 1970-01-01: they look history up as of it.
+    assert seen["as of"] == {19727}
     assert seen["changed"] == {"moving_mean", "moving_variance"}
 
 

@@ -155,10 +155,10 @@ class DailyTrainer:
             self._start(day)
             return
         changed = origin.refresh(day)
+        self._look_up(day, origin.cpm(day))
         newest = self._newest_ads(day)
-        self._look_up(day, origin.cpm(day), newest.first if newest else "")
-        if changed and newest is not None:
-            level.estimate_statistics(newest)
+        if newest is not None and (changed or level.sees_newer_history()):
+            level.estimate_statistics(newest, day)
 
     def _start(self, day: str) -> None:
         """Start a new A-CTR and let it catch up to a day."""
@@ -183,7 +183,7 @@ class DailyTrainer:
         level.fresh(windows.Window.ending(day, 2).first)
         origin.start(day)
         if statistics:
-            level.estimate_statistics(ads)
+            level.estimate_statistics(ads, day)
         if len(origin.domains) > 1:
             self._fit(first)
         elif ads is not None:

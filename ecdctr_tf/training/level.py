@@ -271,9 +271,29 @@ class Level:
         ((domain, window),) = parts.items()
         return streams.batches(self.data, domain, window, **settings)
 
-    def estimate_statistics(self, window: windows.Window) -> None:
-        """Estimate batch norm's moving statistics on ads; train no weight."""
-        self.model.estimate_statistics(self._stream({ADS: window}, window))
+    def sees_newer_history(self) -> bool:
+        """Return whether history is newer than that of the last artefact."""
+        before = [r for r in self.parents if r.startswith("historical ")]
+        newest = [f"historical {v.name}" for v in self._history.versions]
+        return bool(newest) and max(newest) > max(before, default="")
+
+    def estimate_statistics(self, window: windows.Window, day: str) -> None:
+        """Estimate batch norm's moving statistics on ads; train no weight.
+
+        Args:
+          window: days of ads before the scored day.
+          day: the scored day. The rows look history up as of that day, as those
+            that will be scored do.
+        """
+        number = windows.day_number(day)
+
+        def as_of(
+            inputs: dict[str, tf.Tensor], click: tf.Tensor
+        ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            return {**inputs, "day": tf.fill(tf.shape(click), number)}, click
+
+        batches = self._stream({ADS: window}, window).map(as_of)
+        self.model.estimate_statistics(batches)
 
     def start_tables(self, day: str) -> None:
         """Start the tables of a fresh level from the TPM before a day.
