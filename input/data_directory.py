@@ -15,11 +15,13 @@ import pathlib
 import typing
 from collections.abc import Iterable
 
-from ecdctr_tf import features, store, windows
+from ecdctr_tf import features, store, typed_values, windows
 from ecdctr_tf.input import blocks, examples, id_space
 
 SPEC = "spec.json"
 FORMATS = {"blocks": blocks, "examples": examples}
+# What a row takes in any format: its click and its time.
+_LEAST_ROW_BYTES = 1 + 8
 
 
 class DataDirectory:
@@ -81,12 +83,13 @@ class DataDirectory:
     def manifest(self, domain: str, day: str) -> store.Manifest:
         """Return the manifest of a day, compared with where the day lies.
 
-        Its files are not read; `files` compares them with their hashes.
+        Its files are not read; `files` compares them with the manifest.
 
         Raises:
           FileNotFoundError: the day is missing.
           ValueError: the day is another one, of another domain, made by
-            another spec or of an unknown format, or lacks a file.
+            another spec or of an unknown format, lacks a file, or its counts
+            are impossible.
         """
         if (domain, day) not in self._manifests:
             path = self.path / domain / day
@@ -96,26 +99,35 @@ class DataDirectory:
         return self._manifests[domain, day]
 
     def files(self, domain: str, day: str) -> list[pathlib.Path]:
-        """Return the files of a day, in order, compared with their hashes.
+        """Return the files of a day, in order, compared with its manifest.
 
-        Each day is compared once.
+        Their hashes and the number of their rows are compared, once a day.
 
         Raises:
           FileNotFoundError: the day or one of its files is missing.
-          ValueError: as `manifest`, or a file was cut or damaged.
+          ValueError: as `manifest`, or a file was cut or damaged, or the files
+            hold more or fewer rows than the manifest says.
         """
         path = self.path / domain / day
-        names = sorted(self.manifest(domain, day).files)
+        manifest = self.manifest(domain, day)
+        files = [path / name for name in sorted(manifest.files)]
         if (domain, day) not in self._verified:
             store.verify(path, "day")
+            file_format = FORMATS[manifest.config["format"]]
+            held = sum(file_format.count(file) for file in files)
+            if held != manifest.rows:
+                raise ValueError(
+                    f"The manifest of {path} says {manifest.rows} rows, but "
+                    f"its files hold {held}. {_rebuild(path)}"
+                )
             self._verified.add((domain, day))
-        return [path / name for name in names]
+        return files
 
     def _check(self, manifest: store.Manifest, domain: str, day: str) -> None:
         """Raise a ValueError unless a manifest is that of a day here."""
         path = self.path / domain / day
         file, config = path / store.MANIFEST, manifest.config
-        rebuild = f"Delete {path} and convert the day again."
+        rebuild = _rebuild(path)
         if manifest.spec != self.spec.fingerprint():
             raise ValueError(
                 f"{path} was written with another data spec ({manifest.spec}) "
@@ -139,6 +151,19 @@ class DataDirectory:
                 f"{file} lists {len(manifest.files)} of the day's {shards} "
                 f"files: the rows of the others would not be read. {rebuild}"
             )
+        size = sum(entry["bytes"] for entry in manifest.files.values())
+        clicks = manifest.metrics.get("clicks", 0)
+        typed_values.check(f"`metrics.clicks` of {file}", int, clicks)
+        # Files that are not empty hold a row: a day of none is never read.
+        for name, count, least, most in (
+            ("rows", manifest.rows, min(size, 1), size // _LEAST_ROW_BYTES),
+            ("metrics.clicks", clicks, 0, manifest.rows),
+        ):
+            if not least <= count <= most:
+                raise ValueError(
+                    f"`{name}` of {file} should be from {least} to {most}. "
+                    f"Received: {count}. {rebuild}"
+                )
 
     def covered(self, domain: str, window: windows.Window) -> list[str]:
         """Return the days of a window.
@@ -228,3 +253,7 @@ class DataDirectory:
             }
             manifest.metrics = {"clicks": clicks}
         return manifest
+
+
+def _rebuild(path: pathlib.Path) -> str:
+    return f"Delete {path} and convert the day again."

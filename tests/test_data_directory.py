@@ -1,20 +1,34 @@
 import json
 import os
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 from ecdctr_tf import features, store, windows
-from ecdctr_tf.input import data_directory, streams
+from ecdctr_tf.input import blocks, data_directory, streams
 from ecdctr_tf.store import artefacts
+from tests import conftest
 
 WINDOW = windows.Window("2024-01-01", "2024-01-03")
+
+
+DAY = windows.Window("2024-01-04", "2024-01-04")
 
 
 def reopened(data):
     """Return the same directory as another process sees it."""
     return data_directory.DataDirectory(data.path)
+
+
+def edited(data, day, change):
+    """Return the directory after a change of the manifest of a natural day."""
+    file = data.path / "natural" / day / "manifest.json"
+    fields = json.loads(file.read_text())
+    change(fields)
+    file.write_text(json.dumps(fields))
+    return reopened(data)
 
 
 def part(data, number=0):
@@ -162,12 +176,85 @@ def test_days_that_were_exchanged_raise(tiny_data):
     ],
 )
 def test_manifest_that_does_not_fit_its_day_raises(tiny_data, change, message):
-    file = part(tiny_data).parent / "manifest.json"
-    fields = json.loads(file.read_text())
-    change(fields)
-    file.write_text(json.dumps(fields))
+    data = edited(tiny_data, "2024-01-02", change)
     with pytest.raises(ValueError, match=message) as raised:
-        streams.batches(reopened(tiny_data), "natural", WINDOW, 8)
+        streams.batches(data, "natural", WINDOW, 8)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("file_format", ["blocks", "examples"])
+@pytest.mark.parametrize(
+    "files, says",
+    [((20,), 19), ((20,), 21), ((12, 8), 12), ((12, 0, 8), 24)],
+)
+def test_rows_of_the_manifest_are_those_of_the_files(
+    tiny_data, monkeypatch, files, says, file_format
+):
+    # Several blocks a file, the last one shorter.
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 5)
+    conftest.write_days(tiny_data, "natural", DAY.days, files, 60, file_format)
+    columns = streams.read_columns(reopened(tiny_data), "natural", DAY)
+    assert len(columns["click"]) == 20
+    data = edited(tiny_data, DAY.first, lambda m: m.update(rows=says))
+    path = data.path / "natural" / DAY.first
+    message = (
+        f"The manifest of {path} says {says} rows, but its files hold 20. "
+        f"Delete {path} and convert the day again."
+    )
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            streams.batches(data, "natural", DAY, 8)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        streams.mixed(data, {"natural": DAY, "ads": DAY}, 8, seed=1)
+
+
+@pytest.mark.parametrize("file_format", ["blocks", "examples"])
+@pytest.mark.parametrize("files", [(), (0,)])
+def test_empty_day_that_should_hold_rows_raises(tiny_data, files, file_format):
+    conftest.write_days(tiny_data, "natural", DAY.days, files, 60, file_format)
+    columns = streams.read_columns(reopened(tiny_data), "natural", DAY)
+    assert len(columns["click"]) == 0
+    data = edited(tiny_data, DAY.first, lambda m: m.update(rows=1))
+    with pytest.raises(ValueError, match="from 0 to 0. Received: 1. Delete"):
+        data.files("natural", DAY.first)
+
+
+@pytest.mark.parametrize(
+    "file_format, other, seen",
+    [("blocks", "examples", 2), ("examples", "blocks", 0)],
+)
+def test_day_of_another_format_than_its_manifest_says_raises(
+    tiny_data, file_format, other, seen
+):
+    conftest.write_days(
+        tiny_data, "natural", DAY.days, (12, 8), 60, file_format
+    )
+    data = edited(
+        tiny_data, DAY.first, lambda m: m["config"].update(format=other)
+    )
+    with pytest.raises(ValueError, match=f"20 rows, but its files hold {seen}"):
+        data.files("natural", DAY.first)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda m: m.update(rows=-1), "`rows` of.*from 1 to .*Received: -1"),
+        (lambda m: m.update(rows=0), "`rows` of.*from 1 to .*Received: 0"),
+        (lambda m: m.update(rows=10**15), "`rows` of.*Received: 10{15}"),
+        (lambda m: m.update(rows=6), "`metrics.clicks` of.*from 0 to 6."),
+        (lambda m: m["metrics"].update(clicks=-1), "`metrics.clicks` of"),
+        (lambda m: m["metrics"].update(clicks=21), "0 to 20. Received: 21"),
+        (lambda m: m["metrics"].update(clicks=None), "should be a whole numb"),
+    ],
+)
+def test_impossible_counts_raise_where_rows_are_counted(
+    tiny_data, change, message
+):
+    data = edited(tiny_data, "2024-01-01", change)
+    with pytest.raises(ValueError, match=message) as raised:
+        data.rows("natural", WINDOW)
+    assert "natural/2024-01-01" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 

@@ -4,6 +4,7 @@ Shapes: N rows of a file or requests, B rows of a batch, T entries of a sequence
 that a model reads, L places of a sequence in a request, D embedding width.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -111,9 +112,13 @@ class Feature:
           raw: as for `example_features`.
         """
         del raw
+        own = {name: np.asarray(columns[name]) for name in self.tensors()}
+        # A size of -1 would be ambiguous where there are no rows.
         return {
-            name: np.reshape(columns[name], [len(columns[name]), -1]).tolist()
-            for name in self.tensors()
+            name: column.reshape(
+                len(column), math.prod(column.shape[1:])
+            ).tolist()
+            for name, column in own.items()
         }
 
     def from_examples(self, parsed: Tensors) -> dict[str, tf.Tensor]:

@@ -9,7 +9,6 @@ import dataclasses
 import io
 import pathlib
 import re
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
+
+from ecdctr_tf import store
 
 GREY = "#595959"
 LOOKS: tuple[dict[str, Any], ...] = (
@@ -147,7 +148,5 @@ def to_svg(figure: Figure) -> str:
 
 def save_png(figure: Figure, path: pathlib.Path) -> None:
     """Write a figure as PNG, which readers see whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".staging-{uuid.uuid4().hex}")
-    figure.figure.savefig(temporary, format="png", dpi=180)
-    temporary.replace(path)
+    with store.replacing(path) as staging:
+        figure.figure.savefig(staging, format="png", dpi=180)
