@@ -17,7 +17,9 @@ restore.json  of an A-CTR: what it took from a CPM, variable by variable
 
 import gc
 import importlib
+import json
 import pathlib
+import typing
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -157,6 +159,18 @@ def read_weights(model: CTRModel, path: pathlib.Path) -> None:
 
 
 def verified(
+def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
+    """Return what a JSON file of an artefact holds; None if it never had one.
+
+    Raises:
+      FileNotFoundError, ValueError: the file is missing or damaged.
+    """
+    manifest = store.verify(path, kind, [name])
+    if name not in manifest.files:
+        return None
+    return json.loads((path / name).read_text("utf-8"))
+
+
     path: pathlib.Path, kind: str, data: DataDirectory
 ) -> store.Manifest:
     """Return the manifest of a whole artefact that fits a data directory.
@@ -165,10 +179,22 @@ def verified(
       FileNotFoundError, ValueError: it is missing, damaged, of another kind,
         data spec or id space.
     """
-    return warm_start.verified(
+    manifest = warm_start.verified(
         path, kind, data.spec.fingerprint(), data.id_spaces
     )
 
+    for field, names in (
+        ("config", {"capacities", "model"}),
+        ("ids", set(manifest.config.get("capacities", ()))),
+    ):
+        missing = names - set(getattr(manifest, field))
+        if missing:
+            raise ValueError(
+                f"{path / store.MANIFEST} lacks "
+                f"{', '.join(f'{field}.{name}' for name in sorted(missing))}. "
+                f"Delete {path} to rebuild it, or restore the file."
+            )
+    return manifest
 
 def table_rows(manifest: store.Manifest) -> dict[str, int]:
     """Return the rows of each table that an artefact knows."""
