@@ -80,8 +80,8 @@ def build(
 ) -> CTRModel:
     """Return the model of a level with fresh weights.
 
-    The weights depend on the seed and the sizes only, not on what the process
-    did before.
+    The weights and their names depend on the seed and the sizes only, not on
+    what the process did before: so do the bytes of their checkpoints.
 
     Args:
       spec: the features of the data.
@@ -100,6 +100,7 @@ def build(
     # which Python leaves for a long time: free the models from before.
     gc.collect()
     keras.utils.set_random_seed(config.seed)
+    keras.backend.reset_uids()
     model_config, training = stage(config, kind)
     mode = config.history.aggregation
     if mode not in historical.LEARNED or (

@@ -360,6 +360,24 @@ def test_a_killed_day_is_taken_up(data, begun, scored, tmp_path):
         patch.setattr(fit._Recorder, "close", die)
         with pytest.raises(Killed):
             train(data, run, days(5, 5), config)
+def test_files_do_not_tell_what_the_process_did_before(data, begun, tmp_path):
+    """A day after a restart has the bytes that it has without one."""
+    level = Level(data, begun, CONFIG, E_CDCTR, "ctr")
+    level.look_up(Window(day(5), day(5)))
+    for name in ("first", "second"):
+        level.fresh(day(4))
+        parts = {
+            "weights": artefacts.weights(level.model),
+            "optimizer": fit.optimizer_state(level.model),
+        }
+        for part, variables in parts.items():
+            checkpoint.write(tmp_path / name / part, variables)
+    first, second = (
+        training_world.tree(tmp_path / name) for name in ("first", "second")
+    )
+    assert first == second
+
+
     assert not store.dated(run.ctr("e_cdctr"))
     train(data, run, days(5, 5), config)
     for name, value in scores(scored, 5).items():
