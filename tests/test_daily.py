@@ -10,7 +10,7 @@ from ecdctr_tf import artefacts, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.training import daily, fit, history, natural
+from ecdctr_tf.training import daily, fit, history, natural, origins
 from ecdctr_tf.training.level import NATURAL, Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
@@ -289,6 +289,18 @@ def test_a_newer_cpm_starts_the_a_ctr_anew(data, begun, tmp_path):
     assert not (run.ctr("e_cdctr") / day(8) / "restore.json").exists()
     steps = weights(run, 7, artefacts.OPTIMIZER)["dense_optimizer/0"]
     assert int(steps) == 3 * DAY_STEPS
+
+
+def test_a_day_has_one_cpm_also_where_another_is_published_meanwhile(
+    data, begun, tmp_path
+):
+    run = copy(begun, tmp_path / "run")
+    level = Level(data, run, CONFIG, E_CDCTR, "ctr")
+    origin = origins.FromCPM(level)
+    assert origin.cpm(day(7)).name == day(4)
+    newer_cpm(data, run)
+    assert origin.cpm(day(7)).name == day(4)
+    assert origin.cpm(day(8)).name == day(6)
 
 
 def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
