@@ -159,7 +159,6 @@ def read_weights(model: CTRModel, path: pathlib.Path) -> None:
     warm_start.restore(weights(model), values, str(path / WEIGHTS))
 
 
-def verified(
 def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
     """Return what a JSON file of an artefact holds; None if it never had one.
 
@@ -172,6 +171,7 @@ def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
     return json.loads((path / name).read_text("utf-8"))
 
 
+def verified(
     path: pathlib.Path, kind: str, data: DataDirectory
 ) -> store.Manifest:
     """Return the manifest of a whole artefact that fits a data directory.
@@ -183,7 +183,6 @@ def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
     manifest = warm_start.verified(
         path, kind, data.spec.fingerprint(), data.id_spaces
     )
-
     for field, names in (
         ("config", {"capacities", "model"}),
         ("ids", set(manifest.config.get("capacities", ()))),
@@ -196,6 +195,7 @@ def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
                 f"Delete {path} to rebuild it, or restore the file."
             )
     return manifest
+
 
 def table_rows(manifest: store.Manifest) -> dict[str, int]:
     """Return the rows of each table that an artefact knows."""

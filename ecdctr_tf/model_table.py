@@ -160,7 +160,5 @@ def chosen(names: Sequence[str]) -> list[ModelRow]:
       ValueError: there is no such model, or no name is given.
     """
     if not names:
-        raise ValueError(
-            f"--models is empty. Name any of {', '.join(MODELS)}."
-        )
+        raise ValueError(f"--models is empty. Name any of {', '.join(MODELS)}.")
     return [model(name) for name in dict.fromkeys(names)]
