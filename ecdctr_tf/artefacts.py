@@ -17,7 +17,9 @@ restore.json  of an A-CTR: what it took from a CPM, variable by variable
 
 import gc
 import importlib
+import json
 import pathlib
+import typing
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -78,8 +80,8 @@ def build(
 ) -> CTRModel:
     """Return the model of a level with fresh weights.
 
-    The weights depend on the seed and the sizes only, not on what the process
-    did before.
+    The weights and their names depend on the seed and the sizes only, not on
+    what the process did before: so do the bytes of their checkpoints.
 
     Args:
       spec: the features of the data.
@@ -98,6 +100,7 @@ def build(
     # which Python leaves for a long time: free the models from before.
     gc.collect()
     keras.utils.set_random_seed(config.seed)
+    keras.backend.reset_uids()
     model_config, training = stage(config, kind)
     mode = config.history.aggregation
     if mode not in historical.LEARNED or (
@@ -156,6 +159,18 @@ def read_weights(model: CTRModel, path: pathlib.Path) -> None:
     warm_start.restore(weights(model), values, str(path / WEIGHTS))
 
 
+def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
+    """Return what a JSON file of an artefact holds; None if it never had one.
+
+    Raises:
+      FileNotFoundError, ValueError: the file is missing or damaged.
+    """
+    manifest = store.verify(path, kind, [name])
+    if name not in manifest.files:
+        return None
+    return json.loads((path / name).read_text("utf-8"))
+
+
 def verified(
     path: pathlib.Path, kind: str, data: DataDirectory
 ) -> store.Manifest:
@@ -165,9 +180,21 @@ def verified(
       FileNotFoundError, ValueError: it is missing, damaged, of another kind,
         data spec or id space.
     """
-    return warm_start.verified(
+    manifest = warm_start.verified(
         path, kind, data.spec.fingerprint(), data.id_spaces
     )
+    for field, names in (
+        ("config", {"capacities", "model"}),
+        ("ids", set(manifest.config.get("capacities", ()))),
+    ):
+        missing = names - set(getattr(manifest, field))
+        if missing:
+            raise ValueError(
+                f"{path / store.MANIFEST} lacks "
+                f"{', '.join(f'{field}.{name}' for name in sorted(missing))}. "
+                f"Delete {path} to rebuild it, or restore the file."
+            )
+    return manifest
 
 
 def table_rows(manifest: store.Manifest) -> dict[str, int]:

@@ -261,9 +261,16 @@ class DataSpec:
         """Return the spec less the named features.
 
         Raises:
-          ValueError: a name is not that of a feature.
+          ValueError: a name is not that of a feature, or is that of the user
+            or the item.
         """
         unwanted = {self.feature(name).name for name in names}
+        for role in (self.user, self.item):
+            if role in unwanted:
+                raise ValueError(
+                    f"The feature {role!r} cannot be excluded: it says who saw "
+                    "what, which each model reads."
+                )
         return self.select(
             [f.name for f in self.features if f.name not in unwanted]
         )

@@ -157,6 +157,8 @@ def chosen(names: Sequence[str]) -> list[ModelRow]:
     """Return the rows of models by name, each once, in the given order.
 
     Raises:
-      ValueError: there is no such model.
+      ValueError: there is no such model, or no name is given.
     """
+    if not names:
+        raise ValueError(f"--models is empty. Name any of {', '.join(MODELS)}.")
     return [model(name) for name in dict.fromkeys(names)]

@@ -10,7 +10,7 @@ from ecdctr_tf import artefacts, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.training import daily, fit, history, natural
+from ecdctr_tf.training import daily, fit, history, natural, origins
 from ecdctr_tf.training.level import NATURAL, Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
@@ -291,6 +291,18 @@ def test_a_newer_cpm_starts_the_a_ctr_anew(data, begun, tmp_path):
     assert int(steps) == 3 * DAY_STEPS
 
 
+def test_a_day_has_one_cpm_also_where_another_is_published_meanwhile(
+    data, begun, tmp_path
+):
+    run = copy(begun, tmp_path / "run")
+    level = Level(data, run, CONFIG, E_CDCTR, "ctr")
+    origin = origins.FromCPM(level)
+    assert origin.cpm(day(7)).name == day(4)
+    newer_cpm(data, run)
+    assert origin.cpm(day(7)).name == day(4)
+    assert origin.cpm(day(8)).name == day(6)
+
+
 def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
     """To the weights of the day before; statistics are estimated anew.
 
@@ -385,6 +397,24 @@ def test_a_killed_day_is_taken_up(data, begun, scored, tmp_path):
         patch.setattr(fit._Recorder, "close", die)
         with pytest.raises(Killed):
             train(data, run, days(5, 5), config)
+def test_files_do_not_tell_what_the_process_did_before(data, begun, tmp_path):
+    """A day after a restart has the bytes that it has without one."""
+    level = Level(data, begun, CONFIG, E_CDCTR, "ctr")
+    level.look_up(Window(day(5), day(5)))
+    for name in ("first", "second"):
+        level.fresh(day(4))
+        parts = {
+            "weights": artefacts.weights(level.model),
+            "optimizer": fit.optimizer_state(level.model),
+        }
+        for part, variables in parts.items():
+            checkpoint.write(tmp_path / name / part, variables)
+    first, second = (
+        training_world.tree(tmp_path / name) for name in ("first", "second")
+    )
+    assert first == second
+
+
     assert not store.dated(run.ctr("e_cdctr"))
     train(data, run, days(5, 5), config)
     for name, value in scores(scored, 5).items():

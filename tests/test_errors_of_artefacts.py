@@ -181,6 +181,23 @@ def test_damaged_manifest(place, text):
         stage(place, "ctr", window=Window(D5, D5))
 
 
+@pytest.mark.parametrize("level", NEXT)
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("config", "capacities"), ("config", "model"), ("ids", "user")],
+)
+def test_manifest_without_an_entry(place, level, field, name):
+    window, path = NEXT[level]
+    manifest = store.read_manifest(
+        place / "run" / path, "snapshot" if level == "tpm" else level
+    )
+    del getattr(manifest, field)[name]
+    file = place / "run" / path / store.MANIFEST
+    file.write_text(manifest.to_json())
+    with refused(place, ValueError, f"{file} lacks {field}.{name}. Delete"):
+        stage(place, level, window=window)
+
+
 def test_artefact_of_another_kind(place):
     """As where somebody moved a directory by hand."""
     path = place / f"run/e_cdctr/cpm/{D4}"

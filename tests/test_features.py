@@ -138,6 +138,12 @@ def test_spec_survives_its_file(tiny_spec, tmp_path):
     assert loaded.fingerprint() == tiny_spec.fingerprint()
 
 
+def test_user_and_item_cannot_be_excluded(tiny_spec):
+    """The message does not say that there is no such feature."""
+    with pytest.raises(ValueError, match="'item_id' cannot be excluded"):
+        tiny_spec.without(["price", "item_id"])
+
+
 def test_load_without_file_raises(tmp_path):
     with pytest.raises(FileNotFoundError, match="ecdctr_tf.input.convert"):
         features.DataSpec.load(tmp_path / "spec.json")

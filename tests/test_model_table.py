@@ -20,6 +20,12 @@ def test_unknown_names_are_rejected():
             ask("e_cdtcr")
 
 
+def test_no_models_are_rejected():
+    """They would train nothing and look like success."""
+    with pytest.raises(ValueError, match="--models is empty. Name any of e_c"):
+        model_table.chosen([])
+
+
 def test_unknown_origins_are_rejected():
     with pytest.raises(ValueError, match="`origin`.*'mine'.*'from_nowhere'"):
         model_table.ModelRow("mine", "Mine", "none", origin="from_nowhere")

@@ -353,6 +353,40 @@ def test_report_can_be_written_again(tmp_path, data_dir):
     assert not list((tmp_path / "report").rglob(".staging*"))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"e_cdctr/ctr/{DAYS[0]}/scores.npz",
+        f"e_cdctr/ctr/{DAYS[0]}/restore.json",
+        f"e_cdctr/ctr/{DAYS[1]}/curve.json",
+        "e_cdctr/cpm/2024-03-04/curve.json",
+        "tpm/2024-03-04/curve.json",
+    ],
+)
+@pytest.mark.parametrize("text", ["[]", None])
+def test_files_that_changed_since_they_were_published_raise(
+    tmp_path, data_dir, monkeypatch, name, text
+):
+    """No number of the page comes from them, and none is silently missing."""
+    monkeypatch.setattr(historical, "read", know_some)
+    file = make_full_run(tmp_path) / name
+    error = FileNotFoundError if text is None else ValueError
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
+    with pytest.raises(error, match=f"{file}.*Delete"):
+        write_report([tmp_path / "run"], data_dir, tmp_path / "report")
+    assert not (tmp_path / "report/index.html").exists()
+
+
+def test_damaged_config_is_named(tmp_path, data_dir):
+    run = make_run(tmp_path / "run", 0, {"e_cdctr": [GOOD] * 2})
+    (run / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=f"{run}/config.json is not JSON"):
+        write_report([run], data_dir, tmp_path / "report")
+
+
 def test_curves_join_the_days_of_a_ctr_model(tmp_path):
     run = Workdir(make_full_run(tmp_path))
     models, _ = results.of_workdirs([run], config_lib.Config())

@@ -163,6 +163,26 @@ def test_read_manifest_of_other_text_raises(artefact, text):
         store.read_manifest(artefact, "snapshot")
 
 
+def test_read_manifest_names_the_fields_that_are_missing(artefact):
+    (artefact / store.MANIFEST).write_text(
+        '{"kind": "snapshot", "rows": 1, "spec": "", "metrics": {}}'
+    )
+    with pytest.raises(ValueError, match="lacks config, files, ids"):
+        store.read_manifest(artefact, "snapshot")
+
+
+def test_verify_of_some_files_passes_over_others(tmp_path):
+    with store.publish(tmp_path / "a", store.Manifest("cpm")) as staging:
+        for name in ("curve.json", "weights"):
+            (staging / name).write_text("[]")
+    (tmp_path / "a/weights").unlink()
+    names = ["curve.json", "never-had"]
+    assert store.verify(tmp_path / "a", "cpm", names).kind == "cpm"
+    (tmp_path / "a/curve.json").write_text("[1]")
+    with pytest.raises(ValueError, match="curve.json has 3 bytes"):
+        store.verify(tmp_path / "a", "cpm", names)
+
+
 def test_read_manifest_of_other_bytes_raises(artefact):
     (artefact / store.MANIFEST).write_bytes(b'{"kind": "\xff"}')
     with pytest.raises(ValueError, match="manifest.json is not a manifest"):

@@ -1,6 +1,5 @@
 """What each level of a model cost: windows, rows, seconds, bytes."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -49,8 +48,7 @@ def _rows(path: pathlib.Path, manifest: store.Manifest) -> int:
 
     Its manifest also counts what the artefacts that it goes on from read.
     """
-    file = path / artefacts.CURVE
-    curve = json.loads(file.read_text("utf-8")) if file.exists() else []
+    curve = artefacts.read_json(path, manifest.kind, artefacts.CURVE)
     return curve[-1]["rows"] if curve else manifest.rows
 
 

@@ -3,10 +3,7 @@
 Everything here leaves out what a work directory does not have.
 """
 
-import json
-import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from ecdctr_tf import artefacts, store
 from ecdctr_tf.results import figures, text
@@ -48,13 +45,14 @@ def curves(models: Sequence[Model]) -> dict[str, list[dict]]:
     result: dict[str, list[dict]] = {level: [] for level in LEVELS}
     seen = set()
     for model in models:
-        for level, (directory, _) in model.levels().items():
+        for level, (directory, kind) in model.levels().items():
             if directory in seen:
                 continue
             seen.add(directory)
             lines: list[dict] = []
             for day in store.dated(directory):
-                points = _json(directory / day / artefacts.CURVE)
+                path = directory / day
+                points = artefacts.read_json(path, kind, artefacts.CURVE)
                 if not points:
                     continue
                 if level != "ctr" or not lines:
@@ -71,9 +69,10 @@ def _warm_start(model: Model) -> list[Section]:
     """Return the first restore report of a model: a line, a folded table."""
     directory = model.workdirs[0].ctr(model.base)
     for day in store.dated(directory):
-        entries = (_json(directory / day / artefacts.RESTORE) or {}).get(
-            "variables"
+        report = artefacts.read_json(
+            directory / day, artefacts.CTR, artefacts.RESTORE
         )
+        entries = (report or {}).get("variables")
         if not entries:
             continue
         statuses = [entry["status"] for entry in entries]
@@ -114,7 +113,3 @@ def _extend(line: dict, points: list[dict]) -> None:
     before = line["rows"][-1] if line["rows"] else 0
     line["rows"] += [before + point["rows"] for point in points]
     line["loss"] += [point["loss"] for point in points]
-
-
-def _json(path: pathlib.Path) -> Any:
-    return json.loads(path.read_text("utf-8")) if path.exists() else None

@@ -4,7 +4,6 @@ Shapes: N rows of a day.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -56,7 +55,8 @@ class Model:
         return [
             day
             for day in store.dated(directory)
-            if (directory / day / artefacts.SCORES).exists()
+            if artefacts.SCORES
+            in store.read_manifest(directory / day, artefacts.CTR).files
         ]
 
     def window(self, day: str) -> windows.Window:
@@ -131,10 +131,11 @@ def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
       path: a `ctr/<day>` artefact.
 
     Raises:
-      FileNotFoundError: the day was not scored.
-      ValueError: it is not the artefact of a ctr day, or lacks a column.
+      FileNotFoundError: the day was not scored, or its scores are gone.
+      ValueError: it is not the artefact of a ctr day, the scores are damaged,
+        or a column is missing.
     """
-    store.read_manifest(path, "ctr")
+    store.verify(path, artefacts.CTR, [artefacts.SCORES])
     with np.load(path / artefacts.SCORES) as file:
         missing = {"ctr", "click", "user", "item"} - set(file.files)
         if missing:
@@ -150,7 +151,5 @@ def seed_name(run: workdir.Workdir) -> str:
     """Return `seed 3`, or the name of the directory where none is kept."""
     file = run.path / "config.json"
     if file.exists():
-        seed = json.loads(file.read_text(encoding="utf-8")).get("seed")
-        if seed is not None:
-            return f"seed {seed}"
+        return f"seed {configs.Config.from_json(file).seed}"
     return run.path.name.replace("-", " ")

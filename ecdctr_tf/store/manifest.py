@@ -48,11 +48,15 @@ class Manifest:
         """Return the manifest written by `to_json`.
 
         Raises:
-          ValueError: the text is not JSON, or a field has the wrong type.
+          ValueError: the text is not JSON, or a field is missing or has the
+            wrong type.
         """
         given = typed_values.from_json(text)
         if not isinstance(given, dict):
             raise ValueError(f"It should be a table. Received: {text[:40]!r}")
+        missing = {field.name for field in dataclasses.fields(cls)} - set(given)
+        if missing:
+            raise ValueError(f"It lacks {', '.join(sorted(missing))}.")
         if given.get("window") is not None:
             given["window"] = typed_values.make(
                 windows.Window, "`window`", given["window"]

@@ -28,12 +28,14 @@ def aggregate(
 
     Raises:
       FileNotFoundError: there is no snapshot.
+      ValueError: a version that is there was made with other settings, or from
+        another snapshot of the same name.
     """
     days = [day for day in store.dated(run.tpm) if not last or day <= last]
     if not days:
         raise FileNotFoundError(
-            f"{run.tpm} holds no snapshot. Train one with "
-            "`python train_main.py --stage=tpm`."
+            f"{run.tpm} holds no snapshot{f' up to {last}' if last else ''}. "
+            "Train one with `python train_main.py --stage=tpm`."
         )
     published = []
     with store.lock(run.historical, "aggregating snapshots"):
@@ -42,6 +44,9 @@ def aggregate(
         for i, day in enumerate(days):
             path = run.historical / day
             if day in there:
+                manifest = store.read_manifest(path, historical.KIND)
+                historical.check_settings(manifest, config.history, path)
+                historical.check_snapshots(manifest, path)
                 logging.info("%s already exists", path)
                 continue
             snapshot_dirs = [run.tpm / d for d in days[: i + 1]]

@@ -97,11 +97,14 @@ class Scratch:
 class FromCPM(Scratch):
     """The A-CTR starts from the newest CPM and takes over its changes."""
 
-    # The day for which it was said that an older CPM is not taken.
-    _said = ""
+    # The day that was asked for last, and its CPM.
+    _chosen: tuple[str, pathlib.Path | None] = ("", None)
 
     def cpm(self, day: str) -> pathlib.Path | None:
         """Return the CPM that scores a day.
+
+        A day has one CPM, also where another is published meanwhile: weights
+        and merged historical tables come from the same.
 
         Raises:
           FileNotFoundError: there is none, or the one that the A-CTR has is
@@ -109,6 +112,11 @@ class FromCPM(Scratch):
           ValueError: it has seen the day, or the one that the A-CTR has was
             replaced.
         """
+        if self._chosen[0] != day:
+            self._chosen = day, self._choose(day)
+        return self._chosen[1]
+
+    def _choose(self, day: str) -> pathlib.Path | None:
         level = self.level
         known = self._known()
         late = level.config.schedule.cpm_lag
@@ -126,16 +134,14 @@ class FromCPM(Scratch):
                 )
             return newest
         if newest is None or newest.name < known.name:
-            if day != self._said:
-                self._said = day
-                logging.warning(
-                    "The A-CTR keeps the CPM of %s for %s, although "
-                    "schedule.cpm_lag=%d would give it an older one (%s).",
-                    known.name,
-                    day,
-                    late,
-                    newest.name if newest is not None else "none",
-                )
+            logging.warning(
+                "The A-CTR keeps the CPM of %s for %s, although "
+                "schedule.cpm_lag=%d would give it an older one (%s).",
+                known.name,
+                day,
+                late,
+                newest.name if newest is not None else "none",
+            )
             return known
         return newest
 

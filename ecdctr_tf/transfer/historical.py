@@ -224,6 +224,20 @@ def _checked(
     """Return what `read` does, of a version made with the right settings."""
     manifest = store.read_manifest(directory, KIND)
     check_before(manifest, _after(directory), directory)
+    check_settings(manifest, history, directory)
+    return read(directory, id_spaces)
+
+
+def check_settings(
+    manifest: store.Manifest,
+    history: configs.HistoryConfig,
+    directory: pathlib.Path,
+) -> None:
+    """Make sure that a version was made with the settings asked for.
+
+    Raises:
+      ValueError: it was made with others.
+    """
     if manifest.config != settings(history):
         raise ValueError(
             f"{directory} was aggregated with {manifest.config}; the config "
@@ -231,7 +245,27 @@ def _checked(
             f"{directory.parent} and run `python train_main.py "
             "--stage=aggregate` to rebuild it."
         )
-    return read(directory, id_spaces)
+
+
+def check_snapshots(manifest: store.Manifest, directory: pathlib.Path) -> None:
+    """Make sure that a version is of the snapshots that are there now.
+
+    Snapshots that were removed since are passed over.
+
+    Raises:
+      ValueError: one was replaced by another of its name.
+    """
+    for parent in manifest.parents.values():
+        place = (directory / parent["path"]).resolve()
+        if not place.exists():
+            continue
+        if store.file_hash(place / store.MANIFEST) != parent["manifest"]:
+            raise ValueError(
+                f"{directory} was made from another snapshot than the one that "
+                f"is now at {place}. Put the original back, or delete "
+                f"{directory} and run `python train_main.py --stage=aggregate` "
+                "to rebuild it."
+            )
 
 
 def read(
