@@ -18,7 +18,7 @@ from ecdctr_tf import (
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, variants
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, history, natural, schedule
+from ecdctr_tf.training import daily, history, natural, schedule, settings
 from ecdctr_tf.training.workdir import Workdir
 
 
@@ -115,17 +115,19 @@ def _train(
     kind: str,
 ) -> None:
     """Train a TPM or a CPM on the window asked for, or on those planned."""
-    config = configs.of_model(config, row)
+    own = configs.of_model(config, row)
+    run_dir = run_dir.of_model(row, config, own)
+    config = own
+    directory = run_dir.level(kind, row.base)
     planned = [request.window]
     if request.window is None:
         plan = schedule.plan(data, config.schedule)
         planned = schedule.left(
-            plan.tpm if kind == artefacts.TPM else plan.cpm,
-            run_dir.level(kind, row.base),
-            kind,
+            plan.tpm if kind == artefacts.TPM else plan.cpm, directory, kind
         )
     for window in planned:
         natural.train(data, run_dir, config, row, kind, window)
+    settings.check_newest(directory, kind, config)
 
 
 def _aggregate(data: DataDirectory, request: Request) -> None:
@@ -133,6 +135,11 @@ def _aggregate(data: DataDirectory, request: Request) -> None:
     last = request.window.last if request.window is not None else ""
     for run_dir, config in request.runs():
         history.aggregate(run_dir, config, last)
+        for row in model_table.chosen(request.models):
+            own = configs.of_model(config, row)
+            places = run_dir.of_model(row, config, own)
+            if places != run_dir:
+                history.aggregate(places, own, last)
 
 
 def _ctr(data: DataDirectory, request: Request) -> None:
@@ -143,7 +150,10 @@ def _ctr(data: DataDirectory, request: Request) -> None:
             parts = request.window.split(config.schedule.ctr_days)
         for row in model_table.chosen(request.models):
             of_model = configs.of_model(config, row)
-            daily.DailyTrainer(data, run_dir, of_model, row).run(parts)
+            places = run_dir.of_model(row, config, of_model)
+            daily.DailyTrainer(data, places, of_model, row).run(parts)
+            directory = places.ctr(row.base)
+            settings.check_newest(directory, artefacts.CTR, of_model)
 
 
 def _export(data: DataDirectory, request: Request) -> None:

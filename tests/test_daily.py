@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, store
+from ecdctr_tf import artefacts, stages, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -385,18 +385,6 @@ def test_a_day_killed_under_an_older_cpm_starts_anew(data, scored, tmp_path):
         )
 
 
-def test_a_killed_day_is_taken_up(data, begun, scored, tmp_path):
-    """Its scores and its weights are those of a day that went through."""
-    config = settings("ctr.checkpoint_steps=1")
-    run = copy(begun, tmp_path / "run")
-
-    def die(self):
-        raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit._Recorder, "close", die)
-        with pytest.raises(Killed):
-            train(data, run, days(5, 5), config)
 def test_files_do_not_tell_what_the_process_did_before(data, begun, tmp_path):
     """A day after a restart has the bytes that it has without one."""
     level = Level(data, begun, CONFIG, E_CDCTR, "ctr")
@@ -415,6 +403,18 @@ def test_files_do_not_tell_what_the_process_did_before(data, begun, tmp_path):
     assert first == second
 
 
+def test_a_killed_day_is_taken_up(data, begun, scored, tmp_path):
+    """Its scores and its weights are those of a day that went through."""
+    config = settings("ctr.checkpoint_steps=1")
+    run = copy(begun, tmp_path / "run")
+
+    def die(self):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit._Recorder, "close", die)
+        with pytest.raises(Killed):
+            train(data, run, days(5, 5), config)
     assert not store.dated(run.ctr("e_cdctr"))
     train(data, run, days(5, 5), config)
     for name, value in scores(scored, 5).items():
@@ -465,6 +465,54 @@ def test_newer_history_is_taken_up(data, begun, scored, tmp_path):
         assert historical_of(run, 6) == [day(2)]
         assert historical_of(run, 7)[-1] == day(6)
     assert historical_of(without, 7) == [day(2)]
+
+
+def test_a_version_is_of_the_snapshot_that_is_there(data, begun, tmp_path):
+    """A TPM that is trained again changes its history, or it is said."""
+    run = copy(begun, tmp_path / "run")
+    shutil.rmtree(run.tpm)
+    history_before = (run.historical / day(2) / store.MANIFEST).read_bytes()
+    with pytest.raises(FileNotFoundError, match=f"no snapshot up to {day(1)}"):
+        history.aggregate(run, CONFIG, day(1))
+    other = settings("tpm.l2=0.5")
+    window = Window(day(1), day(2))
+    natural.train(data, run, other, E_CDCTR, "snapshot", window)
+    with pytest.raises(ValueError, match=f"historical/{day(2)} was made from"):
+        history.aggregate(run, CONFIG)
+    after = (run.historical / day(2) / store.MANIFEST).read_bytes()
+    assert after == history_before
+    shutil.rmtree(run.historical / day(2))
+    assert history.aggregate(run, CONFIG) == [run.historical / day(2)]
+    assert history.aggregate(run, CONFIG) == []
+
+
+def test_models_that_aggregate_otherwise_have_versions_of_their_own(
+    data, begun, tmp_path
+):
+    """E-CDCTR and the paper's settings lie in one work directory."""
+    run = copy(begun, tmp_path / "run")
+    models = ("e_cdctr", "ads_only", "paper")
+    stages.run(stages.Request("aggregate", data.path, run.path, CONFIG, models))
+    paper = run.path / "paper/historical"
+    found = {
+        place: store.read_manifest(place / day(2), "historical").config
+        for place in (run.historical, paper)
+    }
+    assert found[run.historical]["aggregation"] == "mean"
+    assert found[paper] == {"aggregation": "snapshot"}
+    assert not (run.path / "ads_only/historical").exists()
+    row = model_row("paper")
+    own = configs.of_model(CONFIG, row)
+    places = run.of_model(row, CONFIG, own)
+    natural.train(data, places, own, row, "cpm", Window(day(3), day(4)))
+    daily.DailyTrainer(data, places, own, row).run(days(5, 5))
+    parents = store.read_manifest(run.ctr("paper") / day(5), "ctr").parents
+    assert "cpm" in parents
+
+
+def test_versions_of_other_settings_are_not_passed_over(begun):
+    with pytest.raises(ValueError, match="was aggregated with.*'mean'.*'last'"):
+        history.aggregate(begun, settings("history.aggregation=last"))
 
 
 def test_every_snapshot_has_a_version(data, begun, tmp_path):

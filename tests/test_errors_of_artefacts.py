@@ -246,6 +246,22 @@ def test_level_with_other_settings_than_it_began_with(place, level):
     assert kept == config
 
 
+@pytest.mark.parametrize(
+    ("level", "window"),
+    [
+        ("tpm", Window(D1, D2)),
+        ("cpm", Window(D3, D4)),
+        ("ctr", Window(D5, D5)),
+    ],
+)
+def test_other_settings_where_nothing_is_left_to_train(place, level, window):
+    """The command does not look as if it had been followed."""
+    config = configs.override(CONFIG, [f"{level}.l2=0.25"])
+    with refused(place, ValueError, f"with other settings: {level}.l2=0.0"):
+        stage(place, level, config, window)
+    stage(place, level, window=window)
+
+
 @pytest.mark.parametrize("level", ["cpm", "ctr"])
 def test_historical_table_of_other_settings(place, level):
     config = configs.override(CONFIG, ["history.aggregation=last"])

@@ -102,7 +102,9 @@ def of_workdirs(
     """
     models, notes = [], []
     for row in model_table.MODELS.values():
-        model = Model(row, configs.of_model(config, row), tuple(runs))
+        own = configs.of_model(config, row)
+        places = tuple(run.of_model(row, config, own) for run in runs)
+        model = Model(row, own, places)
         without = [seed_name(run) for run in runs if not model.scored_days(run)]
         if not without:
             models.append(model)

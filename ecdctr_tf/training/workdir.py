@@ -3,7 +3,9 @@
 import dataclasses
 import pathlib
 
-from ecdctr_tf import artefacts, store
+from ecdctr_tf import artefacts, model_table, store
+from ecdctr_tf import config as configs
+from ecdctr_tf.transfer import historical
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,6 +13,26 @@ class Workdir:
     """Places of artefacts; see ARCHITECTURE.md for the layout."""
 
     path: pathlib.Path
+    # The model that has historical tables of its own; empty: E-CDCTR's.
+    history_of: str = dataclasses.field(default="", kw_only=True)
+
+    def of_model(
+        self,
+        row: model_table.ModelRow,
+        config: configs.Config,
+        own: configs.Config,
+    ) -> "Workdir":
+        """Return the places of a model, beside those of E-CDCTR.
+
+        Args:
+          row: the model.
+          config: the config of E-CDCTR.
+          own: the config of the model.
+        """
+        kinds = [historical.settings(c.history) for c in (config, own)]
+        if not own.model.history or kinds[0] == kinds[1]:
+            return self
+        return dataclasses.replace(self, history_of=row.base)
 
     @property
     def tpm(self) -> pathlib.Path:
@@ -20,7 +42,7 @@ class Workdir:
     @property
     def historical(self) -> pathlib.Path:
         """Where aggregation publishes historical tables."""
-        return self.path / "historical"
+        return self.path / self.history_of / "historical"
 
     def cpm(self, model: str) -> pathlib.Path:
         """Where the CPM of a model publishes."""
