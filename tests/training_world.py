@@ -227,7 +227,11 @@ SMALL_CONFIG = configs.Config(
 
 
 def small_data(
-    path: pathlib.Path, jump: str = "", empty: str = "", first_id: int = 0
+    path: pathlib.Path,
+    jump: str = "",
+    empty: str = "",
+    first_id: int = 0,
+    spec: features.DataSpec = SMALL_SPEC,
 ) -> data_directory.DataDirectory:
     """Write days of 24 natural rows (01-01 to 06) and 16 of ads (01-03 to 08).
 
@@ -236,10 +240,11 @@ def small_data(
       jump: from this day on there are 60 users more.
       empty: a day of ads without rows.
       first_id: of the users; another one gives another id space.
+      spec: features as those of `SMALL_SPEC`; its tables may be others.
     """
     path.mkdir(parents=True)
-    SMALL_SPEC.save(path / data_directory.SPEC)
-    for table, count in zip(SMALL_SPEC.tables, (100, 8), strict=True):
+    spec.save(path / data_directory.SPEC)
+    for table, count in zip(spec.tables, (100, 8), strict=True):
         space = id_space.new(table)
         space.append(np.arange(first_id, first_id + count))
         space.save(path / "ids")
