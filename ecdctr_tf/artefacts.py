@@ -231,6 +231,17 @@ def parent_path(
     return place
 
 
+def cpm_of(path: pathlib.Path, manifest: store.Manifest) -> pathlib.Path | None:
+    """Return the CPM that an A-CTR day was made from; None if it reads none.
+
+    Raises:
+      FileNotFoundError, ValueError: as `parent_path`.
+    """
+    if CPM not in manifest.parents:
+        return None
+    return parent_path(path, manifest, CPM)
+
+
 def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
     """Return the model of a published A-CTR day, to score with.
 

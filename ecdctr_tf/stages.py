@@ -116,18 +116,14 @@ def _train(
 ) -> None:
     """Train a TPM or a CPM on the window asked for, or on those planned."""
     own = configs.of_model(config, row)
-    run_dir = run_dir.of_model(row, config, own)
-    config = own
-    directory = run_dir.level(kind, row.base)
-    planned = [request.window]
-    if request.window is None:
-        plan = schedule.plan(data, config.schedule)
-        planned = schedule.left(
-            plan.tpm if kind == artefacts.TPM else plan.cpm, directory, kind
-        )
-    for window in planned:
-        natural.train(data, run_dir, config, row, kind, window)
-    settings.check_newest(directory, kind, config)
+    places = run_dir.of_model(row, config, own)
+    if request.window is not None:
+        natural.train(data, places, own, row, kind, request.window)
+    else:
+        plan = schedule.plan(data, own.schedule)
+        planned = plan.tpm if kind == artefacts.TPM else plan.cpm
+        natural.train_planned(data, places, own, row, kind, planned)
+    settings.check_newest(places.level(kind, row.base), kind, own)
 
 
 def _aggregate(data: DataDirectory, request: Request) -> None:

@@ -123,27 +123,15 @@ class Matrix:
         data = self._data
         run = shared.workdir_of(self._root, data, config, variant)
         plan = schedule.plan(data, config.schedule)
+        level = (data, run, config, variant)
         if configs.reads_tpm(config):
-            self._train_level(run, config, variant, artefacts.TPM, plan.tpm)
+            natural.train_planned(*level, artefacts.TPM, plan.tpm)
         if config.model.history:
             history.aggregate(run, config)
         if variant.has_cpm:
-            self._train_level(run, config, variant, artefacts.CPM, plan.cpm)
-        daily.DailyTrainer(data, run, config, variant).run(plan.ctr)
+            natural.train_planned(*level, artefacts.CPM, plan.cpm)
+        daily.DailyTrainer(*level).run(plan.ctr)
         return run
-
-    def _train_level(
-        self,
-        run: shared.SharedWorkdir,
-        config: configs.Config,
-        variant: ModelRow,
-        kind: str,
-        planned: list[windows.Window],
-    ) -> None:
-        """Train a TPM or a CPM on what it has not learned of its windows."""
-        directory = run.level(kind, variant.base)
-        for window in schedule.left(planned, directory, kind):
-            natural.train(self._data, run, config, variant, kind, window)
 
 
 def _mean_auc(directory: pathlib.Path, last: str) -> float:

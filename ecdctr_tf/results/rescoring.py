@@ -113,9 +113,7 @@ def opened(
     """
     path = run.ctr(model.base) / published
     manifest = store.read_manifest(path, artefacts.CTR)
-    cpm = None
-    if artefacts.CPM in manifest.parents:
-        cpm = artefacts.parent_path(path, manifest, artefacts.CPM)
+    cpm = artefacts.cpm_of(path, manifest)
     if level is None or level.last != path:
         config = configs.Config.from_json(path / artefacts.CONFIG)
         level = Level(data, run, config, model.row, artefacts.CTR)

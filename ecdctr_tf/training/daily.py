@@ -149,7 +149,7 @@ class DailyTrainer:
         manifest = store.read_manifest(last, artefacts.CTR)
         historical.check_before(manifest, day, last)
         if level.last != last:
-            self._look_up(day, _cpm_of(last, manifest))
+            self._look_up(day, artefacts.cpm_of(last, manifest))
             origin.open(last)
         if origin.restarts(day):
             self._start(day)
@@ -250,12 +250,3 @@ class DailyTrainer:
                 if value is not None:
                     tf.summary.scalar(f"day/{name}", value, step)
         writer.close()
-
-
-def _cpm_of(
-    last: pathlib.Path, manifest: store.Manifest
-) -> pathlib.Path | None:
-    """Return the CPM that a published day was made from, or None."""
-    if artefacts.CPM not in manifest.parents:
-        return None
-    return artefacts.parent_path(last, manifest, artefacts.CPM)

@@ -169,7 +169,9 @@ class Level:
         self._history.see(window, cpm if self.kind == artefacts.CTR else None)
         if self.table_rows:
             for name, table in self._history.tables.items():
-                self.model.history_tables[name].assign(table)
+                kept = self.model.history_tables[name]
+                if table is not kept:
+                    kept.assign(table)
             self._history.tables = self.model.history_tables
 
     def grow(self, table_rows: dict[str, int]) -> None:
@@ -257,7 +259,7 @@ class Level:
         skip: int = 0,
     ) -> tf.data.Dataset:
         """Return the batches of days, in the order of the seed."""
-        settings: dict[str, typing.Any] = {
+        options: dict[str, typing.Any] = {
             "batch_size": self.training.batch_size,
             "seed": self.config.seed * 1_000_000
             + windows.day_number(newest.last),
@@ -267,9 +269,9 @@ class Level:
         }
         if self.row.origin == model_table.BOTH_DOMAINS:
             # They read a row's domain, also on days of one domain only.
-            return streams.mixed(self.data, parts, **settings)
+            return streams.mixed(self.data, parts, **options)
         ((domain, window),) = parts.items()
-        return streams.batches(self.data, domain, window, **settings)
+        return streams.batches(self.data, domain, window, **options)
 
     def sees_newer_history(self) -> bool:
         """Return whether history is newer than that of the last artefact."""

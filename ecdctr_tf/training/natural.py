@@ -11,7 +11,7 @@ from ecdctr_tf import artefacts, kinds, metrics, model_table, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import workdir
+from ecdctr_tf.training import schedule, workdir
 from ecdctr_tf.training.level import NATURAL, Level
 from ecdctr_tf.transfer import snapshots
 
@@ -65,6 +65,32 @@ def train(
                 "--end)."
             )
         return _train(level, window, last)
+
+
+def train_planned(
+    data: DataDirectory,
+    run: workdir.Workdir,
+    config: configs.Config,
+    row: model_table.ModelRow,
+    kind: str,
+    planned: list[windows.Window],
+) -> None:
+    """Train a level on what it has not learned of the windows planned for it.
+
+    Args:
+      data: the data directory.
+      run: the work directory.
+      config: as for `train`.
+      row: as for `train`.
+      kind: as for `train`.
+      planned: the windows, in order; see `schedule.left`.
+
+    Raises:
+      FileNotFoundError, ValueError: as `train`.
+    """
+    directory = run.level(kind, row.base)
+    for window in schedule.left(planned, directory, kind):
+        train(data, run, config, row, kind, window)
 
 
 def _last(level: Level, window: windows.Window) -> pathlib.Path | None:
