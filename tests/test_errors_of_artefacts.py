@@ -274,13 +274,12 @@ def test_historical_table_of_other_settings(place, level):
 
 
 @pytest.mark.parametrize("level", NEXT)
-def test_artefact_of_another_feature_spec(place, level, monkeypatch):
+def test_artefact_of_another_feature_spec(place, level):
     """The same days, converted anew without the price."""
     window, path = NEXT[level]
     shutil.rmtree(place / "data")
     spec = training_world.SMALL_SPEC.without(["price"])
-    monkeypatch.setattr(training_world, "SMALL_SPEC", spec)
-    training_world.small_data(place / "data")
+    training_world.small_data(place / "data", spec=spec)
     with refused(
         place, ValueError, f"{path} was trained with the data spec.*train it"
     ):
