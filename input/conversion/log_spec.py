@@ -42,6 +42,35 @@ class Join:
 
 
 @dataclasses.dataclass(frozen=True)
+class Explode:
+    """Rows that hold a list of items: each entry becomes a row of its own."""
+
+    # Column with the list; afterwards it holds one entry.
+    column: str
+    # Stands between the entries if the list is text; empty: it is a list.
+    separator: str = ""
+    # Column with the entries that were clicked, written as `column` is; the
+    # others were not clicked.
+    clicked: str = ""
+    # Stands between an entry and its label, 0 or 1: "-" if entries look like
+    # "N1-0".
+    label_separator: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that labels come from one place."""
+        if self.clicked and self.label_separator:
+            raise ValueError(
+                "`explode` should have `clicked` or `label_separator`, not "
+                f"both. Received: {self.clicked!r}, {self.label_separator!r}"
+            )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the list says what was clicked."""
+        return bool(self.clicked or self.label_separator)
+
+
+@dataclasses.dataclass(frozen=True)
 class Log:
     """Files of one domain: where they are and what their columns mean."""
 
@@ -70,17 +99,26 @@ class Log:
     # Of a text file; may be several characters.
     delimiter: str = ","
     encoding: str = "utf-8"
-    # Column -> values to keep; other rows are dropped.
+    # Column -> values to keep; other rows are dropped. "" is a missing value.
     keep: dict[str, list] = dataclasses.field(default_factory=dict)
+    # Column -> values to drop; other rows are kept. "" is a missing value.
+    drop: dict[str, list] = dataclasses.field(default_factory=dict)
     # Only rows for which all of these hold are kept; with `negate`, only the
     # others.
     where: tuple[Congruence, ...] = ()
     negate: bool = False
     joins: tuple[Join, ...] = ()
+    # How to take lists apart, such as the items of a page.
+    explode: Explode | None = None
 
     def __post_init__(self) -> None:
         """Check the choices."""
         owner = f"the log {self.name or self.path!r}"
+        if self.explode and self.explode.labelled and self.click:
+            raise ValueError(
+                f"{owner} should have no `click`: its `explode` says what was "
+                f"clicked. Received: {self.click!r}"
+            )
         features.check_choice(owner, "domain", self.domain, features.DOMAINS)
         units = tuple(TIME_UNITS)
         features.check_choice(owner, "time_unit", self.time_unit, units)

@@ -7,13 +7,19 @@ rows at a time; only the files of joins are in memory as a whole.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf.input.conversion import events, log_spec, readers, toml_spec
+from ecdctr_tf.input.conversion import (
+    events,
+    exploding,
+    log_spec,
+    readers,
+    toml_spec,
+)
 
 
 def tables(
@@ -59,7 +65,11 @@ def tables(
                     events.ROW, pa.array(np.arange(row, row + len(table)))
                 )
                 row += len(table)
-                yield log.domain, _prepared(table, spec, log, joins, str(file))
+                for part in _rows(table, log, str(file)):
+                    yield (
+                        log.domain,
+                        _prepared(part, spec, log, joins, str(file)),
+                    )
 
 
 def _wanted(spec: toml_spec.ConversionSpec, log: log_spec.Log) -> list[str]:
@@ -68,7 +78,10 @@ def _wanted(spec: toml_spec.ConversionSpec, log: log_spec.Log) -> list[str]:
     roles = (spec.column(spec.user).source, spec.column(spec.item).source)
     names = [log.user, log.item, log.time, log.click, log.day]
     names += [f.source for f in spec.features if f.source not in roles]
-    names += [*spec.evaluation, *log.keep, *(j.on for j in log.joins)]
+    names += [*spec.evaluation, *log.keep, *log.drop]
+    names += [join.on for join in log.joins]
+    if log.explode:
+        names += [log.explode.column, log.explode.clicked]
     names += [name for rule in log.where for name in rule.weights]
     return [n for n in dict.fromkeys(names) if n and n not in joined]
 
@@ -91,6 +104,14 @@ def _side_table(source: pathlib.Path, join: log_spec.Join) -> pa.Table:
     ).combine_chunks()
 
 
+def _rows(table: pa.Table, log: log_spec.Log, where: str) -> Iterator[pa.Table]:
+    """Yield the rows of a batch, one for each impression."""
+    if log.explode:
+        yield from exploding.exploded(table, log.explode, where)
+    else:
+        yield table
+
+
 def _prepared(
     table: pa.Table,
     spec: toml_spec.ConversionSpec,
@@ -99,26 +120,32 @@ def _prepared(
     where: str,
 ) -> pa.Table:
     """Return a batch of a log with the columns that events are made from."""
-    table = _filtered(table, log, where)
+    joined = {name for join in log.joins for name in join.take}
+    table = _kept(table, log, where, set(table.column_names) - joined)
+    table = _congruent(table, log, where)
     for join, side in joins:
         on = table[join.on].cast(pa.string())
         place = pc.index_in(on, side[join.key].combine_chunks())
         for name in join.take:
             values = side[name].combine_chunks().take(place.combine_chunks())
             table = _set(table, name, values)
+    table = _kept(table, log, where, joined)
     user, item = (spec.column(role).source for role in (spec.user, spec.item))
     columns = {
         user: table[log.user],
         item: table[log.item],
         "timestamp": _seconds(table[log.time], spec, log, where),
     }
-    if log.click:
+    labelled = log.explode is not None and log.explode.labelled
+    if labelled:
+        columns["click"] = table[exploding.LABEL]
+    elif log.click:
         columns["click"] = _labels(table[log.click], log, where)
     if log.day:
         columns["day"] = table[log.day]
     for name in table.column_names:
         columns.setdefault(name, table[name])
-    if not log.click:
+    if not (log.click or labelled):
         columns.pop("click", None)
     if not log.day:
         columns.pop("day", None)
@@ -131,14 +158,36 @@ def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return table.append_column(name, values)
 
 
-def _filtered(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
-    """Return the rows that `keep`, `where` and `negate` let through."""
-    for name, values in log.keep.items():
-        column = table[name]
-        kept = pa.array(values)
-        if column.type != kept.type:
-            column = _cast(column, kept.type, name, where)
-        table = table.filter(pc.is_in(column, kept))
+def _kept(
+    table: pa.Table, log: log_spec.Log, where: str, names: Collection[str]
+) -> pa.Table:
+    """Return the rows that `keep` and `drop` of some columns let through."""
+    for rules, keeps in ((log.keep, True), (log.drop, False)):
+        for name, values in rules.items():
+            if name in names:
+                holds = _is_one_of(table[name], values, name, where)
+                table = table.filter(holds if keeps else pc.invert(holds))
+    return table
+
+
+def _is_one_of(
+    column: pa.ChunkedArray, values: list, name: str, where: str
+) -> pa.ChunkedArray:
+    """Return where a column holds one of the values; "" is a missing one."""
+    present = [value for value in values if value != ""]
+    wanted = pa.array(present) if present else pa.array([], column.type)
+    if column.type != wanted.type:
+        column = _cast(column, wanted.type, name, where)
+    holds = pc.is_in(column, wanted)
+    if "" not in values:
+        return holds
+    if pa.types.is_string(column.type):
+        holds = pc.or_(holds, pc.fill_null(pc.equal(column, ""), False))
+    return pc.or_(holds, pc.is_null(column))
+
+
+def _congruent(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
+    """Return the rows that `where` and `negate` let through."""
     if not log.where:
         return table
     holds = np.ones(len(table), bool)

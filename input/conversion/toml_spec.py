@@ -265,11 +265,15 @@ def _with_parts(entry: typing.Any) -> typing.Any:
     """Return the TOML table of a log, its rules and joins made."""
     if not isinstance(entry, dict):
         return entry
-    parts = {
+    parts: dict[str, typing.Any] = {
         key: _made_list(kind, f"[[logs.{key}]]", entry[key])
         for key, kind in _LISTS_OF_LOG.items()
         if key in entry
     }
+    if "explode" in entry:
+        parts["explode"] = typed_values.make(
+            log_spec.Explode, "[logs.explode]", entry["explode"]
+        )
     return {**entry, **parts}
 
 
