@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input import shuffling
+from ecdctr_tf.kinds.sequence import pad as pad
 
 BLOCK_ROWS = 4096
 # What a TFRecord adds to a record: its length and a check sum of that before
@@ -159,6 +160,9 @@ def parse(
     Returns:
       The columns of each feature, `click` float32 `[N]`, `timestamp` int64
       `[N]` and the evaluation columns.
+
+    Raises:
+      InvalidArgumentError: a column is missing, or not as long as `click`.
     """
     types: dict[str, type[np.generic]] = {"click": _CLICK}
     if not inputs_only:
@@ -175,7 +179,24 @@ def parse(
     columns["click"] = tf.cast(columns["click"], tf.float32)
     for feature in kinds.of(spec):
         columns |= feature.from_block(block)
-    return columns
+    return _equally_long(columns)
+
+
+def _equally_long(columns: dict) -> dict:
+    """Return columns, compared with the number of clicks when they are read."""
+    rows = tf.shape(columns["click"])[0]
+    checks = [
+        tf.debugging.assert_equal(
+            tf.shape(column)[0],
+            rows,
+            f"The column {name!r} of a block should have a value for each "
+            "click: the file is damaged. Convert its day again.",
+        )
+        for name, column in columns.items()
+    ]
+    # Run eagerly, the checks are over and there is nothing to wait for.
+    with tf.control_dependencies(list(filter(None, checks))):
+        return {name: tf.identity(c) for name, c in columns.items()}
 
 
 def _serialize(block: dict, spec: features.DataSpec) -> bytes:

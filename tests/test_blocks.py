@@ -172,3 +172,38 @@ def test_write_without_a_column_raises(tiny_spec, tmp_path, module):
     del rows["category"]
     with pytest.raises(ValueError, match="'category' is missing"):
         module.write(tmp_path / "f", rows, tiny_spec)
+
+
+@pytest.mark.parametrize(
+    "values, lengths",
+    [
+        ([1, 2, 3], [4, 4, 4]),
+        ([], [4, 4]),
+        ([1, 2, 3], [1, 1]),
+        ([1, 2, 3], [-1, 4]),
+        ([1, 2, 3], []),
+        ([1], [32_767, 32_767]),
+    ],
+)
+@pytest.mark.parametrize("traced", [False, True])
+def test_lengths_that_do_not_fit_their_entries_raise(values, lengths, traced):
+    pad = tf.function(blocks.pad) if traced else blocks.pad
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is damaged"):
+        pad(tf.constant(values, tf.int32), tf.constant(lengths, tf.int32), 4)
+
+
+@pytest.mark.parametrize("name", ["price", "timestamp", "clicked/length"])
+def test_a_block_with_a_column_of_another_length_raises(
+    tiny_spec, tmp_path, name
+):
+    blocks.write(
+        tmp_path / "f", conftest.tiny_rows("2024-01-01", 1, 3), tiny_spec
+    )
+    record = next(iter(tf.data.TFRecordDataset(str(tmp_path / "f"))))
+    example = tf.train.Example.FromString(record.numpy())
+    column = example.features.feature[name].bytes_list.value
+    column[0] += bytes(8)
+    damaged = tf.data.Dataset.from_tensors(example.SerializeToString())
+    parsed = damaged.map(lambda record: blocks.parse(record, tiny_spec))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is damaged"):
+        list(parsed)

@@ -171,7 +171,26 @@ def pad(values: tf.Tensor, lengths: tf.Tensor, max_length: int) -> tf.Tensor:
 
     Returns:
       int32 `[N, T]` with `PADDING` behind the entries of a row.
+
+    Raises:
+      InvalidArgumentError: the lengths do not fit the entries.
     """
+    # A ragged tensor that does not fit reads memory it does not own.
+    message = (
+        "The lengths of a sequence should be at least 0 and sum up to the "
+        "number of its entries: the file is damaged. Convert its day again."
+    )
+    checks = [
+        tf.debugging.assert_non_negative(lengths, message),
+        tf.debugging.assert_equal(
+            tf.reduce_sum(tf.cast(lengths, tf.int64)),
+            tf.size(values, tf.int64),
+            message,
+        ),
+    ]
+    # Run eagerly, the checks are over and there is nothing to wait for.
+    with tf.control_dependencies(list(filter(None, checks))):
+        values = tf.identity(values)
     ragged = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
     # Cutting costs more than all the rest, and there is seldom what to cut.
     ragged = tf.cond(
