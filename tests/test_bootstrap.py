@@ -410,9 +410,13 @@ def test_a_row_of_the_table_is_all_that_a_new_metric_needs(monkeypatch):
         "Brier score",
         better=-1,
         needs=lambda rows, clicks: rows > 0,
-        value=lambda click, ctr, user: float(((click - ctr) ** 2).mean()),
+        value=lambda click, ctr, user, weight: float(
+            np.average((click - ctr) ** 2, weights=weight)
+        ),
         weighted=lambda sums: sums.own / sums.rows,
-        by_user=lambda click, ctr, user: np.bincount(user, (click - ctr) ** 2),
+        by_user=lambda click, ctr, user, weight: np.bincount(
+            user, weight * (click - ctr) ** 2
+        ),
     )
     monkeypatch.setitem(metrics.METRICS, "brier", brier)
     day = make_day(0)
@@ -423,6 +427,33 @@ def test_a_row_of_the_table_is_all_that_a_new_metric_needs(monkeypatch):
     found = metrics.intervals([day], [("good", "poor")], replicates=50)
     of = found.differences["good - poor"]["brier"]
     assert of.low <= of.mean < 0
+
+
+@pytest.mark.parametrize("scale", [1, 0.7, 1e5])
+def test_rows_of_weight_k_have_the_intervals_of_k_rows(scale):
+    day = make_day(4)
+    weight = np.random.default_rng(5).integers(0, 4, len(day.click))
+    many = metrics.ScoredRows(
+        np.repeat(day.click, weight),
+        np.repeat(day.user, weight),
+        {m: [np.repeat(s, weight) for s in of] for m, of in day.ctr.items()},
+    )
+    heavy = metrics.ScoredRows(day.click, day.user, day.ctr, weight * scale)
+    drawn = np.random.default_rng(6).integers(0, 4, (7, 30), dtype=np.int32)
+    np.testing.assert_allclose(
+        scorer_of(heavy, 30)[0](drawn),
+        scorer_of(many, 30)[0](drawn),
+        rtol=1e-9,
+    )
+    options = {"pairs": [("good", "poor")], "pooled": True, "replicates": 30}
+    found, expected = (
+        metrics.intervals([of, of], **options) for of in (heavy, many)
+    )
+    for model in SEEDS:
+        for field in ("mean", "low", "high"):
+            assert values_of(found.models[model], field) == pytest.approx(
+                values_of(expected.models[model], field)
+            )
 
 
 def test_estimate_is_what_intervals_has_of_a_metric():

@@ -259,3 +259,61 @@ def test_evaluate_of_no_rows_gives_none():
 def test_malformed_inputs_raise(click, ctr, user, message):
     with pytest.raises(ValueError, match=message):
         metrics.evaluate(click, ctr, user)
+
+
+def weighted_rows(seed=0, rows=200):
+    """Return click, ctr (with ties), user and whole weights, some of them 0."""
+    rng = np.random.default_rng(seed)
+    ctr = np.round(rng.random(rows), 1)
+    click = (rng.random(rows) < 0.2 + 0.6 * ctr).astype(np.float32)
+    return click, ctr, rng.integers(0, 25, rows), rng.integers(0, 4, rows)
+
+
+@pytest.mark.parametrize("scale", [1, 0.3, 1e-6, 1e6])
+def test_a_row_of_weight_k_counts_as_k_rows(scale):
+    click, ctr, user, weight = weighted_rows()
+    expected = metrics.evaluate(
+        *(np.repeat(c, weight) for c in (click, ctr, user))
+    )
+    found = metrics.evaluate(click, ctr, user, weight * scale)
+    for name in metrics.METRICS:
+        assert found[name] == pytest.approx(expected[name], rel=1e-12)
+    assert found["gauc_users"] == expected["gauc_users"]
+    assert found["rows"] == (weight > 0).sum()
+    assert found["clicks"] == click[weight > 0].sum()
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there():
+    click, ctr, user, _ = weighted_rows()
+    for kept in (click == 1, click == 0, np.zeros(len(click), bool)):
+        assert metrics.evaluate(click, ctr, user, kept) == metrics.evaluate(
+            click[kept], ctr[kept], user[kept]
+        )
+    with pytest.raises(ValueError, match="AUC needs rows with and without"):
+        metrics.auc(click, ctr, click)
+    with pytest.raises(ValueError, match="PCOC needs rows"):
+        metrics.pcoc(click, ctr, np.zeros(len(click)))
+
+
+def test_weights_of_one_change_no_bit():
+    click, ctr, user, weight = weighted_rows()
+    ones = np.ones(len(weight))
+    assert metrics.evaluate(click, ctr, user) == metrics.evaluate(
+        click, ctr, user, ones
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1, -0.5], "at least 0. Received: -0.5"),
+        ([1, np.nan], "should be finite"),
+        ([1, np.inf], "should be finite"),
+        ([1, 1, 1], "as many rows as `click`. Received: 3 and 2"),
+        ([[1, 1]], "shape"),
+        (["a", "b"], "should be numbers"),
+    ],
+)
+def test_weights_are_checked(weight, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.evaluate([0, 1], [0.1, 0.2], [1, 2], weight)

@@ -86,8 +86,8 @@ def intervals(
 ) -> Intervals:
     """Return percentile intervals of each metric, model and pair of models.
 
-    With all weights 1 a metric is what `metrics.evaluate` returns. The interval
-    says how far the metric would move with other users and other seeds; days
+    With each user once a metric is what `metrics.evaluate` returns. The
+    interval says how far it would move with other users and other seeds; days
     are as they are. A user with much of all rows, such as row 0 of unknown ids,
     makes intervals wide, and pulls those of AUC towards its own, since its
     pairs of rows count squared. With one seed only users are drawn. Few seeds
@@ -213,6 +213,7 @@ def _joined(days: list[ScoredRows]) -> ScoredRows:
         np.concatenate([day.click for day in days]),
         np.concatenate([day.user for day in days]),
         ctr,
+        np.concatenate([day.weights for day in days]),
     )
 
 

@@ -1,5 +1,7 @@
 """Metrics of predicted probabilities: log loss, normalized entropy, PCOC.
 
+A row counts with its weight, 1 by default.
+
 Shapes: N rows.
 """
 
@@ -14,7 +16,11 @@ from ecdctr_tf.metrics.metric import Sums, ratio
 EPSILON = 1e-7
 
 
-def log_loss(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
+def log_loss(
+    click: npt.ArrayLike,
+    ctr: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+) -> float:
     """Return the mean cross-entropy of clicks under the predictions, in nats.
 
         -mean(click log(ctr) + (1 - click) log(1 - ctr))
@@ -24,6 +30,7 @@ def log_loss(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     Args:
       click: `[N]`, 0 or 1.
       ctr: `[N]`, in [0, 1].
+      weight: `[N]`, at least 0; None weighs all rows alike.
 
     Returns:
       The loss, at least 0.
@@ -36,11 +43,15 @@ def log_loss(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     >>> round(log_loss([1, 0], [0.5, 0.5]), 4)
     0.6931
     """
-    click, ctr = _rows(click, ctr, "Log loss")
-    return float(_losses(click, ctr).mean())
+    click, ctr, weight = _rows(click, ctr, weight, "Log loss")
+    return float(np.average(_losses(click, ctr), weights=weight))
 
 
-def normalized_entropy(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
+def normalized_entropy(
+    click: npt.ArrayLike,
+    ctr: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+) -> float:
     """Return the log loss over the entropy of the click rate.
 
     1 is what always predicting the mean click rate gives; lower is better.
@@ -48,6 +59,7 @@ def normalized_entropy(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     Args:
       click: `[N]`, 0 or 1.
       ctr: `[N]`, in [0, 1].
+      weight: `[N]`, at least 0; None weighs all rows alike.
 
     Returns:
       The ratio, at least 0.
@@ -64,17 +76,21 @@ def normalized_entropy(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     >>> normalized_entropy([1, 0], [0.5, 0.5])
     1.0
     """
-    click, ctr = _rows(click, ctr, "Normalized entropy")
-    rate = click.mean()
-    if rate in (0, 1):
+    click, ctr, weight = _rows(click, ctr, weight, "Normalized entropy")
+    if click.min() == click.max():
         raise ValueError(
             "Normalized entropy needs rows with and without a click. "
             f"Received: {int(click.sum()):,} clicks in {len(click):,} rows"
         )
-    return log_loss(click, ctr) / float(_entropy(rate))
+    rate = np.average(click, weights=weight)
+    return log_loss(click, ctr, weight) / float(_entropy(rate))
 
 
-def pcoc(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
+def pcoc(
+    click: npt.ArrayLike,
+    ctr: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+) -> float:
     """Return predicted over observed clicks: mean prediction / mean click.
 
     1 is calibrated on the whole; above 1 the model promises too much.
@@ -82,6 +98,7 @@ def pcoc(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     Args:
       click: `[N]`, 0 or 1.
       ctr: `[N]`, in [0, 1].
+      weight: `[N]`, at least 0; None weighs all rows alike.
 
     Returns:
       The ratio, at least 0.
@@ -94,12 +111,13 @@ def pcoc(click: npt.ArrayLike, ctr: npt.ArrayLike) -> float:
     >>> pcoc([1, 0, 0, 0], [0.5, 0.5, 0.25, 0.25])
     1.5
     """
-    click, ctr = _rows(click, ctr, "PCOC")
+    click, ctr, weight = _rows(click, ctr, weight, "PCOC")
     if not click.any():
         raise ValueError(
             f"PCOC needs a click. Received: none in {len(click):,} rows"
         )
-    return float(ctr.mean() / click.mean())
+    means = (np.average(of, weights=weight) for of in (ctr, click))
+    return float(next(means) / next(means))
 
 
 def weighted_log_loss(sums: Sums) -> np.ndarray:
@@ -120,18 +138,18 @@ def weighted_pcoc(sums: Sums) -> np.ndarray:
 
 
 def losses_by_user(
-    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Return the sum of the log losses of each user's rows, `[U]`."""
-    return np.bincount(user, _losses(click, ctr))
+    return np.bincount(user, weight * _losses(click, ctr))
 
 
 def predictions_by_user(
-    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Return the sum of the predictions of each user's rows, `[U]`."""
     del click
-    return np.bincount(user, ctr)
+    return np.bincount(user, weight * ctr)
 
 
 def _losses(click: np.ndarray, ctr: np.ndarray) -> np.ndarray:
@@ -149,9 +167,15 @@ def _entropy(rate: np.ndarray) -> np.ndarray:
 
 
 def _rows(
-    click: npt.ArrayLike, ctr: npt.ArrayLike, metric: str
-) -> tuple[np.ndarray, np.ndarray]:
+    click: npt.ArrayLike,
+    ctr: npt.ArrayLike,
+    weight: npt.ArrayLike | None,
+    metric: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the columns less the rows of weight 0."""
     click, ctr = checks.clicks_and_probabilities(click, ctr)
-    if not len(click):
+    weight = checks.weights(click, weight)
+    counted = weight > 0
+    if not counted.any():
         raise ValueError(f"{metric} needs rows. Received: none")
-    return click, ctr
+    return click[counted], ctr[counted], weight[counted]

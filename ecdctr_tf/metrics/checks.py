@@ -120,6 +120,27 @@ def probabilities_and_scores(
     return true_ctr, score
 
 
+def weights(click: np.ndarray, weight: npt.ArrayLike | None) -> np.ndarray:
+    """Return the weights of rows, float64 `[N]`; 1 each for None.
+
+    Args:
+      click: `[N]`.
+      weight: `[N]`, at least 0, or None.
+
+    Raises:
+      ValueError: a shape, NaN, or a weight below 0.
+    """
+    if weight is None:
+        return np.ones(len(click))
+    weight = _numbers("weight", weight)
+    _same_rows("click", click, "weight", weight)
+    if len(weight) and weight.min() < 0:
+        raise ValueError(
+            f"`weight` should be at least 0. Received: {weight.min():g}"
+        )
+    return weight
+
+
 def groups(click: np.ndarray, group: npt.ArrayLike) -> np.ndarray:
     """Return the groups of rows.
 

@@ -1,7 +1,8 @@
 """What a metric has to say of itself to be reported with an interval.
 
 Shapes: N rows of a day, U users, L lines (a line is the scores of one model and
-seed), R replicates of weights of the users.
+seed), R replicates of weights of the users. A row counts with its own weight,
+1 by default, times that of its user.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-ByUser = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+ByUser = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,12 +42,15 @@ class Metric:
     better: int
     # Numbers of rows and clicks -> whether it may be defined.
     needs: Callable[[int, int], bool]
-    # Click, ctr and user of rows `[N]` -> the metric, or None.
-    value: Callable[[np.ndarray, np.ndarray, np.ndarray], float | None]
+    # Click, ctr, user and weight of rows `[N]` -> the metric, or None.
+    value: Callable[
+        [np.ndarray, np.ndarray, np.ndarray, np.ndarray], float | None
+    ]
     # Sums of weighted users -> the metric `[R, L]`, NaN where undefined. With
-    # weights of 1 it is `value`.
+    # users of weight 1 it is `value`.
     weighted: Callable[[Sums], np.ndarray]
-    # Click, ctr and user (0 to U - 1) `[N]` -> float64 `[U]`, for `Sums.own`.
+    # Click, ctr, user (0 to U - 1) and weight `[N]` -> float64 `[U]`, for
+    # `Sums.own`.
     by_user: ByUser | None = None
 
 

@@ -1,5 +1,7 @@
 """Ranking metrics: AUC over all rows, AUC by the truth, GAUC within users.
 
+A pair of rows counts with the product of their weights, 1 by default.
+
 Shapes: N rows, G groups (users).
 """
 
@@ -29,7 +31,11 @@ class GaucResult:
     dropped_groups: int
 
 
-def auc(click: npt.ArrayLike, score: npt.ArrayLike) -> float:
+def auc(
+    click: npt.ArrayLike,
+    score: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+) -> float:
     """Return the area under the ROC curve, exact.
 
     It is the share of pairs of a clicked and an unclicked row in which the
@@ -38,6 +44,7 @@ def auc(click: npt.ArrayLike, score: npt.ArrayLike) -> float:
     Args:
       click: `[N]`, 0 or 1.
       score: `[N]`, finite; probabilities and logits give the same.
+      weight: `[N]`, at least 0; None weighs all rows alike.
 
     Returns:
       The area, in [0, 1].
@@ -51,13 +58,16 @@ def auc(click: npt.ArrayLike, score: npt.ArrayLike) -> float:
     0.75
     """
     click, score = checks.clicks_and_scores(click, score)
-    clicks = int(click.sum())
-    if clicks in (0, len(click)):
+    weight = checks.weights(click, weight)
+    of_one = np.zeros(len(click), np.int8)
+    found, _ = areas(click, score, of_one, weight)
+    if not len(found) or np.isnan(found[0]):
+        counted = click[weight > 0]
         raise ValueError(
             "AUC needs rows with and without a click. Received: "
-            f"{clicks:,} clicks in {len(click):,} rows"
+            f"{int(counted.sum()):,} clicks in {len(counted):,} rows"
         )
-    return float(areas(click, score, np.zeros(len(click), np.int8))[0][0])
+    return float(found[0])
 
 
 def expected_auc(true_ctr: npt.ArrayLike, score: npt.ArrayLike) -> float:
@@ -146,11 +156,15 @@ def weighted_expected_auc(
 
 
 def gauc(
-    click: npt.ArrayLike, score: npt.ArrayLike, group: npt.ArrayLike
+    click: npt.ArrayLike,
+    score: npt.ArrayLike,
+    group: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
 ) -> GaucResult:
     """Return the mean of the groups' AUCs, weighted by their impressions.
 
-    With n_u the rows of user u, over the users that have both classes:
+    With n_u the weight of the rows of user u, over the users that have both
+    classes:
 
         GAUC = sum_u n_u AUC_u / sum_u n_u
 
@@ -162,6 +176,7 @@ def gauc(
       click: `[N]`, 0 or 1.
       score: `[N]`, finite.
       group: `[N]` integers or strings, the user of each row.
+      weight: `[N]`, at least 0; None weighs all rows alike.
 
     Returns:
       The mean, in [0, 1], and the numbers of users in it and left out.
@@ -179,7 +194,7 @@ def gauc(
     """
     click, score = checks.clicks_and_scores(click, score)
     group = checks.groups(click, group)
-    each, rows = areas(click, score, group)
+    each, rows = areas(click, score, group, checks.weights(click, weight))
     has_area = ~np.isnan(each)
     value = None
     if has_area.any():
@@ -207,39 +222,45 @@ def weighted_gauc(sums: Sums) -> np.ndarray:
 
 
 def areas_by_user(
-    click: np.ndarray, ctr: np.ndarray, user: np.ndarray
+    click: np.ndarray, ctr: np.ndarray, user: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
-    """Return rows times AUC of each user `[U]`, 0 of those of one class."""
-    found, rows = areas(click, ctr, user)
-    return np.nan_to_num(found) * rows
+    """Return weight times AUC of each user `[U]`, 0 of those of one class."""
+    found, weights = areas(click, ctr, user, weight)
+    return np.nan_to_num(found) * weights
 
 
 def areas(
-    click: np.ndarray, score: np.ndarray, group: np.ndarray
+    click: np.ndarray,
+    score: np.ndarray,
+    group: np.ndarray,
+    weight: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return AUC (NaN for one class) and rows of each group, float64 `[G]`.
+    """Return AUC (NaN for one class) and weight of each group, float64 `[G]`.
 
     The columns `[N]` are as `checks` return them.
 
-    From the Mann-Whitney statistic: with R the sum of the ranks of the p
-    clicked among p + q rows, AUC = (R - p (p + 1) / 2) / (p q).
+    A clicked row wins against the unclicked rows below it, and half against
+    those that it ties with; AUC is what is won of all pairs.
     """
     if not len(click):
         return np.zeros(0), np.zeros(0)
     order = np.lexsort((score, group))
     click, score, group = click[order], score[order], group[order]
+    clicked = click * weight[order]
+    unclicked = weight[order] - clicked
     new_group = np.append(True, group[1:] != group[:-1])
     new_run = new_group | np.append(True, score[1:] != score[:-1])
     starts = np.flatnonzero(new_group)  # [G]
-    rows = np.diff(np.append(starts, len(click))).astype(np.float64)  # [G]
     runs = np.flatnonzero(new_run)  # tied rows, one run a score
-    lengths = np.diff(np.append(runs, len(click)))
-    # mean rank of a run, counted from 1 at the first row of all
-    ranks = np.repeat(runs + (lengths + 1) / 2, lengths)  # [N]
-    ranks -= np.repeat(starts, rows.astype(np.int64))
-    p = np.add.reduceat(click, starts)  # [G]
-    rank_sums = np.add.reduceat(ranks * click, starts)  # [G]
-    pairs = p * (rows - p)
-    found = np.full(len(rows), np.nan)
-    np.divide(rank_sums - p * (p + 1) / 2, pairs, out=found, where=pairs > 0)
-    return found, rows
+    sums = np.append(0, np.cumsum(unclicked))  # of all groups
+    first = np.append(runs, len(click))
+    beaten = (sums[first[:-1]] + sums[first[1:]]) / 2  # of each run
+    beaten = np.repeat(beaten, np.diff(first))  # [N]
+    sizes = np.diff(np.append(starts, len(click)))  # [G]
+    beaten -= np.repeat(sums[starts], sizes)
+    p = np.add.reduceat(clicked, starts)  # [G]
+    q = np.add.reduceat(unclicked, starts)  # [G]
+    won = np.add.reduceat(clicked * beaten, starts)  # [G]
+    found = np.full(len(p), np.nan)
+    np.divide(won, p * q, out=found, where=p * q > 0)
+    return found, p + q

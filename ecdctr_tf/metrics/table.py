@@ -29,7 +29,9 @@ METRICS = {
             "AUC",
             better=1,
             needs=_both_classes,
-            value=lambda click, ctr, user: ranking.auc(click, ctr),
+            value=lambda click, ctr, user, weight: ranking.auc(
+                click, ctr, weight
+            ),
             weighted=ranking.weighted_auc,
         ),
         Metric(
@@ -46,7 +48,9 @@ METRICS = {
             "log loss",
             better=-1,
             needs=_rows,
-            value=lambda click, ctr, user: calibration.log_loss(click, ctr),
+            value=lambda click, ctr, user, weight: calibration.log_loss(
+                click, ctr, weight
+            ),
             weighted=calibration.weighted_log_loss,
             by_user=calibration.losses_by_user,
         ),
@@ -55,8 +59,8 @@ METRICS = {
             "NE",
             better=-1,
             needs=_both_classes,
-            value=lambda click, ctr, user: calibration.normalized_entropy(
-                click, ctr
+            value=lambda click, ctr, user, weight: (
+                calibration.normalized_entropy(click, ctr, weight)
             ),
             weighted=calibration.weighted_normalized_entropy,
             by_user=calibration.losses_by_user,
@@ -66,7 +70,9 @@ METRICS = {
             "PCOC",
             better=0,
             needs=_click,
-            value=lambda click, ctr, user: calibration.pcoc(click, ctr),
+            value=lambda click, ctr, user, weight: calibration.pcoc(
+                click, ctr, weight
+            ),
             weighted=calibration.weighted_pcoc,
             by_user=calibration.predictions_by_user,
         ),

@@ -24,6 +24,8 @@ class ScoredRows:
       click: `[N]`, 0 or 1.
       user: `[N]` integers or strings; one value is one user on all days.
       ctr: model -> a seed's predictions `[N]`, in [0, 1], one a seed.
+      weight: `[N]`, at least 0; None weighs all rows alike. Rows of weight 0
+        are left out of all columns.
 
     Raises:
       ValueError: a column is malformed, or a model has no seed.
@@ -32,6 +34,7 @@ class ScoredRows:
     click: np.ndarray
     user: np.ndarray
     ctr: Mapping[str, Sequence[np.ndarray]]
+    weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check the columns; hold them as float64."""
@@ -47,8 +50,20 @@ class ScoredRows:
                 "`ctr` should have a seed's predictions of each model. "
                 f"Received: none of {', '.join(empty) or 'any model'}"
             )
-        for name, value in (("click", click), ("user", user), ("ctr", ctr)):
+        weight = checks.weights(click, self.weight)
+        counted = weight > 0
+        for name, value in (
+            ("click", click[counted]),
+            ("user", user[counted]),
+            ("ctr", {m: [s[counted] for s in of] for m, of in ctr.items()}),
+            ("weight", weight[counted]),
+        ):
             object.__setattr__(self, name, value)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The weight of each row, float64 `[N]`, above 0."""
+        return checks.weights(self.click, self.weight)
 
     @property
     def seeds(self) -> dict[str, int]:
@@ -73,14 +88,17 @@ class Scorer:
         # Numbers of the day's users, and the place of each row among them.
         self.users, place = np.unique(user, return_inverse=True)  # [U], [N]
         self._lines = [
-            _Line.of(day.click, line, place)
+            _Line.of(day.click, line, place, day.weights)
             for line in itertools.chain.from_iterable(day.ctr.values())
         ]
         self._clicked = place[day.click == 1]  # [P]
+        self._clicked_weights = day.weights[day.click == 1]  # [P]
+        # Sums of whole numbers share words, see `_lanes`.
+        self._whole = bool((day.weights == 1).all())
         self._rows = len(place)
 
-        rows = np.bincount(place).astype(np.float64)  # [U]
-        clicks = np.bincount(place, day.click)  # [U]
+        rows = np.bincount(place, day.weights)  # [U]
+        clicks = np.bincount(place, day.click * day.weights)  # [U]
         mixed = np.where((clicks > 0) & (clicks < rows), rows, 0)
         sums = [np.stack([rows, clicks, mixed], axis=1)]
         # Metrics of the same sums share their columns.
@@ -92,7 +110,7 @@ class Scorer:
             last = first + len(self._lines)
             self._columns[metric.by_user] = slice(first, last)
             of_lines = [
-                metric.by_user(day.click, ctr, place)
+                metric.by_user(day.click, ctr, place, day.weights)
                 for ctr in itertools.chain.from_iterable(day.ctr.values())
             ]
             sums.append(np.stack(of_lines, axis=1))  # [U, L]
@@ -140,15 +158,25 @@ class Scorer:
           weights: int32 `[R, U]`.
           most: the largest weight of all rows of a replicate.
         """
-        lanes = _lanes(weights, 2 * int(most))  # [W, U, k]
-        words = lanes.view(np.uint64)[..., 0]  # [W, U]
+        if self._whole:
+            lanes = _lanes(weights, 2 * int(most))  # [W, U, k]
+            words = lanes.view(np.uint64)[..., 0]  # [W, U]
+        else:
+            lanes = weights[..., np.newaxis].astype(np.float64)  # [R, U, 1]
+            words = lanes[..., 0]
         clicked = lanes[:, self._clicked].astype(np.float64)  # [W, P, k]
+        clicked *= self._clicked_weights[:, np.newaxis]
         width = self._rows - len(self._clicked) + 1
         # One room for all lines: fresh memory costs more than the sums in it.
-        sums = np.zeros((len(words), width), np.uint64)
+        sums = np.zeros((len(words), width), words.dtype)
         won = np.empty((len(weights), len(self._lines)))
         for i, line in enumerate(self._lines):
-            won[:, i] = line.won(words, clicked, sums).flat[: len(weights)]
+            twice = line.twice_beaten(words, sums)  # [W, P]
+            twice = twice.view(lanes.dtype).reshape(clicked.shape)
+            each = np.einsum(
+                "wpk,wpk->wk", clicked, twice.astype(np.float64)
+            )  # [W, k]
+            won[:, i] = each.flat[: len(weights)] / 2
         return won
 
 
@@ -156,44 +184,59 @@ class Scorer:
 class _Line:
     """The scores of one model and seed as the order of a day's rows."""
 
-    # Users of the unclicked rows, from the lowest score to the highest.
+    # Users of the unclicked rows, from the lowest score to the highest, and
+    # weights of these rows.
     unclicked: np.ndarray  # [Q]
+    weight: np.ndarray  # [Q]
     # How many unclicked rows are below each clicked row, and not above it.
     below: np.ndarray  # [P]
     not_above: np.ndarray  # [P]
 
     @classmethod
     def of(
-        cls, click: np.ndarray, score: np.ndarray, place: np.ndarray
+        cls,
+        click: np.ndarray,
+        score: np.ndarray,
+        place: np.ndarray,
+        weight: np.ndarray,
     ) -> "_Line":
-        """Return the order of scores `[N]`; `place` `[N]` is whose they are."""
+        """Return the order of scores `[N]`.
+
+        Args:
+          click: `[N]`, 0 or 1.
+          score: `[N]`.
+          place: int `[N]`, whose rows they are.
+          weight: `[N]`.
+        """
         unclicked = np.flatnonzero(click == 0)
         unclicked = unclicked[np.argsort(score[unclicked], kind="stable")]
         low, clicked = score[unclicked], score[click == 1]
         return cls(
             place[unclicked],
+            weight[unclicked],
             np.searchsorted(low, clicked, side="left"),
             np.searchsorted(low, clicked, side="right"),
         )
 
-    def won(
-        self, words: np.ndarray, clicked: np.ndarray, sums: np.ndarray
-    ) -> np.ndarray:
-        """Return the weight of the pairs won, a tie half, `[W, k]`.
+    def twice_beaten(self, words: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """Return twice the weight that each clicked row beats, `[W, P]`.
+
+        A tie counts half.
 
         Args:
-          words: uint64 `[W, U]`, weights of users, k replicates a word.
-          clicked: float64 `[W, P, k]`, weights of the clicked rows.
-          sums: uint64 `[W, Q + 1]`, gets the weights of the first 0, 1 .. Q
-            unclicked rows; its first column has to be 0.
+          words: `[W, U]`, weights of users: uint64, k replicates a word, where
+            all rows have the weight 1, otherwise float64.
+          sums: `[W, Q + 1]`, gets the weights of the first 0, 1 .. Q unclicked
+            rows; its first column has to be 0.
         """
         rows = sums[:, 1:]
         np.take(words, self.unclicked, axis=1, out=rows, mode="clip")
+        if words.dtype == np.float64:
+            rows *= self.weight
         np.cumsum(rows, axis=1, out=rows)
         twice = np.take(sums, self.below, axis=1)  # [W, P]
         twice += np.take(sums, self.not_above, axis=1)
-        twice = twice.view(f"u{8 // clicked.shape[2]}").reshape(clicked.shape)
-        return np.einsum("wpk,wpk->wk", clicked, twice.astype(np.float64)) / 2
+        return twice
 
 
 def _lanes(weights: np.ndarray, largest: int) -> np.ndarray:
