@@ -103,9 +103,8 @@ def build(
     keras.backend.reset_uids()
     model_config, training = stage(config, kind)
     mode = config.history.aggregation
-    if mode not in historical.LEARNED or (
-        mode == historical.SELF_ATTENTION and kind == CTR
-    ):
+    merged = config.history.merges and kind == CTR
+    if mode not in historical.LEARNED or merged:
         mode = "single"
     return network(row, kind)(
         model_spec(spec, config, kind),
@@ -290,7 +289,7 @@ def history_of(
     Raises:
       FileNotFoundError, ValueError: they are missing or replaced.
     """
-    if config.history.aggregation == historical.SELF_ATTENTION:
+    if config.history.merges:
         return read_merged(parent_path(path, manifest, CPM), data)
     roles = sorted(r for r in manifest.parents if r.startswith("historical "))
     if not roles:

@@ -150,6 +150,11 @@ class HistoryConfig:
         _check(self, "start_tables", valid, choices)
 
     @property
+    def merges(self) -> bool:
+        """Whether a CPM merges versions by the attention that it learned."""
+        return self.aggregation == "self_attention"
+
+    @property
     def starts_tables(self) -> bool:
         """Whether tables may start from the TPM."""
         return self.start_tables != "false"

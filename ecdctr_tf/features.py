@@ -190,8 +190,8 @@ class DataSpec:
       ...         ecdctr_tf.FeatureSpec("price", "dense"),
       ...     ),
       ... )
-      >>> [feature.name for feature in spec.of_kind("id")]
-      ['user_id', 'item_id']
+      >>> spec.feature("price").kind
+      'dense'
       >>> [feature.name for feature in spec.without(["price"]).features]
       ['user_id', 'item_id']
     """
@@ -248,10 +248,6 @@ class DataSpec:
             f"There is no table {name!r}. The tables are "
             f"{', '.join(t.name for t in self.tables)}."
         )
-
-    def of_kind(self, kind: str) -> tuple[FeatureSpec, ...]:
-        """Return the features of one kind ("id", "sequence" or "dense")."""
-        return tuple(f for f in self.features if f.kind == kind)
 
     def basic(self) -> "DataSpec":
         """Return the part that the tiny pre-training model reads."""

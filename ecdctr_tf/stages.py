@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -18,7 +19,8 @@ from ecdctr_tf import (
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, variants
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, history, natural, schedule, settings
+from ecdctr_tf.training import daily, history, natural, schedule
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 
 
@@ -94,62 +96,54 @@ def _keep_config(request: Request) -> None:
 
 
 def _tpm(data: DataDirectory, request: Request) -> None:
-    for run_dir, config in request.runs():
-        row = model_table.model("e_cdctr")
-        _train(data, request, run_dir, config, row, artefacts.TPM)
+    request = dataclasses.replace(request, models=("e_cdctr",))
+    _natural(data, request, artefacts.TPM)
 
 
 def _cpm(data: DataDirectory, request: Request) -> None:
+    _natural(data, request, artefacts.CPM)
+
+
+def _natural(data: DataDirectory, request: Request, kind: str) -> None:
+    """Train TPMs or CPMs on the window asked for, or on those planned."""
+    for level in _levels(data, request, kind):
+        if kind == artefacts.CPM and not level.row.has_cpm:
+            continue
+        if request.window is not None:
+            natural.train(level, request.window)
+        else:
+            natural.train_planned(level)
+        level.check_newest()
+
+
+def _levels(
+    data: DataDirectory, request: Request, kind: str
+) -> Iterator[Level]:
+    """Yield the level of each seed and model."""
     for run_dir, config in request.runs():
-        for row in model_table.chosen(request.models):
-            if row.has_cpm:
-                _train(data, request, run_dir, config, row, artefacts.CPM)
-
-
-def _train(
-    data: DataDirectory,
-    request: Request,
-    run_dir: Workdir,
-    config: configs.Config,
-    row: model_table.ModelRow,
-    kind: str,
-) -> None:
-    """Train a TPM or a CPM on the window asked for, or on those planned."""
-    own = configs.of_model(config, row)
-    places = run_dir.of_model(row, config, own)
-    if request.window is not None:
-        natural.train(data, places, own, row, kind, request.window)
-    else:
-        plan = schedule.plan(data, own.schedule)
-        planned = plan.tpm if kind == artefacts.TPM else plan.cpm
-        natural.train_planned(data, places, own, row, kind, planned)
-    settings.check_newest(places.level(kind, row.base), kind, own)
-
-
-def _aggregate(data: DataDirectory, request: Request) -> None:
-    del data
-    last = request.window.last if request.window is not None else ""
-    for run_dir, config in request.runs():
-        history.aggregate(run_dir, config, last)
         for row in model_table.chosen(request.models):
             own = configs.of_model(config, row)
             places = run_dir.of_model(row, config, own)
-            if places != run_dir:
-                history.aggregate(places, own, last)
+            yield Level(data, places, own, row, kind)
+
+
+def _aggregate(data: DataDirectory, request: Request) -> None:
+    last = request.window.last if request.window is not None else ""
+    for run_dir, config in request.runs():
+        history.aggregate(run_dir, config, last)
+    for level in _levels(data, request, artefacts.CTR):
+        if level.run.history_of:
+            history.aggregate(level.run, level.config, last)
 
 
 def _ctr(data: DataDirectory, request: Request) -> None:
-    for run_dir, config in request.runs():
+    for level in _levels(data, request, artefacts.CTR):
         if request.window is None:
-            parts = schedule.plan(data, config.schedule).ctr
+            parts = schedule.plan(data, level.config.schedule).ctr
         else:
-            parts = request.window.split(config.schedule.ctr_days)
-        for row in model_table.chosen(request.models):
-            of_model = configs.of_model(config, row)
-            places = run_dir.of_model(row, config, of_model)
-            daily.DailyTrainer(data, places, of_model, row).run(parts)
-            directory = places.ctr(row.base)
-            settings.check_newest(directory, artefacts.CTR, of_model)
+            parts = request.window.split(level.config.schedule.ctr_days)
+        daily.DailyTrainer(level).run(parts)
+        level.check_newest()
 
 
 def _export(data: DataDirectory, request: Request) -> None:

@@ -55,11 +55,15 @@ def of(name, config=CONFIG):
 
 def train_cpm(data, run, name, first, last, config=CONFIG):
     window = Window(day(first), day(last))
-    return natural.train(data, run, *of(name, config), artefacts.CPM, window)
+    return natural.train(
+        Level(data, run, *of(name, config), artefacts.CPM), window
+    )
 
 
 def trainer_of(data, run, name, config=CONFIG) -> daily.DailyTrainer:
-    return daily.DailyTrainer(data, run, *of(name, config))
+    return daily.DailyTrainer(
+        Level(data, run, *of(name, config), artefacts.CTR)
+    )
 
 
 def train(data, run, parts, name, config=CONFIG) -> Workdir:

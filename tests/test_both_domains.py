@@ -13,6 +13,7 @@ from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import daily, fit, scoring
 from ecdctr_tf.training import level as levels
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
@@ -71,7 +72,7 @@ def train(data, run, parts, config=CONFIG, name="joint") -> Workdir:
     """Go through days in a new trainer, as a new process does."""
     row = model_table.model(name)
     of_model = configs.of_model(config, row)
-    daily.DailyTrainer(data, run, of_model, row).run(parts)
+    daily.DailyTrainer(Level(data, run, of_model, row, "ctr")).run(parts)
     return run
 
 

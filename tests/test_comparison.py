@@ -12,6 +12,7 @@ from ecdctr_tf import presets, results, store, windows
 from ecdctr_tf.comparison import matrix, search, shared, variants
 from ecdctr_tf.results import measures, report, rescoring, scored, sections
 from ecdctr_tf.training import daily
+from ecdctr_tf.training.level import Level
 from tests import training_world
 
 SCHEDULE = configs.ScheduleConfig(
@@ -133,7 +134,8 @@ def test_a_run_goes_on_when_settings_change_that_it_does_not_read(
         config = configs.of_model(config, variant)
         run = shared.workdir_of(tmp_path, data, config, variant)
         days = windows.Window("2024-01-04", f"2024-01-0{last}").split(1)
-        daily.DailyTrainer(data, run, config, variant).run(days)
+        level = Level(data, run, config, variant, "ctr")
+        daily.DailyTrainer(level).run(days)
         runs.append(run)
     assert runs[0].path == runs[1].path
     published = store.dated(runs[0].ctr("ads_only"))

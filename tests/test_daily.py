@@ -76,14 +76,14 @@ def train(data, run, parts, config=CONFIG, name="e_cdctr") -> Workdir:
     """Go through days in a new trainer, as a new process does."""
     row = model_row(name)
     config = configs.of_model(config, row)
-    daily.DailyTrainer(data, run, config, row).run(parts)
+    daily.DailyTrainer(Level(data, run, config, row, "ctr")).run(parts)
     return run
 
 
 def train_natural(data, run, kind, first, last) -> None:
     """Train a TPM or a CPM of E-CDCTR on days."""
     window = Window(day(first), day(last))
-    natural.train(data, run, CONFIG, E_CDCTR, kind, window)
+    natural.train(Level(data, run, CONFIG, E_CDCTR, kind), window)
 
 
 def scores(run, number, name="e_cdctr") -> dict:
@@ -449,7 +449,7 @@ def historical_of(run, number) -> list[str]:
 def test_newer_history_is_taken_up(data, begun, scored, tmp_path):
     """By a trainer that goes on and by a new one alike."""
     going = copy(begun, tmp_path / "going")
-    trainer = daily.DailyTrainer(data, going, CONFIG, E_CDCTR)
+    trainer = daily.DailyTrainer(Level(data, going, CONFIG, E_CDCTR, "ctr"))
     trainer.run(days(5, 6))
     new = copy(scored, tmp_path / "new")
     for run in (going, new):
@@ -476,7 +476,7 @@ def test_a_version_is_of_the_snapshot_that_is_there(data, begun, tmp_path):
         history.aggregate(run, CONFIG, day(1))
     other = settings("tpm.l2=0.5")
     window = Window(day(1), day(2))
-    natural.train(data, run, other, E_CDCTR, "snapshot", window)
+    natural.train(Level(data, run, other, E_CDCTR, "snapshot"), window)
     with pytest.raises(ValueError, match=f"historical/{day(2)} was made from"):
         history.aggregate(run, CONFIG)
     after = (run.historical / day(2) / store.MANIFEST).read_bytes()
@@ -504,8 +504,10 @@ def test_models_that_aggregate_otherwise_have_versions_of_their_own(
     row = model_row("paper")
     own = configs.of_model(CONFIG, row)
     places = run.of_model(row, CONFIG, own)
-    natural.train(data, places, own, row, "cpm", Window(day(3), day(4)))
-    daily.DailyTrainer(data, places, own, row).run(days(5, 5))
+    level = Level(data, places, own, row, "cpm")
+    natural.train(level, Window(day(3), day(4)))
+    trainer = daily.DailyTrainer(Level(data, places, own, row, "ctr"))
+    trainer.run(days(5, 5))
     parents = store.read_manifest(run.ctr("paper") / day(5), "ctr").parents
     assert "cpm" in parents
 

@@ -15,6 +15,7 @@ from ecdctr_tf import stages, store
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.model_table import model
 from ecdctr_tf.training import daily, history, natural
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import historical
 from ecdctr_tf.windows import Window
@@ -30,13 +31,16 @@ def made(tmp_path_factory):
     place = tmp_path_factory.mktemp("artefacts")
     data = training_world.small_data(place / "data")
     run = Workdir(place / "run")
-    row = model("e_cdctr")
-    natural.train(data, run, CONFIG, row, "snapshot", Window(D1, D2))
+
+    def level(kind):
+        return Level(data, run, CONFIG, model("e_cdctr"), kind)
+
+    natural.train(level("snapshot"), Window(D1, D2))
     history.aggregate(run, CONFIG)
     for window in (Window(D3, D4), Window(D5, D6)):
-        natural.train(data, run, CONFIG, row, "cpm", window)
-    natural.train(data, run, CONFIG, row, "snapshot", Window(D3, D6))
-    daily.DailyTrainer(data, run, CONFIG, row).run([Window(D5, D5)])
+        natural.train(level("cpm"), window)
+    natural.train(level("snapshot"), Window(D3, D6))
+    daily.DailyTrainer(level("ctr")).run([Window(D5, D5)])
     return place
 
 
@@ -308,9 +312,9 @@ def test_cpm_of_another_id_space_under_an_a_ctr(place):
     shutil.rmtree(place / "run/e_cdctr/ctr")
     config = configs.of_model(CONFIG, model("cpm_finetune"))
     data = DataDirectory(place / "data")
-    trainer = daily.DailyTrainer(
-        data, Workdir(place / "run"), config, model("e_cdctr")
-    )
+    run = Workdir(place / "run")
+    level = Level(data, run, config, model("e_cdctr"), "ctr")
+    trainer = daily.DailyTrainer(level)
     with refused(
         place, ValueError, f"cpm/{D4} was trained with another id space"
     ):

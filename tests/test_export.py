@@ -628,12 +628,12 @@ def merging(tmp_path_factory):
     args = (data, run, MERGING, row)
     for first, last in ((1, 2), (3, 3)):
         window = windows.Window(f"2024-01-0{first}", f"2024-01-0{last}")
-        natural.train(*args, artefacts.TPM, window)
+        natural.train(levels.Level(*args, artefacts.TPM), window)
     history.aggregate(run, MERGING)
     window = windows.Window("2024-01-03", "2024-01-04")
-    natural.train(*args, artefacts.CPM, window)
+    natural.train(levels.Level(*args, artefacts.CPM), window)
     days = windows.Window("2024-01-05", "2024-01-06").split(1)
-    daily.DailyTrainer(*args).run(days)
+    daily.DailyTrainer(levels.Level(*args, artefacts.CTR)).run(days)
     return data, run
 
 

@@ -94,10 +94,9 @@ def test_evaluation_column_named_like_another_column_raises(tiny_spec, name):
         dataclasses.replace(tiny_spec, evaluation=(name,))
 
 
-def test_lookup_by_name_or_kind(tiny_spec):
+def test_lookup_by_name(tiny_spec):
     assert tiny_spec.feature("clicked").max_length == 3
     assert tiny_spec.table("category").dtype == "string"
-    assert [f.name for f in tiny_spec.of_kind("dense")] == ["price"]
     with pytest.raises(
         ValueError, match="no table 'shop'. The tables are user,"
     ):

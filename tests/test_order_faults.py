@@ -16,6 +16,7 @@ from ecdctr_tf.models import ctr_model
 from ecdctr_tf.training import daily, fit, history, natural
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.training import scoring as scoring_lib
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
@@ -32,12 +33,12 @@ def day(number: int) -> str:
 
 def train_natural(data, run, kind, first, last, config=CONFIG):
     window = Window(day(first), day(last))
-    return natural.train(data, run, config, E_CDCTR, kind, window)
+    return natural.train(Level(data, run, config, E_CDCTR, kind), window)
 
 
 def train_days(data, run, *numbers, config=CONFIG, row=E_CDCTR):
     config = configs.of_model(config, row)
-    trainer = daily.DailyTrainer(data, run, config, row)
+    trainer = daily.DailyTrainer(Level(data, run, config, row, "ctr"))
     trainer.run([Window(day(n), day(n)) for n in numbers])
 
 

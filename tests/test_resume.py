@@ -12,6 +12,7 @@ import pytest
 from ecdctr_tf import config as configs
 from ecdctr_tf import model_table, stages
 from ecdctr_tf.training import natural
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint, snapshots
 from ecdctr_tf.windows import Window
@@ -107,13 +108,8 @@ def test_another_seed_gives_other_numbers(tmp_path):
     for seed in (0, 1):
         config = dataclasses.replace(training_world.SMALL_CONFIG, seed=seed)
         run = Workdir(tmp_path / f"seed-{seed}")
-        path = natural.train(
-            data,
-            run,
-            config,
-            model_table.model("e_cdctr"),
-            "snapshot",
-            Window(DAY, DAY),
-        )
+        row = model_table.model("e_cdctr")
+        level = Level(data, run, config, row, "snapshot")
+        path = natural.train(level, Window(DAY, DAY))
         vectors.append(snapshots.read(path)["user"].vectors)
     assert np.all(np.any(np.abs(vectors[0] - vectors[1]) > 1e-3, axis=1))

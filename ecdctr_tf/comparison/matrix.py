@@ -14,6 +14,7 @@ from ecdctr_tf.comparison.variants import VARIANTS
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.model_table import ModelRow
 from ecdctr_tf.training import daily, history, natural, schedule
+from ecdctr_tf.training.level import Level
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +123,18 @@ class Matrix:
         """Train and score a run up to the last day of its schedule."""
         data = self._data
         run = shared.workdir_of(self._root, data, config, variant)
-        plan = schedule.plan(data, config.schedule)
-        level = (data, run, config, variant)
+
+        def level(kind: str) -> Level:
+            return Level(data, run, config, variant, kind)
+
         if configs.reads_tpm(config):
-            natural.train_planned(*level, artefacts.TPM, plan.tpm)
+            natural.train_planned(level(artefacts.TPM))
         if config.model.history:
             history.aggregate(run, config)
         if variant.has_cpm:
-            natural.train_planned(*level, artefacts.CPM, plan.cpm)
-        daily.DailyTrainer(*level).run(plan.ctr)
+            natural.train_planned(level(artefacts.CPM))
+        days = schedule.plan(data, config.schedule).ctr
+        daily.DailyTrainer(level(artefacts.CTR)).run(days)
         return run
 
 

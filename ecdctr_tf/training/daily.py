@@ -10,8 +10,6 @@ import tensorflow as tf
 import tqdm
 
 from ecdctr_tf import artefacts, metrics, model_table, store, windows
-from ecdctr_tf import config as configs
-from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.training import origins, workdir
 from ecdctr_tf.transfer import historical
@@ -26,39 +24,31 @@ class DailyTrainer:
     said by the model's origin (`origins`).
 
     Args:
-      data: the data directory.
-      run: the work directory.
-      config: the config of the model, from `configs.of_model`.
-      row: the model.
+      level: the A-CTR.
 
     Reference: E-CDCTR (arXiv 2408.16238); progressive validation: Ad Click
     Prediction: a View from the Trenches (KDD 2013), section 5.1.
     """
 
-    def __init__(
-        self,
-        data: DataDirectory,
-        run: workdir.Workdir,
-        config: configs.Config,
-        row: model_table.ModelRow,
-    ):
+    def __init__(self, level: levels.Level):
         """Keep what the days need.
 
         Raises:
           ValueError: the model looks up what only a CPM can learn, and has
             none.
         """
-        learned = config.history.aggregation == historical.SELF_ATTENTION
-        if learned and config.model.history and not row.has_cpm:
+        config = level.config
+        learned = config.history.merges and config.model.history
+        if learned and not level.row.has_cpm:
             raise ValueError(
-                f"{row.name} has no CPM in which self-attention over snapshots "
-                "could be learned. Set history.aggregation to another value, "
-                "or set model.history=false."
+                f"{level.row.name} has no CPM in which self-attention over "
+                "snapshots could be learned. Set history.aggregation to "
+                "another value, or set model.history=false."
             )
-        self._data = data
+        self._data = level.data
         self._config = config
-        self._level = levels.Level(data, run, config, row, artefacts.CTR)
-        self._origin = origins.ORIGINS[row.origin](self._level)
+        self._level = level
+        self._origin = origins.ORIGINS[level.row.origin](level)
 
     def run(self, parts: list[windows.Window]) -> None:
         """Go through days, a window at a time; published ones are passed over.

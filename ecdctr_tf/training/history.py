@@ -92,8 +92,7 @@ class History:
         Raises:
           FileNotFoundError: there is no version from before the window's end.
         """
-        merged = self._settings.aggregation == historical.SELF_ATTENTION
-        if merged and cpm is not None:
+        if self._settings.merges and cpm is not None:
             if self._merged != cpm:
                 self.tables = artefacts.read_merged(cpm, self._data)
                 self._merged = cpm

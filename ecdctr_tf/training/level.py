@@ -28,7 +28,7 @@ from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
 from ecdctr_tf.training import fit, history, scoring, settings, workdir
-from ecdctr_tf.transfer import checkpoint, historical, warm_start
+from ecdctr_tf.transfer import checkpoint, warm_start
 
 NATURAL, ADS = features.NATURAL, features.ADS
 TABLE_OPTIMIZERS = {
@@ -81,6 +81,7 @@ class Level:
 
     def reset(self) -> None:
         """Forget the model and its lineage."""
+        vars(self).pop("model", None)
         self.table_rows: dict[str, int] = {}
         self.rows = 0
         self.parents: dict[str, dict] = {}
@@ -113,6 +114,18 @@ class Level:
         state = fit.optimizer_state(self.model)
         values = checkpoint.read(path / artefacts.OPTIMIZER)
         warm_start.restore(state, values, str(path / artefacts.OPTIMIZER))
+
+    def check_newest(self) -> None:
+        """Make sure that the newest artefact has the settings asked for.
+
+        Without this, a command with other settings that finds nothing to train
+        would look as if it had been followed.
+
+        Raises:
+          ValueError: a setting that the weights depend on differs.
+        """
+        for day in store.dated(self.directory)[-1:]:
+            settings.check(self.directory / day, self.kind, self.config)
 
     def _build(self, capacities: dict[str, int] | None = None) -> None:
         """Make the model, with fresh weights, and its optimizers."""
@@ -392,7 +405,7 @@ class Level:
         if self.report is not None:
             text = json.dumps(self.report.to_dict(), indent=1, allow_nan=False)
             store.write_text(staging / artefacts.RESTORE, text)
-        merges = self.config.history.aggregation == historical.SELF_ATTENTION
-        if self._looks_up and merges and self.kind == artefacts.CPM:
+        merges = self.config.history.merges and self.kind == artefacts.CPM
+        if self._looks_up and merges:
             arrays = artefacts.merged_arrays(self.model, self._history.tables)
             checkpoint.write(staging / artefacts.MERGED, arrays)

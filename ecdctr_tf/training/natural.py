@@ -7,11 +7,9 @@ import time
 
 import numpy as np
 
-from ecdctr_tf import artefacts, kinds, metrics, model_table, store, windows
-from ecdctr_tf import config as configs
+from ecdctr_tf import artefacts, kinds, metrics, store, windows
 from ecdctr_tf.input import streams
-from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import schedule, workdir
+from ecdctr_tf.training import schedule
 from ecdctr_tf.training.level import NATURAL, Level
 from ecdctr_tf.transfer import snapshots
 
@@ -19,26 +17,11 @@ from ecdctr_tf.transfer import snapshots
 NAMES = {artefacts.TPM: "tpm", artefacts.CPM: "cpm"}
 
 
-def train(
-    data: DataDirectory,
-    run: workdir.Workdir,
-    config: configs.Config,
-    row: model_table.ModelRow,
-    kind: str,
-    window: windows.Window,
-) -> pathlib.Path:
+def train(level: Level, window: windows.Window) -> pathlib.Path:
     """Train a TPM or a CPM on a window of natural logs and publish it.
 
     It goes on from its own last artefact. The first CPM starts from scratch,
     its tables from the newest TPM from before the window if the config says so.
-
-    Args:
-      data: the data directory.
-      run: the work directory.
-      config: the config of the model, from `configs.of_model`.
-      row: the model that the level belongs to.
-      kind: "snapshot" (TPM) or "cpm".
-      window: days of natural logs.
 
     Returns:
       The artefact's place. A window published before is left as it is.
@@ -48,8 +31,7 @@ def train(
         another spec, id space or training; or the window begins before the end
         of what the level has learned: a level never goes back in time.
     """
-    level = Level(data, run, config, row, kind)
-    name = NAMES[kind]
+    data, name = level.data, NAMES[level.kind]
     doing = f"training the {name.upper()} on {window}"
     with store.lock(level.directory, doing):
         store.sweep(level.directory)
@@ -67,30 +49,16 @@ def train(
         return _train(level, window, last)
 
 
-def train_planned(
-    data: DataDirectory,
-    run: workdir.Workdir,
-    config: configs.Config,
-    row: model_table.ModelRow,
-    kind: str,
-    planned: list[windows.Window],
-) -> None:
-    """Train a level on what it has not learned of the windows planned for it.
-
-    Args:
-      data: the data directory.
-      run: the work directory.
-      config: as for `train`.
-      row: as for `train`.
-      kind: as for `train`.
-      planned: the windows, in order; see `schedule.left`.
+def train_planned(level: Level) -> None:
+    """Train a level on what it has not learned of the windows of its schedule.
 
     Raises:
       FileNotFoundError, ValueError: as `train`.
     """
-    directory = run.level(kind, row.base)
-    for window in schedule.left(planned, directory, kind):
-        train(data, run, config, row, kind, window)
+    plan = schedule.plan(level.data, level.config.schedule)
+    planned = plan.tpm if level.kind == artefacts.TPM else plan.cpm
+    for window in schedule.left(planned, level.directory, level.kind):
+        train(level, window)
 
 
 def _last(level: Level, window: windows.Window) -> pathlib.Path | None:
@@ -124,6 +92,7 @@ def _train(
 ) -> pathlib.Path:
     """Train a level on a window, from its last artefact or from scratch."""
     began = time.monotonic()
+    level.reset()
     tomorrow = windows.day_name(windows.day_number(window.last) + 1)
     level.look_up(windows.Window(window.first, tomorrow))
     if last is None:

@@ -23,7 +23,6 @@ from ecdctr_tf.transfer import (
     checkpoint,
     historical,
     refresh,
-    restore_table,
     warm_start,
 )
 
@@ -156,7 +155,7 @@ class FromCPM(Scratch):
         return level.run.cpm(level.row.base) / resolved.name
 
     def start(self, day: str) -> None:
-        """Give a fresh level the weights of the newest CPM; print the report.
+        """Give a fresh level the weights of the newest CPM.
 
         Raises:
           FileNotFoundError, ValueError: the CPM is missing, damaged, of another
@@ -174,7 +173,6 @@ class FromCPM(Scratch):
             settings.batch_norm,
             allow_new,
         )
-        restore_table.show(report, f"{level.row.base}: from CPM")
         of_cpm = (v for v in report.variables if v.status != warm_start.NEW)
         report_of_cpm = dataclasses.replace(report, variables=tuple(of_cpm))
         share = report_of_cpm.restored_share

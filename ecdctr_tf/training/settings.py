@@ -9,7 +9,7 @@ import dataclasses
 import json
 import pathlib
 
-from ecdctr_tf import artefacts, store
+from ecdctr_tf import artefacts
 from ecdctr_tf import config as configs
 
 # Fields of the config that an artefact of each kind depends on.
@@ -42,22 +42,6 @@ def of_level(config: configs.Config, kind: str) -> dict:
             if field not in _OF_NO_EFFECT:
                 found[f"{name}.{field}"] = setting
     return json.loads(json.dumps(found))
-
-
-def check_newest(
-    directory: pathlib.Path, kind: str, config: configs.Config
-) -> None:
-    """Make sure that a level has the settings asked for, also if it is done.
-
-    Without this, a command with other settings would train nothing and look as
-    if it had been followed.
-
-    Raises:
-      ValueError: a setting that its weights depend on differs.
-    """
-    days = store.dated(directory)
-    if days:
-        check(directory / days[-1], kind, config)
 
 
 def check(path: pathlib.Path, kind: str, config: configs.Config) -> None:
