@@ -156,13 +156,19 @@ def _export(data: DataDirectory, request: Request) -> None:
     if name not in request.models:
         name = request.models[0]
     days = store.dated(run_dir.ctr(name))
-    if request.window is not None:
-        days = [day for day in days if day <= request.window.last]
     if not days:
         raise FileNotFoundError(
             f"{run_dir.ctr(name)} holds no day to export. Train one with "
             "`python train_main.py --stage=ctr`."
         )
+    if request.window is not None:
+        there = f"{days[0]}..{days[-1]}" if len(days) > 1 else days[0]
+        days = [day for day in days if day <= request.window.last]
+        if not days:
+            raise ValueError(
+                f"{run_dir.ctr(name)} holds the days {there}, none of them up "
+                f"to --end={request.window.last}. Set a later --end."
+            )
     artefact = run_dir.ctr(name) / days[-1]
     export_dir = request.export_dir or request.workdir / "export"
     version = export_dir / days[-1].replace("-", "")

@@ -5,6 +5,7 @@ before keeps every byte.
 """
 
 import contextlib
+import json
 import pathlib
 import shutil
 
@@ -229,6 +230,45 @@ def test_parent_that_is_gone(place):
     shutil.rmtree(path)
     with refused(place, FileNotFoundError, f"{path}, from which .* is gone"):
         stage(place, "ctr", window=Window(D6, D6))
+
+
+@pytest.mark.parametrize(("level", "day"), [("cpm", D4), ("ctr", D5)])
+def test_historical_version_that_is_gone(place, level, day):
+    """Older versions, if there are any, do not take its place."""
+    path = place / f"run/historical/{D2}"
+    older = path.with_name("2023-12-31")
+    shutil.move(path, older)
+    with refused(
+        place,
+        FileNotFoundError,
+        f"{path}, which .*{level}/{day} looked up, is gone. Put it back",
+    ):
+        stage(place, level, window=NEXT[level][0])
+
+
+def test_export_up_to_a_day_before_all_days_names_those_there_are(place):
+    match = f"e_cdctr/ctr holds the days {D5}, none of them up to --end={D4}"
+    with refused(place, ValueError, match):
+        stage(place, "export", window=Window(D4, D4))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"run/tpm/{D2}",
+        f"run/historical/{D2}",
+        f"run/e_cdctr/cpm/{D4}",
+        f"run/e_cdctr/ctr/{D5}",
+        f"data/natural/{D4}",
+        f"data/ads/{D6}",
+    ],
+)
+def test_manifest_without_a_window(place, path):
+    file = place / path / "manifest.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps({**values, "window": None}))
+    with pytest.raises(ValueError, match=f"{file}.*`window` should be"):
+        store.read_manifest(place / path, values["kind"])
 
 
 @pytest.mark.parametrize("level", NEXT)

@@ -91,6 +91,10 @@ def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
         )
     try:
         manifest = Manifest.from_json(file.read_text(encoding="utf-8"))
+        if manifest.window is None and windows.is_day(file.parent.name):
+            raise ValueError(
+                "`window` should be the days of the artefact. Received: null."
+            )
     except ValueError as error:
         raise ValueError(
             f"{file} is not a manifest: {error} Delete {path} to rebuild it, "

@@ -138,6 +138,7 @@ class DailyTrainer:
             return
         manifest = store.read_manifest(last, artefacts.CTR)
         historical.check_before(manifest, day, last)
+        historical.check_versions(manifest, last)
         if level.last != last:
             self._look_up(day, artefacts.cpm_of(last, manifest))
             origin.open(last)

@@ -11,7 +11,7 @@ from ecdctr_tf import artefacts, kinds, metrics, store, windows
 from ecdctr_tf.input import streams
 from ecdctr_tf.training import schedule
 from ecdctr_tf.training.level import NATURAL, Level
-from ecdctr_tf.transfer import snapshots
+from ecdctr_tf.transfer import historical, snapshots
 
 # As messages and progress bars call the levels.
 NAMES = {artefacts.TPM: "tpm", artefacts.CPM: "cpm"}
@@ -93,6 +93,9 @@ def _train(
     """Train a level on a window, from its last artefact or from scratch."""
     began = time.monotonic()
     level.reset()
+    if last is not None:
+        manifest = store.read_manifest(last, level.kind)
+        historical.check_versions(manifest, last)
     tomorrow = windows.day_name(windows.day_number(window.last) + 1)
     level.look_up(windows.Window(window.first, tomorrow))
     if last is None:

@@ -268,6 +268,21 @@ def check_snapshots(manifest: store.Manifest, directory: pathlib.Path) -> None:
             )
 
 
+def check_versions(manifest: store.Manifest, path: pathlib.Path) -> None:
+    """Make sure that the versions that an artefact looked up are still there.
+
+    Raises:
+      FileNotFoundError: one is gone; older ones would be read in its place.
+    """
+    for role, parent in manifest.parents.items():
+        place = (path / parent["path"]).resolve()
+        if role.startswith(f"{KIND} ") and not place.exists():
+            raise FileNotFoundError(
+                f"{place}, which {path} looked up, is gone. Put it back, or "
+                "run `python train_main.py --stage=aggregate` to rebuild it."
+            )
+
+
 def read(
     directory: pathlib.Path, id_spaces: dict
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
