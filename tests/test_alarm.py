@@ -64,7 +64,6 @@ def test_runs_are_days_in_a_row():
     assert found["days"]["auc"] == {"compared": 7, "lost": 5}
     # Of seven fair coins, a run of three is likely.
     assert run["level"] == found["level"] == "watch"
-    assert len(alarm_lib.alarm(make_days(auc), {}, min_days=2)["runs"]) == 2
 
 
 def test_a_run_longer_than_chance_is_an_alarm():
@@ -113,21 +112,8 @@ def test_slices_lose_within_the_noise_or_beyond():
     assert (costly["low"], costly["high"]) == pytest.approx((0.19, 0.21))
     (much,) = (s for s in found if s["slice"] == "much")
     assert (much["low"], much["high"]) == pytest.approx((0.19, 0.21))
-    lower = alarm_lib.alarm({}, slices, min_clicks=99)["slices"]
-    assert len(lower) == 4
-
-
-def test_other_models_can_be_compared():
-    days = {d: {"a": of["e_cdctr"], "b": BASE} for d, of in
-            make_days([-0.1] * 8).items()}  # fmt: skip
-    found = alarm_lib.alarm(days, {}, full="a", baseline="b")
-    assert (found["full"], found["level"]) == ("a", "alarm")
-
-
-@pytest.mark.parametrize("name", ["min_days", "min_clicks"])
-def test_limits_below_one_raise(name):
-    with pytest.raises(ValueError, match=f"`{name}` should be at least 1"):
-        alarm_lib.alarm({}, {}, **{name: 0})
+    slices["small"]["clicks"] = 100
+    assert len(alarm_lib.alarm({}, slices)["slices"]) == 4
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5])

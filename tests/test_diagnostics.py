@@ -59,7 +59,7 @@ def run_dir(tmp_path, data):
 
 def write(data, run_dirs, out_dir, **values):
     return diagnostics.write(
-        data, run_dirs, out_dir, configs.Config(), progress=False, **values
+        data, run_dirs, out_dir, configs.Config(), **values
     )
 
 

@@ -126,7 +126,7 @@ def test_walk_equals_a_loop_over_the_rows(tmp_path, monkeypatch, chunk):
     sizes = {"user": world.USERS + 1, "item": world.ITEMS + 1}
     found = overlap.Overlap(sizes, UNKNOWN, "2024-01-08")
     order = []
-    for part in counting.walk(data, progress=False):
+    for part in counting.walk(data):
         found.add(part)
         order.append((part.day, part.domain))
     assert len(set(order)) == len(days[0]) + len(days[1])
@@ -150,11 +150,7 @@ def test_walk_equals_a_loop_over_the_rows(tmp_path, monkeypatch, chunk):
 def test_a_day_of_more_rows_than_a_chunk_comes_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(counting, "_CHUNK", 1)
     data = world.make(tmp_path / "data", world.ALL, world.ALL, (9000, 20))
-    parts = [
-        part
-        for part in counting.walk(data, progress=False)
-        if part.day == "2024-01-01"
-    ]
+    parts = [part for part in counting.walk(data) if part.day == "2024-01-01"]
     assert len(parts) > 1
     assert sum(len(part.click) for part in parts) == 9000
 
@@ -166,7 +162,7 @@ def test_full_and_no_overlap(tmp_path, natural, share):
     data = world.make(tmp_path / "data", natural, world.SECOND, (900, 200))
     sizes = {"user": world.USERS + 1, "item": world.ITEMS + 1}
     found = overlap.Overlap(sizes, UNKNOWN, "")
-    for part in counting.walk(data, progress=False):
+    for part in counting.walk(data):
         found.add(part)
     for period in found.result().values():
         assert period["both_share"] == period["either_share"] == share

@@ -1,6 +1,5 @@
 """Results of fabricated work directories, with numbers by hand."""
 
-import io
 import json
 import re
 import types
@@ -8,7 +7,6 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-import rich.console
 
 from ecdctr_tf import config as config_lib
 from ecdctr_tf import features, results, store, windows
@@ -487,7 +485,8 @@ def test_gap_closed_by_hand():
     assert measures.gap_closed({"ads_only": {}}, "e_cdctr") == {}
 
 
-def test_print_table_by_hand(tmp_path):
+def test_print_table_by_hand(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "140")
     spec = features.DataSpec(
         SPEC.tables, SPEC.features, evaluation=("true_ctr",)
     )
@@ -496,9 +495,9 @@ def test_print_table_by_hand(tmp_path):
         tmp_path / "run", 0, {"ads_only": [POOR] * 2, "e_cdctr": [GOOD] * 2}
     )
     result, _ = write_report([run], data_dir, tmp_path / "report")
-    file = io.StringIO()
-    results.print_table(result, rich.console.Console(file=file, width=140))
-    lines = file.getvalue().splitlines()
+    capsys.readouterr()
+    results.print_table(result)
+    lines = capsys.readouterr().out.splitlines()
     row = next(
         line
         for line in lines

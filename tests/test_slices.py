@@ -83,10 +83,11 @@ def test_rows_before_of_negative_numbers_raises():
         slices.rows_before({"2024-03-01": [1, -3]}, [])
 
 
-def test_masks_by_hand():
+def test_masks_by_hand(monkeypatch):
+    monkeypatch.setattr(slices, "TAIL", 1)
     day = make_day(held={"item": np.array([9, 5])})
     before = {"user": np.array([3, 1, 0, 0]), "item": np.array([0, 1, 2, 9])}
-    found = slices.masks(day, before, tail=1)
+    found = slices.masks(day, before)
     expected = {
         "user_new": [0, 0, 1, 1],
         "user_tail": [0, 1, 1, 1],
@@ -103,14 +104,9 @@ def test_masks_by_hand():
         assert opposite.tolist() == [not m for m in mask]
 
 
-def test_negative_tail_raises():
-    before = dict.fromkeys(slices.ROLES, np.zeros(4, int))
-    with pytest.raises(ValueError, match="`tail` should be at least 0"):
-        slices.masks(make_day(), before, tail=-1)
-
-
-def test_by_slice_by_hand():
-    found = slices.by_slice([make_day()], ADS, tail=1, unknown=UNKNOWN)
+def test_by_slice_by_hand(monkeypatch):
+    monkeypatch.setattr(slices, "TAIL", 1)
+    found = slices.by_slice([make_day()], ADS, unknown=UNKNOWN)
     assert found["all"]["rows"] == 4 and found["all"]["clicks"] == 2
     # a: clicked 0.9 and 0.6 above both; b: 0.1 and 0.2 below both.
     assert found["all"]["models"]["a"]["auc"]["mean"] == 1.0

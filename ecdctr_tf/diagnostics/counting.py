@@ -38,16 +38,12 @@ class Rows:
     click: np.ndarray
 
 
-def walk(data: DataDirectory, progress: bool = True) -> Iterator[Rows]:
+def walk(data: DataDirectory) -> Iterator[Rows]:
     """Yield the rows of both domains, day by day.
 
     The ads of a day come before the natural rows of the same day, so what was
     counted when ads arrive is what was known before their day. Natural days
     from the last day of ads on say nothing about ads and are left out.
-
-    Args:
-      data: the data directory.
-      progress: whether to show a bar.
 
     Raises:
       FileNotFoundError: a domain has no days, or a file is missing.
@@ -65,7 +61,7 @@ def walk(data: DataDirectory, progress: bool = True) -> Iterator[Rows]:
         key=lambda rows: (rows.day, rows.domain),  # "ads" before "natural"
     )
     show = {"desc": "count", "unit": "row", "unit_scale": True}
-    with tqdm.tqdm(total=total, disable=not progress, **show) as bar:
+    with tqdm.tqdm(total=total, **show) as bar:
         for rows in chunks:
             yield rows
             bar.update(len(rows.click))

@@ -30,7 +30,6 @@ def write(
     out_dir: pathlib.Path,
     config: configs.Config,
     notes: Sequence[str] = (),
-    progress: bool = True,
 ) -> dict:
     """Measure whether transfer can pay, and write what came out.
 
@@ -43,7 +42,6 @@ def write(
       config: says the seed, the features that models leave out, how history
         is read, and the first day that a report is of.
       notes: sentences that qualify the numbers.
-      progress: whether to show bars and print the verdicts.
 
     Returns:
       What `diagnostics.json` holds: `overlap` (`Overlap.result`), `item_ctr`
@@ -58,9 +56,9 @@ def write(
     """
     runs = [Workdir(pathlib.Path(path)) for path in run_dirs]
     found = {
-        **_counted(data, progress),
+        **_counted(data),
         "domain_shift": domain_shift.measure(
-            data, config.model.exclude, config.seed, progress=progress
+            data, config.model.exclude, config.seed
         ),
         "daily_constants": daily_constants.measure(
             data, config.model.exclude, config.seed
@@ -75,8 +73,7 @@ def write(
     page = sections.diagnostics_page(found)
     written = {"diagnostics.json": text.to_json(found)}
     page.write(out_dir, "diagnostics", written)
-    if progress:
-        sections.print_table(page, out_dir)
+    sections.print_table(page, out_dir)
     return found
 
 
@@ -112,7 +109,7 @@ def _alarm(
     return found and {**found, "metrics": by_day}
 
 
-def _counted(data: DataDirectory, progress: bool) -> dict:
+def _counted(data: DataDirectory) -> dict:
     """Return what one pass over the rows counts."""
     days = data.days(counting.ADS)
     if not days:
@@ -125,7 +122,7 @@ def _counted(data: DataDirectory, progress: bool) -> dict:
     unknown = scored.unknown_rows(data.spec)
     known = overlap.Overlap(sizes, unknown, days[-_LAST_DAYS:][0])
     items = item_ctr.ItemCTR(sizes["item"], unknown["item"])
-    for rows in counting.walk(data, progress):
+    for rows in counting.walk(data):
         known.add(rows)
         items.add(rows)
     return {"overlap": known.result(), "item_ctr": items.result()}

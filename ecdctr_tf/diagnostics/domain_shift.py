@@ -27,8 +27,6 @@ def measure(
     data: DataDirectory,
     exclude: Sequence[str] = (),
     seed: int = 0,
-    rows: int = _ROWS,
-    progress: bool = True,
 ) -> dict | None:
     """Return how well the domains are told apart.
 
@@ -36,8 +34,6 @@ def measure(
       data: the data directory.
       exclude: names of features that are not looked at.
       seed: of the samples and of the classifier.
-      rows: most rows of each domain.
-      progress: whether to show a bar.
 
     Returns:
       `auc` on the held-out days, in [0, 1]: 0.5 is no difference to be seen;
@@ -56,10 +52,9 @@ def measure(
         return None
     held_out = max(len(pairs) // 3, 1)
     parts, labels, training = [], [], []
-    bar = tqdm.tqdm(pairs, desc="sample", unit="day", disable=not progress)
-    for i, days in enumerate(bar):
+    for i, days in enumerate(tqdm.tqdm(pairs, desc="sample", unit="day")):
         count = min(data.manifest(d, day).rows for d, day in days.items())
-        count = min(count, max(rows // len(pairs), 1))
+        count = min(count, max(_ROWS // len(pairs), 1))
         for domain, day in days.items():
             parts.append(sample(data, domain, day, count, seed, spec))
             labels.append(np.full(count, domain == counting.ADS, np.float32))

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import ticker
 
 from ecdctr_tf.results import figures, plots
+from ecdctr_tf.results.models import MAIN
 from ecdctr_tf.results.plots import Figure
 
 
@@ -83,8 +84,7 @@ def alarm(found: Mapping) -> Figure:
                 ends = (days.index(run["first"]), days.index(run["last"]))
                 ax.axvspan(ends[0] - 0.5, ends[1] + 0.5, color="#e4e4e4")
         ax.axhline(0, color=plots.GREY, linewidth=1)
-        models = (found["full"], found["baseline"])
-        apart = figures.lift(found["metrics"].values(), "auc", *models)
+        apart = figures.lift(found["metrics"].values(), "auc", MAIN)
         plots.line(ax, apart, plots.LOOKS[0])
         ax.yaxis.set_major_formatter(ticker.FormatStrFormatter("%+.3f"))
         plots.day_ticks(ax, days)

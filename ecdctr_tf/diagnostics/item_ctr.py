@@ -44,16 +44,13 @@ class ItemCTR:
         clicks = self._clicks[rows.domain][half]
         clicks += np.bincount(rows.item, rows.click, size)
 
-    def result(self, min_rows: int = MIN_ROWS) -> dict | None:
+    def result(self) -> dict | None:
         """Return the rank correlation of the items' click rates.
 
         Click rates of few rows are noisy, so even equal domains do not
         correlate perfectly. `ceiling` is what equal domains would come to:
         the square root of the product of both domains' reliabilities, each
         from the correlation of its halves (Spearman-Brown).
-
-        Args:
-          min_rows: least rows of an item in each domain.
 
         Returns:
           `items` M, `spearman` in [-1, 1], `ceiling` in [0, 1], and `relative`,
@@ -63,7 +60,7 @@ class ItemCTR:
         enough = np.ones(self._rows[counting.ADS].shape[1], bool)
         enough[: self._unknown] = False
         for counts in self._rows.values():
-            enough &= counts.sum(axis=0) >= min_rows
+            enough &= counts.sum(axis=0) >= MIN_ROWS
         if enough.sum() < MIN_ITEMS:
             return None
         rates, ceiling = [], 1.0

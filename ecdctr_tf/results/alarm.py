@@ -9,10 +9,14 @@ import itertools
 from collections.abc import Mapping
 
 from ecdctr_tf import metrics
+from ecdctr_tf.results.models import BASELINE, MAIN
 
 # The metrics that are looked at.
 METRICS = ("auc", "log_loss")
 GOOD, WATCH, ALARM = "good", "watch", "alarm"
+# Least lost days in a row that make a run; least clicks of a slice.
+_MIN_DAYS = 3
+_MIN_CLICKS = 100
 # Chance of a run of lost days from which on it is no alarm.
 _CHANCE = 0.05
 
@@ -20,22 +24,14 @@ _CHANCE = 0.05
 def alarm(
     days: Mapping[str, Mapping[str, Mapping[str, float | None]]],
     slices: Mapping[str, Mapping],
-    full: str = "e_cdctr",
-    baseline: str = "ads_only",
-    min_days: int = 3,
-    min_clicks: int = 100,
 ) -> dict:
-    """Return where a model with transfer loses to one without.
+    """Return where E-CDCTR loses to ads only.
 
     Args:
       days: day -> model -> metric -> value, such as `by_day` of results; `auc`
         and `log_loss` are looked at. A day that lacks a value ends a run.
       slices: slice -> `clicks` and `differences` ("full - baseline" -> metric
         -> fields of `metrics.Difference`), as `slices.by_slice` returns them.
-      full: the model with transfer.
-      baseline: the model without.
-      min_days: least scored days in a row that make a run.
-      min_clicks: least clicks of a slice that is looked at.
 
     Returns:
       `level`: the worst of all, "good", "watch" or "alarm".
@@ -47,37 +43,23 @@ def alarm(
       `slices`: `slice`, `metric`, `clicks`, `lost_by` (above 0), its interval
       `low` and `high`, and `level`: "alarm" if that excludes 0, else "watch".
       Empty lists if nothing was lost.
-
-    Raises:
-      ValueError: `min_days` or `min_clicks` is below 1.
     """
-    for name, value in (("min_days", min_days), ("min_clicks", min_clicks)):
-        if value < 1:
-            raise ValueError(
-                f"`{name}` should be at least 1. Received: {value}"
-            )
     lost = {
         metric: {
-            day: _lost_by(metric, days[day].get(full), days[day].get(baseline))
+            day: _lost_by(metric, days[day].get(MAIN), days[day].get(BASELINE))
             for day in sorted(days)
         }
         for metric in METRICS
     }
-    runs = [
-        run
-        for m in METRICS
-        for run in _runs(m, list(lost[m].items()), min_days)
-    ]
+    runs = [run for m in METRICS for run in _runs(m, list(lost[m].items()))]
     bad_slices = [
         found
         for name, of in slices.items()
-        if of["clicks"] >= min_clicks
-        for found in _of_slice(name, of, f"{full} - {baseline}")
+        if of["clicks"] >= _MIN_CLICKS
+        for found in _of_slice(name, of, f"{MAIN} - {BASELINE}")
     ]
     levels = [found["level"] for found in (*runs, *bad_slices)]
     return {
-        "full": full,
-        "baseline": baseline,
         "level": max([GOOD, *levels], key=(GOOD, WATCH, ALARM).index),
         "days": {
             metric: {
@@ -120,7 +102,7 @@ def _lost_by(
     return (theirs - ours) * metrics.METRICS[metric].better
 
 
-def _runs(metric: str, lost: list, min_days: int) -> list[dict]:
+def _runs(metric: str, lost: list) -> list[dict]:
     """Return the runs of lost days of a metric, `lost` in order of days."""
     compared = sum(value is not None for _, value in lost)
     found = []
@@ -128,7 +110,7 @@ def _runs(metric: str, lost: list, min_days: int) -> list[dict]:
         lost, lambda item: item[1] is not None and item[1] > 0
     ):
         run = list(group)
-        if not losing or len(run) < min_days:
+        if not losing or len(run) < _MIN_DAYS:
             continue
         chance = chance_of_run(len(run), compared)
         found.append(

@@ -67,7 +67,7 @@ def lift_by_day(results: Mapping, metric: str) -> Figure:
         ax.axhline(0, label=results["labels"][BASELINE], **look)
         for model in _drawn(results):
             if model not in (BASELINE, ORACLE):
-                apart = lift(days.values(), metric, model, BASELINE)
+                apart = lift(days.values(), metric, model)
                 label = results["labels"][model]
                 plots.line(ax, apart, _LOOKS[model], label=label)
         ax.yaxis.set_major_formatter(ticker.FormatStrFormatter("%+.4f"))
@@ -75,13 +75,11 @@ def lift_by_day(results: Mapping, metric: str) -> Figure:
     return Figure(figure, f"{title}, by scored day")
 
 
-def lift(
-    days: Iterable[Mapping], metric: str, model: str, baseline: str
-) -> np.ndarray:
-    """Return by how much a model is above another on each day."""
+def lift(days: Iterable[Mapping], metric: str, model: str) -> np.ndarray:
+    """Return by how much a model is above ads only on each day."""
     ours, theirs = (
         np.array([of[name][metric] for of in days], float)
-        for name in (model, baseline)
+        for name in (model, BASELINE)
     )
     return ours - theirs
 

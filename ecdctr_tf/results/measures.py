@@ -160,7 +160,7 @@ def alarm_of(
     """Return where E-CDCTR loses to ads only; None without both models."""
     if not {MAIN, BASELINE} <= set(by_day[days[0]]):
         return None
-    return alarm.alarm({d: by_day[d] for d in days}, by_slice, MAIN, BASELINE)
+    return alarm.alarm({d: by_day[d] for d in days}, by_slice)
 
 
 def summary(results: Mapping) -> dict:

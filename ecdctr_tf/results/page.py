@@ -147,7 +147,6 @@ def print_table(
     styles: Mapping[str, str],
     paths: Sequence[str],
     justify: Literal["left", "right"] = "right",
-    console: rich.console.Console | None = None,
 ) -> None:
     """Print a table, and where the rest was written.
 
@@ -158,9 +157,8 @@ def print_table(
       styles: name of a row -> a style of rich; other rows are plain.
       paths: files or directories.
       justify: of all columns but the first.
-      console: to print to; None is standard output.
     """
-    console = console or rich.console.Console()
+    console = rich.console.Console()
     table = rich.table.Table(title=title, title_justify="left", pad_edge=False)
     for i, name in enumerate(header):
         table.add_column(name, justify=justify if i else "left", no_wrap=not i)

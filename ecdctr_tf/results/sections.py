@@ -3,8 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import rich.console
-
 from ecdctr_tf import metrics
 from ecdctr_tf.results import coverage, details, figures, page, text
 from ecdctr_tf.results.models import BASELINE, MAIN, ORACLE
@@ -56,14 +54,11 @@ def short_page(results: Mapping) -> Page:
     return Page(TITLE, scope(results), results["notes"], _main(results))
 
 
-def print_table(
-    results: Mapping, console: rich.console.Console | None = None
-) -> None:
+def print_table(results: Mapping) -> None:
     """Print the table of models, and what was written.
 
     Args:
       results: what `report.write` returned.
-      console: to print to; None is standard output.
     """
     header = ["model", "AUC", "GAUC", "AUC above ads only"]
     known = any(of.get("auc") for of in results["gap_closed"].values())
@@ -82,7 +77,6 @@ def print_table(
         rows,
         {results["labels"].get(MAIN, ""): "bold"},
         results["paths"],
-        console=console,
     )
 
 

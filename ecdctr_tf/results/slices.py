@@ -80,7 +80,6 @@ class ScoredDay:
 def by_slice(
     days: Sequence[ScoredDay],
     ads: Mapping[str, Mapping[str, np.ndarray]],
-    tail: int = TAIL,
     unknown: Mapping[str, int] | None = None,
     pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, dict]:
@@ -90,7 +89,6 @@ def by_slice(
       days: the scored days, of the same models.
       ads: day of ads -> "user" and "item" -> row numbers, int. Days that are
         not earlier than a scored day are not looked at.
-      tail: most earlier rows of a user or item of the long tail.
       unknown: "user" and "item" -> how many rows at the beginning of the table
         belong to unknown ids. Such ids are always new.
       pairs: (a, b) of models whose difference is looked at.
@@ -119,13 +117,13 @@ def by_slice(
     parts: dict[str, list] = {ALL: [(d, np.s_[:]) for d in days]}
     for i, day in enumerate(days):
         counts = {role: before[role][i] for role in ROLES}
-        for name, mask in masks(day, counts, tail).items():
+        for name, mask in masks(day, counts).items():
             parts.setdefault(name, []).append((day, mask))
     return {name: _measured(part, pairs) for name, part in parts.items()}
 
 
 def masks(
-    day: ScoredDay, before: Mapping[str, np.ndarray], tail: int = TAIL
+    day: ScoredDay, before: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return which rows of a day are in each slice.
 
@@ -133,24 +131,18 @@ def masks(
       day: the rows.
       before: "user" and "item" -> rows of earlier ads days that are of the same
         user or item, int `[N]`.
-      tail: most earlier rows of the long tail.
 
     Returns:
       bool `[N]` of `user_new` (never seen before) and `user_known`,
-      `user_tail` (seen at most `tail` times, new ones too) and `user_head`,
+      `user_tail` (seen at most `TAIL` times, new ones too) and `user_head`,
       `user_covered` (held by the historical table) and `user_uncovered`; and
       the same of `item`. The last two only of roles that history has.
-
-    Raises:
-      ValueError: `tail` is below 0.
     """
-    if tail < 0:
-        raise ValueError(f"`tail` should be at least 0. Received: {tail}")
     found = {}
     for role in ROLES:
         sides = {
             ("new", "known"): before[role] == 0,
-            ("tail", "head"): before[role] <= tail,
+            ("tail", "head"): before[role] <= TAIL,
         }
         if role in day.held:
             covered = np.isin(day.rows[role], day.held[role])
