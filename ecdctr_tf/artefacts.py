@@ -179,9 +179,9 @@ def verified(
       FileNotFoundError, ValueError: it is missing, damaged, of another kind,
         data spec or id space.
     """
-    manifest = warm_start.verified(
-        path, kind, data.spec.fingerprint(), data.id_spaces
-    )
+    manifest = store.verify(path, kind)
+    warm_start.check_spec(manifest, data.spec.fingerprint(), path)
+    warm_start.check_ids(manifest, data.id_spaces, path)
     for field, names in (
         ("config", {"capacities", "model"}),
         ("ids", set(manifest.config.get("capacities", ()))),

@@ -52,6 +52,11 @@ def day_name(number: int) -> str:
         ) from error
 
 
+def plus(day: str, days: int) -> str:
+    """Return the day that is so many days later, or earlier below 0."""
+    return day_name(day_number(day) + days)
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class Window:
     """Whole days in a row, both ends included, as `YYYY-MM-DD`.
@@ -78,7 +83,7 @@ class Window:
     @classmethod
     def ending(cls, last: str, days: int) -> "Window":
         """Return the window of `days` days that ends with `last`."""
-        return cls(day_name(day_number(last) - days + 1), last)
+        return cls(plus(last, 1 - days), last)
 
     @property
     def days(self) -> list[str]:

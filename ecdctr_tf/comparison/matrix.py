@@ -106,7 +106,7 @@ class Matrix:
         candidates = [trial.apply(start) for trial in self._trials]
         if len(candidates) == 1:
             return start, ()
-        before = windows.Window.ending(config.schedule.report_first, 2).first
+        before = windows.plus(config.schedule.report_first, -1)
         until = dataclasses.replace(config.schedule, ctr_last=before)
         config = dataclasses.replace(config, schedule=until)
         reached = []

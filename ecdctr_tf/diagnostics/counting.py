@@ -98,7 +98,7 @@ def _windows(days: list[str]) -> list[windows.Window]:
     """Return the windows of days that follow each other without a gap."""
     found: list[windows.Window] = []
     for day in days:
-        before = windows.day_name(windows.day_number(day) - 1)
+        before = windows.plus(day, -1)
         if found and found[-1].last == before:
             found[-1] = windows.Window(found[-1].first, day)
         else:

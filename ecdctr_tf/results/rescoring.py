@@ -49,7 +49,7 @@ def each(
     """
     level = None
     for i, group in enumerate(groups):
-        tomorrow = windows.day_name(windows.day_number(group.last) + 1)
+        tomorrow = windows.plus(group.last, 1)
         for j, scored in enumerate(groups):
             seen = windows.Window(tomorrow, tomorrow) if today else scored
             level = opened(data, model, run, group.last, seen, level)

@@ -171,7 +171,7 @@ class DailyTrainer:
         since = min((part.first for part in first.values()), default=day)
         self._look_up(day, origin.cpm(day), since)
         origin.before_build(day)
-        level.fresh(windows.Window.ending(day, 2).first)
+        level.fresh(windows.plus(day, -1))
         origin.start(day)
         if statistics:
             level.estimate_statistics(ads, day)
@@ -214,17 +214,12 @@ class DailyTrainer:
         enough = self._config.ctr.batch_size / (1 - momentum)
         days = [d for d in self._data.days(levels.ADS) if d < day]
         found = None
-        while days:
-            wider = windows.Window(days[-1], found.last if found else days[-1])
-            if (
-                found
-                and windows.Window.ending(found.first, 2).first != days[-1]
-            ):
+        for first in reversed(days):
+            if found and windows.plus(found.first, -1) != first:
                 break  # The day before is missing.
-            found = wider
+            found = windows.Window(first, found.last if found else first)
             if self._data.rows(levels.ADS, found) >= enough:
                 break
-            days.pop()
         return found if found and self._data.rows(levels.ADS, found) else None
 
     def _fit(self, parts: dict[str, windows.Window]) -> list[dict]:

@@ -118,7 +118,7 @@ def newest_snapshot(
     run: workdir.Workdir, config: configs.Config, day: str
 ) -> pathlib.Path | None:
     """Return the newest snapshot that a level trained from a day on may see."""
-    late = windows.Window.ending(day, config.history.lag + 1).first
+    late = windows.plus(day, -config.history.lag)
     return workdir.newest_before(run.tpm, late)
 
 
@@ -157,5 +157,6 @@ def start_tables(
                 "history.start_tables=false."
             )
         values = variable.numpy()
-        values[table.rows(data.id_spaces[name])] = table.vectors
+        rows = snapshots.rows_of(table.ids, data.id_spaces[name])
+        values[rows] = table.vectors
         variable.assign(values)

@@ -96,7 +96,7 @@ def _train(
     if last is not None:
         manifest = store.read_manifest(last, level.kind)
         historical.check_versions(manifest, last)
-    tomorrow = windows.day_name(windows.day_number(window.last) + 1)
+    tomorrow = windows.plus(window.last, 1)
     level.look_up(windows.Window(window.first, tomorrow))
     if last is None:
         level.fresh(window.last)

@@ -119,7 +119,7 @@ class FromCPM(Scratch):
         level = self.level
         known = self._known()
         late = level.config.schedule.cpm_lag
-        until = windows.Window.ending(day, late + 1).first
+        until = windows.plus(day, -late)
         directory = level.run.cpm(level.row.base)
         newest = workdir.newest_before(directory, until)
         if newest is not None:
@@ -318,10 +318,8 @@ ORIGINS: dict[str, type[Scratch]] = {
 
 def past_days(level: Level, domain: str, day: str, days: int) -> list[str]:
     """Return the days there are among the last `days` before one."""
-    if not days:
-        return []
-    before = windows.Window.ending(day, days + 1).days[:-1]
-    return [d for d in level.data.days(domain) if d in set(before)]
+    first = windows.plus(day, -days)
+    return [d for d in level.data.days(domain) if first <= d < day]
 
 
 def _weights(level: Level, cpm: pathlib.Path) -> dict:

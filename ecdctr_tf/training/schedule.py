@@ -32,7 +32,9 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     """
     ads = data.window("ads")
     natural = data.window("natural")
-    first = schedule.ctr_first or _plus(ads.first, schedule.catch_up_days)
+    first = schedule.ctr_first or windows.plus(
+        ads.first, schedule.catch_up_days
+    )
     ctr = _window(
         "A-CTR",
         "ctr_first, ctr_last or catch_up_days",
@@ -70,7 +72,7 @@ def left(
         if window.first > learned:
             found.append(window)
         elif window.last > learned:
-            found.append(windows.Window(_plus(learned, 1), window.last))
+            found.append(windows.Window(windows.plus(learned, 1), window.last))
             logging.warning(
                 "%s has already learned the days up to %s: of the window %s, "
                 "only %s is trained.",
@@ -90,10 +92,6 @@ def left(
     return found
 
 
-def _plus(day: str, days: int) -> str:
-    return windows.day_name(windows.day_number(day) + days)
-
-
 def _window(level: str, fields: str, first: str, last: str) -> windows.Window:
     """Return a window; the error says whose it is and what sets it."""
     try:
@@ -111,7 +109,7 @@ def _tpm_windows(
     ctr: windows.Window,
 ) -> list[windows.Window]:
     """Return the windows before the first scored day, then those after it."""
-    before = min(_plus(ctr.first, -1), natural.last)
+    before = min(windows.plus(ctr.first, -1), natural.last)
     launch = _window(
         "TPM",
         "tpm_first, tpm_last or ctr_first",
@@ -119,11 +117,11 @@ def _tpm_windows(
         schedule.tpm_last or before,
     )
     found = _split(launch, schedule.tpm_days)
-    end = min(_plus(ctr.last, -1), natural.last)
+    end = min(windows.plus(ctr.last, -1), natural.last)
     if schedule.tpm_last or end <= launch.last:
         return found
     later = _split(
-        windows.Window(_plus(launch.last, 1), end), schedule.tpm_days
+        windows.Window(windows.plus(launch.last, 1), end), schedule.tpm_days
     )
     if not _is_whole(later[-1], schedule.tpm_days):
         later.pop()
@@ -138,7 +136,7 @@ def _is_whole(window: windows.Window, days: int) -> bool:
     """Return whether a window has all its days, or ends with its month."""
     if days:
         return len(window.days) == days
-    return _plus(window.last, 1)[:7] != window.last[:7]
+    return windows.plus(window.last, 1)[:7] != window.last[:7]
 
 
 def _cpm_windows(
@@ -148,12 +146,14 @@ def _cpm_windows(
 ) -> list[windows.Window]:
     """Return the window before the first scored day, then each refresh's."""
     lag = schedule.cpm_lag + 1
-    last = min(_plus(ctr.first, -lag), natural.last)
-    first = max(_plus(last, 1 - schedule.cpm_days), natural.first)
+    last = min(windows.plus(ctr.first, -lag), natural.last)
+    first = max(windows.plus(last, 1 - schedule.cpm_days), natural.first)
     found = [_window("CPM", "ctr_first or cpm_lag", first, last)]
-    end = min(_plus(ctr.last, -lag), natural.last)
-    while schedule.cpm_every and _plus(last, schedule.cpm_every) <= end:
-        window = windows.Window(_plus(last, 1), _plus(last, schedule.cpm_every))
+    end = min(windows.plus(ctr.last, -lag), natural.last)
+    while schedule.cpm_every and windows.plus(last, schedule.cpm_every) <= end:
+        window = windows.Window(
+            windows.plus(last, 1), windows.plus(last, schedule.cpm_every)
+        )
         found.append(window)
         last = window.last
     return found

@@ -150,17 +150,9 @@ def _align(tables: list[snapshots.SnapshotTable]) -> tuple:
     return ids, vectors, present
 
 
-def _after(version: pathlib.Path) -> str:
-    """Return the day after the one that a version is dated by."""
-    return windows.day_name(windows.day_number(version.name) + 1)
-
-
-def visible_from(
-    version: str | pathlib.Path, history: configs.HistoryConfig
-) -> int:
+def visible_from(day: str, history: configs.HistoryConfig) -> int:
     """Return the first day, since 1970-01-01, whose rows see a version."""
-    last = windows.day_number(pathlib.Path(version).name)
-    return last + 1 + history.lag
+    return windows.day_number(day) + 1 + history.lag
 
 
 def seen_in(
@@ -201,10 +193,15 @@ def load(
       FileNotFoundError, ValueError: a version is missing, damaged, of another
         id space, made with other settings, or has seen more than its name says.
     """
-    found = [
-        _checked(directory, id_spaces, history) for directory in directories
-    ]
-    since = np.array([visible_from(d, history) for d in directories], np.int32)
+    found = []
+    for directory in directories:
+        manifest = store.read_manifest(directory, KIND)
+        check_before(manifest, windows.plus(directory.name, 1), directory)
+        check_settings(manifest, history, directory)
+        found.append(read(directory, id_spaces))
+    since = np.array(
+        [visible_from(d.name, history) for d in directories], np.int32
+    )
     tables = {}
     for name in found[-1]:
         of_table = [version[name] for version in found]
@@ -216,16 +213,6 @@ def load(
             wide[i, rows], known[i, rows] = vectors, True
         tables[name] = HistoricalTable(wide, known, since, name=name)
     return tables
-
-
-def _checked(
-    directory: pathlib.Path, id_spaces: dict, history: configs.HistoryConfig
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return what `read` does, of a version made with the right settings."""
-    manifest = store.read_manifest(directory, KIND)
-    check_before(manifest, _after(directory), directory)
-    check_settings(manifest, history, directory)
-    return read(directory, id_spaces)
 
 
 def check_settings(

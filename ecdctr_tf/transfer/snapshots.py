@@ -49,10 +49,6 @@ class SnapshotTable:
                 ids = np.array([i.encode() for i in ids], dtype=object)
         return cls(ids, embeddings[rows], counts[rows].astype(np.int64))
 
-    def rows(self, space: typing.Any) -> np.ndarray:
-        """Return the rows of the ids in an id space, int32 `[N]`."""
-        return rows_of(self.ids, space)
-
 
 def rows_of(ids: np.ndarray, space: typing.Any) -> np.ndarray:
     """Return the rows of a snapshot's `ids` in an id space, int32 `[N]`."""

@@ -7,7 +7,6 @@ checked before anything is changed.
 """
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -139,27 +138,6 @@ def _restore_one(
     return RestoredVariable(
         name, status, tuple(old.shape), taken, before, after
     )
-
-
-def verified(
-    path: str | pathlib.Path, kind: str, fingerprint: str, id_spaces: dict
-) -> store.Manifest:
-    """Return the manifest of a whole artefact that fits a data directory.
-
-    Args:
-      path: the artefact.
-      kind: what it should be.
-      fingerprint: of the data directory's data spec.
-      id_spaces: table name -> id space of the data directory.
-
-    Raises:
-      FileNotFoundError, ValueError: it is missing, damaged, of another kind,
-        data spec or id space.
-    """
-    manifest = store.verify(path, kind)
-    check_spec(manifest, fingerprint, path)
-    check_ids(manifest, id_spaces, path)
-    return manifest
 
 
 def check_ids(
