@@ -9,6 +9,7 @@ import math
 import pathlib
 import types
 import typing
+from collections.abc import Callable, Collection
 
 from ecdctr_tf import model_table, typed_values
 
@@ -22,19 +23,54 @@ AGGREGATIONS = (
 )
 BATCH_NORMS = ("keep", "statistics", "full")
 REFRESHES = ("change", "restart")
+TABLE_OPTIMIZERS = ("lazy_adam", "row_wise_adagrad")
 START_TABLES = ("auto", "true", "false")
 # Precision of the computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-def _check(owner: typing.Any, field: str, valid: bool, expected: str) -> None:
-    if not valid:
-        value = getattr(owner, field)
-        raise ValueError(f"`{field}` should be {expected}. Received: {value!r}")
+def _limited(
+    default: typing.Any, expected: str, valid: Callable[[typing.Any], bool]
+) -> typing.Any:
+    """Return a field whose values are checked."""
+    limits = {"expected": expected, "valid": valid}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+def _at_least(low: int, default: float) -> typing.Any:
+    return _limited(default, f"at least {low}", lambda value: value >= low)
+
+
+def _positive(default: float) -> typing.Any:
+    return _limited(default, "above 0", lambda value: value > 0)
+
+
+def _below_one(default: float) -> typing.Any:
+    return _limited(default, "in [0, 1)", lambda value: 0 <= value < 1)
+
+
+def _one_of(choices: Collection[str], default: str) -> typing.Any:
+    expected = f"one of {', '.join(choices)}"
+    return _limited(default, expected, lambda value: value in choices)
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class _Checked:
+    """A dataclass whose fields are within their limits."""
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata and not field.metadata["valid"](value):
+                raise ValueError(
+                    f"`{field.name}` should be {field.metadata['expected']}. "
+                    f"Received: {value!r}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(_Checked):
     """The network of a level.
 
     Example:
@@ -46,11 +82,15 @@ class ModelConfig:
     """
 
     # Width D of every feature embedding.
-    embedding_dim: int = 16
+    embedding_dim: int = _at_least(1, 16)
     # Units of each hidden layer of the MLP.
-    hidden_units: tuple[int, ...] = (64, 32)
+    hidden_units: tuple[int, ...] = _limited(
+        (64, 32),
+        "numbers of at least 1",
+        lambda units: all(unit >= 1 for unit in units),
+    )
     # DCN-v2 cross layers parallel to the MLP; 0 for none.
-    cross_layers: int = 1
+    cross_layers: int = _at_least(0, 1)
     # Whether sequences are read by target attention (DIN).
     attention: bool = True
     # Whether elementwise products of user and item embeddings are inputs too.
@@ -58,96 +98,60 @@ class ModelConfig:
     # Whether historical TPM embeddings are looked up.
     history: bool = True
     # Share of the old value in batch norm's moving statistics, [0, 1).
-    batch_norm_momentum: float = 0.9
+    batch_norm_momentum: float = _below_one(0.9)
     # Features of the data that the model does not read.
     exclude: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        _check(self, "embedding_dim", self.embedding_dim >= 1, "at least 1")
-        units = all(u >= 1 for u in self.hidden_units)
-        _check(self, "hidden_units", units, "numbers of at least 1")
-        _check(self, "cross_layers", self.cross_layers >= 0, "at least 0")
-        momentum = self.batch_norm_momentum
-        _check(self, "batch_norm_momentum", 0 <= momentum < 1, "in [0, 1)")
-
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(_Checked):
     """How a level is trained on a window."""
 
     # Rows per step.
-    batch_size: int = 4096
+    batch_size: int = _at_least(1, 4096)
     # Passes over the window.
-    passes: int = 1
+    passes: int = _at_least(1, 1)
     # Learning rate of the dense weights (Adam).
-    dense_learning_rate: float = 2e-3
+    dense_learning_rate: float = _positive(2e-3)
     # Learning rate of the embedding tables.
-    table_learning_rate: float = 3e-3
-    # Optimizer of the tables: "lazy_adam" or "row_wise_adagrad".
-    table_optimizer: str = "lazy_adam"
-    # Precision of cross network and MLP in training: "float32" or "bfloat16".
-    precision: str = "float32"
+    table_learning_rate: float = _positive(3e-3)
+    # Optimizer of the tables.
+    table_optimizer: str = _one_of(TABLE_OPTIMIZERS, "lazy_adam")
+    # Precision of cross network and MLP in training.
+    precision: str = _one_of(PRECISIONS, "float32")
     # L2 penalty on the dense kernels.
-    l2: float = 0.0
+    l2: float = _at_least(0, 0.0)
     # Penalty on the squared embeddings of a batch, per row.
-    table_l2: float = 0.0
+    table_l2: float = _at_least(0, 0.0)
     # Past days that are trained on again each day: of ads (A-CTR), or of both
     # domains (joint models).
-    replay_days: int = 0
+    replay_days: int = _at_least(0, 0)
     # Steps between two resumable states of a window.
-    checkpoint_steps: int = 1000
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        for field in ("batch_size", "passes", "checkpoint_steps"):
-            _check(self, field, getattr(self, field) >= 1, "at least 1")
-        for field in ("dense_learning_rate", "table_learning_rate"):
-            _check(self, field, getattr(self, field) > 0, "above 0")
-        for field in ("l2", "table_l2", "replay_days"):
-            _check(self, field, getattr(self, field) >= 0, "at least 0")
-        known = ("lazy_adam", "row_wise_adagrad")
-        valid = self.table_optimizer in known
-        _check(self, "table_optimizer", valid, f"one of {', '.join(known)}")
-        valid = self.precision in PRECISIONS
-        _check(self, "precision", valid, f"one of {', '.join(PRECISIONS)}")
+    checkpoint_steps: int = _at_least(1, 1000)
 
 
 @dataclasses.dataclass(frozen=True)
-class HistoryConfig:
+class HistoryConfig(_Checked):
     """How dated TPM snapshots become historical embeddings."""
 
     # How the snapshots of an id are combined. "last", "mean" and "decay" give
     # one vector by a fixed rule. "concat" and "attention" leave it to each
     # model. "self_attention" is learned in the CPM, then frozen and merged into
     # one vector per id, as in the paper.
-    aggregation: str = "mean"
+    aggregation: str = _one_of(AGGREGATIONS, "mean")
     # K, how many of the newest snapshots are used.
-    snapshots: int = 3
+    snapshots: int = _at_least(1, 3)
     # Weight of a snapshot relative to the next newer one, for "decay", (0, 1].
-    decay: float = 0.5
+    decay: float = _limited(0.5, "in (0, 1]", lambda value: 0 < value <= 1)
     # Days by which snapshots are late: no row sees them earlier.
-    lag: int = 0
+    lag: int = _at_least(0, 0)
     # Share of the training rows that read no historical embeddings, [0, 1), so
     # that the models can do without them when the store that serves them fails.
-    dropout: float = 0.1
+    dropout: float = _below_one(0.1)
     # Whether the tables of a new level start from the newest TPM snapshot that
     # ended before its window: "auto" if there is one, "true" (an error if there
     # is none), or "false".
-    start_tables: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        valid = self.aggregation in AGGREGATIONS
-        choices = f"one of {', '.join(AGGREGATIONS)}"
-        _check(self, "aggregation", valid, choices)
-        _check(self, "snapshots", self.snapshots >= 1, "at least 1")
-        _check(self, "decay", 0 < self.decay <= 1, "in (0, 1]")
-        _check(self, "lag", self.lag >= 0, "at least 0")
-        _check(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
-        valid = self.start_tables in START_TABLES
-        choices = f"one of {', '.join(START_TABLES)}"
-        _check(self, "start_tables", valid, choices)
+    start_tables: str = _one_of(START_TABLES, "auto")
 
     @property
     def merges(self) -> bool:
@@ -161,32 +165,25 @@ class HistoryConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class WarmStartConfig:
+class WarmStartConfig(_Checked):
     """How the A-CTR starts from the CPM."""
 
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
-    batch_norm: str = "keep"
+    batch_norm: str = _one_of(BATCH_NORMS, "keep")
     # How a newer CPM reaches a running A-CTR: its "change" since the older one
     # is added, or the A-CTR is started again from it ("restart").
-    refresh: str = "change"
+    refresh: str = _one_of(REFRESHES, "change")
     # Days of ads, as far as they exist, that an A-CTR is trained on after every
     # start and before it scores; see also `schedule.catch_up_days`.
-    warm_up_days: int = 0
+    warm_up_days: int = _at_least(0, 0)
     # Smallest share of the A-CTR's weights that may come from the CPM, [0, 1].
-    min_restored: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        valid = self.batch_norm in BATCH_NORMS
-        _check(self, "batch_norm", valid, f"one of {', '.join(BATCH_NORMS)}")
-        valid = self.refresh in REFRESHES
-        _check(self, "refresh", valid, f"one of {', '.join(REFRESHES)}")
-        _check(self, "warm_up_days", self.warm_up_days >= 0, "at least 0")
-        _check(self, "min_restored", 0 <= self.min_restored <= 1, "in [0, 1]")
+    min_restored: float = _limited(
+        0.5, "in [0, 1]", lambda value: 0 <= value <= 1
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleConfig:
+class ScheduleConfig(_Checked):
     """Which windows the levels are trained on without --start and --end."""
 
     # First and last day of the TPM's windows; empty: from the first natural day
@@ -195,61 +192,43 @@ class ScheduleConfig:
     tpm_first: str = ""
     tpm_last: str = ""
     # Days per TPM window; 0: calendar months.
-    tpm_days: int = 30
+    tpm_days: int = _at_least(0, 30)
     # Days of the first CPM window, which ends before the first scored day.
-    cpm_days: int = 7
+    cpm_days: int = _at_least(1, 7)
     # Days per later CPM window; 0: only the first CPM is trained.
-    cpm_every: int = 7
+    cpm_every: int = _at_least(0, 7)
     # Days by which CPMs are late: the first window ends that much earlier, and
     # scored days see each CPM that much later.
-    cpm_lag: int = 0
+    cpm_lag: int = _at_least(0, 0)
     # First and last scored day of ads; empty: the first day with
     # `catch_up_days` of ads before it, and the last day of ads.
     ctr_first: str = ""
     ctr_last: str = ""
     # Days of ads that are scored and then trained on at a time.
-    ctr_days: int = 1
+    ctr_days: int = _at_least(1, 1)
     # Days of ads that a new A-CTR is trained on before the first scored day.
-    catch_up_days: int = 0
+    catch_up_days: int = _at_least(0, 0)
     # First day that the report includes; empty: the first scored day.
     report_first: str = ""
     # Whether the report computes metrics over all rows together, instead of
     # means over days; useful where days have few rows.
     report_pooled: bool = False
 
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        for field in ("cpm_days", "ctr_days"):
-            _check(self, field, getattr(self, field) >= 1, "at least 1")
-        for field in (
-            "tpm_days",
-            "cpm_every",
-            "cpm_lag",
-            "catch_up_days",
-        ):
-            _check(self, field, getattr(self, field) >= 0, "at least 0")
-
 
 @dataclasses.dataclass(frozen=True)
-class ForgettingConfig:
+class ForgettingConfig(_Checked):
     """The groups of scored days over which forgetting is measured."""
 
     # Days per group; 0: five groups of equal length.
-    group_days: int = 0
+    group_days: int = _at_least(0, 0)
     # Groups after which the interests of users return; 0: they do not.
-    returns_after: int = 0
+    returns_after: int = _at_least(0, 0)
     # Days at the beginning of a group on which a return is measured.
-    return_days: int = 5
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        for field in ("group_days", "returns_after"):
-            _check(self, field, getattr(self, field) >= 0, "at least 0")
-        _check(self, "return_days", self.return_days >= 1, "at least 1")
+    return_days: int = _at_least(1, 5)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(_Checked):
     """All settings, except where the files are and which stage is run.
 
     Example:
@@ -261,7 +240,7 @@ class Config:
     """
 
     # Seed of the weights, the order of rows and all other random numbers.
-    seed: int = 0
+    seed: int = _at_least(0, 0)
     # The network of CPM and A-CTR.
     model: ModelConfig = ModelConfig()
     # The network of the TPM: small and shallow, basic features only.
@@ -281,7 +260,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _check(self, "seed", self.seed >= 0, "at least 0")
+        super().__post_init__()
         for assignment in self.of_models:
             name, _, change = assignment.partition(".")
             model_table.model(name)
