@@ -196,11 +196,10 @@ def _report(data: DataDirectory, request: Request) -> dict:
 
 def _compare(data: DataDirectory, request: Request) -> None:
     """Tune, train and score variants; write what came out."""
-    runs = matrix.Matrix(
+    models = matrix.Matrix(
         data, request.workdir, request.config, request.trials
     ).run(variants.chosen(request.models), request.seeds or (0,))
     report_dir = request.report_dir or request.workdir / "comparison"
-    models = results.of_comparison(runs)
     results.print_table(results.write(data, models, report_dir, request.notes))
 
 

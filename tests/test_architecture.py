@@ -38,10 +38,9 @@ MAY_IMPORT = {
     + ("input", "layers", "metrics", "models", "optimizers", "store")
     + ("transfer", "windows"),
     "comparison": ("artefacts", "config", "model_table", "store", "windows")
-    + ("input", "training"),
-    # Of the comparison what was compared, not how it was trained.
+    + ("input", "results.models", "training"),
     "results": ("artefacts", "config", "model_table", "store", "windows")
-    + ("comparison.matrix", "features", "input", "metrics", "training")
+    + ("features", "input", "metrics", "training")
     + ("transfer", "typed_values"),
     # The kit of pages, and the measures of scored days, are those of results.
     "diagnostics": ("config", "features", "kinds", "store", "windows")

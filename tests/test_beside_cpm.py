@@ -13,7 +13,7 @@ import pytest
 from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, shared, variants
-from ecdctr_tf.results import costs, of_comparison
+from ecdctr_tf.results import costs
 from ecdctr_tf.training import daily, fit, natural
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
@@ -429,11 +429,11 @@ def test_a_comparison_trains_one_cpm_for_all(data, tmp_path):
     assert len(list(tmp_path.glob("cpm/*/*/manifest.json"))) == 1
     for r, run in zip(runs, works, strict=True):
         assert isinstance(run, shared.SharedWorkdir)
-        assert store.dated(run.ctr(r.variant.base)) == [day(5)]
-        found = costs.costs(*of_comparison([r]))
+        assert store.dated(run.ctr(r.row.base)) == [day(5)]
+        found = costs.costs(r)
         assert set(found) == {"cpm", "ctr"}
         # What is frozen is counted with the CPM: the days hold no copy of it.
         assert found["ctr"]["bytes"] < 2 * found["cpm"]["bytes"]
         # The day to catch up on, and the scored one.
-        last = store.read_manifest(run.ctr(r.variant.base) / day(5), "ctr")
+        last = store.read_manifest(run.ctr(r.row.base) / day(5), "ctr")
         assert last.rows == 2 * ROWS

@@ -40,7 +40,7 @@ def compared(data, tmp_path_factory):
     root = tmp_path_factory.mktemp("compared")
     chosen = variants.chosen(NAMES)
     runs = matrix.Matrix(data, root, CONFIG, trials=2).run(chosen, (0, 1))
-    models = results.of_comparison(runs)
+    models = runs
     found = results.write(
         data, models, root / "out", ["made up"], replicates=50
     )
@@ -148,17 +148,17 @@ def test_every_variant_has_scored_every_day(compared):
     for r in runs:
         assert len(r.workdirs) == 2
         for run in r.workdirs:
-            assert store.dated(run.ctr(r.variant.base)) == days
+            assert store.dated(run.ctr(r.row.base)) == days
 
 
 def test_models_are_tuned_and_ablations_take_it_over(compared):
     _, runs, found = compared
-    of = {r.variant.name: r for r in runs}
+    of = {r.row.name: r for r in runs}
     assert set(found["tuning"]) == {"e_cdctr", "ads_only", "joint"}
     for name in found["tuning"]:
         r = of[name]
         best = int(np.argmax(r.trials))
-        start = configs.of_model(CONFIG, r.variant)
+        start = configs.of_model(CONFIG, r.row)
         assert r.config.ctr == search.TRIALS[best].apply(start.ctr)
     assert of["aggregation_last"].config.ctr == of["e_cdctr"].config.ctr
 
@@ -223,7 +223,7 @@ def test_results_have_what_they_say(data, compared):
 def test_a_model_that_loses_to_ads_only_is_an_alarm(data, compared):
     """Of scores turned around, every day and all slices are lost."""
     _, runs, found = compared
-    models = results.of_comparison(runs[:1])
+    models = runs[:1]
     by_day = {}
     for name in found["days"]:
         day = scored.read(data, models, name)
@@ -246,7 +246,7 @@ def test_days_scored_again_are_as_they_were_but_for_history(data, compared):
     r = runs[0]
     run, day = r.workdirs[0], windows.Window("2024-01-05", "2024-01-05")
     published = np.load(run.ctr("e_cdctr") / day.last / "scores.npz")["ctr"]
-    (model,) = results.of_comparison([r])
+    model = r
     level = rescoring.opened(data, model, run, "2024-01-04", day)
     again = level.score(day)["ctr"]
     np.testing.assert_allclose(again, published, rtol=1e-5)

@@ -44,7 +44,7 @@ def runs(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(runs):
-    return results.of_comparison(runs)
+    return runs
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def measured(data, models):
 def auc_matrix(data, r, run, truths=None, today=False):
     """Return R, `[3, 3]`."""
     found = np.full((3, 3), np.nan)
-    (model,) = results.of_comparison([r])
+    model = r
     cells = rescoring.each(data, model, run, SPANS, today)
     for i, j, ctr in cells:
         click = published(run, SPANS[j].last)["click"]
@@ -81,7 +81,7 @@ def scored_by(data, r, place, day, **options):
 
 def opened(data, r, published, window):
     """Return a level at a published day, with the history of a window."""
-    (model,) = results.of_comparison([r])
+    model = r
     return rescoring.opened(data, model, r.workdirs[0], published, window)
 
 
@@ -152,7 +152,7 @@ def test_rows_scored_as_of_a_day_before_all_snapshots_have_no_history(
     data, runs
 ):
     r = runs[0]
-    (model,) = results.of_comparison([r])
+    model = r
     run = r.workdirs[0]
     (down,) = rescoring.without_history(data, model, run, [SPANS[1]])
     scores = scored_by(data, r, 0, D5, as_of="2024-01-01")

@@ -13,20 +13,9 @@ from ecdctr_tf.comparison import search, shared
 from ecdctr_tf.comparison.variants import VARIANTS
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.model_table import ModelRow
+from ecdctr_tf.results.models import Model
 from ecdctr_tf.training import daily, history, natural, schedule
 from ecdctr_tf.training.level import Level
-
-
-@dataclasses.dataclass(frozen=True)
-class Runs:
-    """The runs of a variant, one a seed."""
-
-    variant: ModelRow
-    # Config of the runs but for the seed.
-    config: configs.Config
-    # Mean AUC of the validation days by trial; empty where nothing was tuned.
-    trials: tuple[float, ...]
-    workdirs: tuple[shared.SharedWorkdir, ...]
 
 
 class Matrix:
@@ -70,8 +59,8 @@ class Matrix:
 
     def run(
         self, variants: Sequence[ModelRow], seeds: Sequence[int]
-    ) -> list[Runs]:
-        """Tune, train and score variants; return their runs in their order."""
+    ) -> list[Model]:
+        """Tune, train and score variants; return them in their order."""
         jobs = [(variant, seed) for variant in variants for seed in seeds]
         workdirs: dict[str, list] = {variant.name: [] for variant in variants}
         chosen = {}
@@ -83,7 +72,9 @@ class Matrix:
                 config = dataclasses.replace(config, seed=seed)
                 workdirs[variant.name].append(self._train(variant, config))
         return [
-            Runs(v, *chosen[v.name], tuple(workdirs[v.name])) for v in variants
+            Model(v, config, tuple(workdirs[v.name]), trials)
+            for v in variants
+            for config, trials in [chosen[v.name]]
         ]
 
     def _choose(self, variant: ModelRow) -> tuple[configs.Config, tuple]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from ecdctr_tf import artefacts, model_table, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf.comparison import matrix
 from ecdctr_tf.training import workdir
 
 MAIN, BASELINE, ORACLE = "e_cdctr", "ads_only", "oracle"
@@ -26,7 +25,7 @@ class Model:
     config: configs.Config
     # Where its levels were published, one a seed.
     workdirs: tuple[workdir.Workdir, ...]
-    # AUC of each trial of its tuning; empty where nothing was tuned.
+    # Mean AUC of the validation days by trial; empty where nothing was tuned.
     trials: tuple[float, ...] = ()
 
     @property
@@ -80,11 +79,6 @@ class Model:
             name: (run.level(kind, self.row.base), kind)
             for name, kind in kinds.items()
         }
-
-
-def of_comparison(runs: Sequence[matrix.Runs]) -> list[Model]:
-    """Return the models of a comparison."""
-    return [Model(r.variant, r.config, r.workdirs, r.trials) for r in runs]
 
 
 def of_workdirs(
