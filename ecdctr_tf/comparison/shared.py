@@ -52,12 +52,6 @@ def workdir_of(
 
     Two runs share a level if all that its weights depend on is equal. The last
     scored day is no part of it: a run can be made longer.
-
-    Args:
-      root: directory of all runs.
-      data: the data directory.
-      config: the run's config, with its seed.
-      row: the model.
     """
     plan = schedule.plan(data, config.schedule)
     of = {field: _plain(config, field) for field in _FIELDS}

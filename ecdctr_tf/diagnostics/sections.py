@@ -11,11 +11,7 @@ _STYLES = {"good": "blue", "watch": "yellow", "bad": "bold red"}
 
 
 def diagnostics_page(found: Mapping) -> Page:
-    """Return the page of diagnostics.
-
-    Args:
-      found: what `diagnose.write` returns.
-    """
+    """Return the page of diagnostics."""
     overlap, alarm = found["overlap"], found["alarm"]
     lost = sections.negative_transfer(alarm)
     drawn = {"alarm": figures.alarm(alarm)} if alarm else {}

@@ -26,11 +26,7 @@ class Verdict:
 
 
 def verdicts(found: dict) -> list[Verdict]:
-    """Return a verdict on each diagnostic.
-
-    Args:
-      found: what `diagnose.write` returns.
-    """
+    """Return a verdict on each diagnostic."""
     last = found["overlap"]["last"]
     overlap, items = _overlap(last), _items(found["item_ctr"])
     harm = _alarm(found["alarm"])

@@ -55,11 +55,7 @@ def short_page(results: Mapping) -> Page:
 
 
 def print_table(results: Mapping) -> None:
-    """Print the table of models, and what was written.
-
-    Args:
-      results: what `report.write` returned.
-    """
+    """Print the table of models, and what was written."""
     header = ["model", "AUC", "GAUC", "AUC above ads only"]
     known = any(of.get("auc") for of in results["gap_closed"].values())
     rows = {}
@@ -106,11 +102,7 @@ def by_auc(results: Mapping) -> list[tuple[str, dict]]:
 
 
 def negative_transfer(found: Mapping | None) -> Section:
-    """Return where E-CDCTR loses to ads only: days, runs of days, slices.
-
-    Args:
-      found: what `alarm.alarm` returned, or None.
-    """
+    """Return where E-CDCTR loses to ads only: days, runs of days, slices."""
     found = found or {"days": {}, "runs": [], "slices": []}
     rows = [
         [f"{of['lost']} of {of['compared']} days", _METRICS[metric], "", "", ""]

@@ -23,9 +23,6 @@ class DailyTrainer:
     day. Where the first model comes from, and what a newer CPM does to it, is
     said by the model's origin (`origins`).
 
-    Args:
-      level: the A-CTR.
-
     Reference: E-CDCTR (arXiv 2408.16238); progressive validation: Ad Click
     Prediction: a View from the Trenches (KDD 2013), section 5.1.
     """

@@ -28,11 +28,7 @@ from ecdctr_tf.transfer import (
 
 
 class Scratch:
-    """The A-CTR starts from the seed, its tables from the TPM if asked for.
-
-    Args:
-      level: the A-CTR.
-    """
+    """The A-CTR starts from the seed, its tables from the TPM if asked for."""
 
     # Domains that the model is trained on.
     domains: tuple[str, ...] = (ADS,)
