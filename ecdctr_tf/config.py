@@ -107,8 +107,9 @@ class ModelConfig(_Checked):
 class TrainingConfig(_Checked):
     """How a level is trained on a window."""
 
-    # Rows per step.
-    batch_size: int = _at_least(1, 4096)
+    # Rows per step; 0: a power of two that makes about 32 steps of a day, from
+    # the rows of the first days that the level is trained on.
+    batch_size: int = _at_least(0, 0)
     # Passes over the window.
     passes: int = _at_least(1, 1)
     # Learning rate of the dense weights (Adam).
@@ -249,7 +250,7 @@ class Config(_Checked):
     )
     tpm: TrainingConfig = TrainingConfig()
     cpm: TrainingConfig = TrainingConfig()
-    ctr: TrainingConfig = TrainingConfig(batch_size=512)
+    ctr: TrainingConfig = TrainingConfig()
     history: HistoryConfig = HistoryConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()

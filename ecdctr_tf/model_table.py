@@ -67,7 +67,7 @@ _NO_TPM = ("model.history=false", "history.start_tables=false")
 _JOINT: dict[str, typing.Any] = {
     "origin": BOTH_DOMAINS,
     "changes": _NO_TPM,
-    "training": ("batch_size=1024",),
+    "training": (),
 }
 _BESIDE: dict[str, typing.Any] = {"origin": BESIDE_CPM, "changes": _NO_TPM}
 
@@ -93,7 +93,7 @@ _ROWS = (
         "no transfer",
         origin=SCRATCH,
         changes=_NO_TPM,
-        training=("batch_size=512",),
+        training=(),
     ),
     ModelRow(
         "cpm_finetune",

@@ -10,6 +10,13 @@ import dataclasses
 from ecdctr_tf import config as configs
 from ecdctr_tf import model_table
 
+# Batch sizes of joint models in the published tables.
+_JOINT = tuple(
+    f"{row.name}.batch_size=1024"
+    for row in model_table.MODELS.values()
+    if row.origin == model_table.BOTH_DOMAINS
+)
+
 
 def synthetic() -> configs.Config:
     """Return the config of the synthetic two-domain world (`make demo`).
@@ -29,7 +36,7 @@ def synthetic() -> configs.Config:
         ctr=configs.TrainingConfig(
             batch_size=128, dense_learning_rate=1e-3, table_learning_rate=1e-3
         ),
-        of_models=("ads_only.batch_size=32",),
+        of_models=("ads_only.batch_size=32", *_JOINT),
         schedule=configs.ScheduleConfig(
             tpm_days=30, cpm_days=60, cpm_every=7, report_first="2024-06-14"
         ),
@@ -79,8 +86,10 @@ def globo() -> configs.Config:
     """
     return configs.Config(
         model=configs.ModelConfig(exclude=("weekday",)),
+        tpm=configs.TrainingConfig(batch_size=4096),
+        cpm=configs.TrainingConfig(batch_size=4096),
         ctr=configs.TrainingConfig(batch_size=128),
-        of_models=("ads_only.batch_size=64",),
+        of_models=("ads_only.batch_size=64", *_JOINT),
         schedule=configs.ScheduleConfig(
             tpm_days=3,
             cpm_days=3,
@@ -106,7 +115,7 @@ def movielens() -> configs.Config:
         tpm=configs.TrainingConfig(batch_size=256),
         cpm=configs.TrainingConfig(batch_size=256),
         ctr=configs.TrainingConfig(batch_size=128),
-        of_models=("ads_only.batch_size=128",),
+        of_models=("ads_only.batch_size=128", *_JOINT),
         schedule=configs.ScheduleConfig(
             tpm_days=0,
             tpm_last="2000-10-31",

@@ -208,7 +208,7 @@ class DailyTrainer:
         They have as many rows as moving statistics remember, if there are.
         """
         momentum = self._config.model.batch_norm_momentum
-        enough = self._config.ctr.batch_size / (1 - momentum)
+        enough = self._level.batch_size / (1 - momentum)
         days = [d for d in self._data.days(levels.ADS) if d < day]
         found = None
         for first in reversed(days):

@@ -27,7 +27,7 @@ from ecdctr_tf.layers.batch_norm import BatchNorm
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
-from ecdctr_tf.training import fit, history, scoring, settings, workdir
+from ecdctr_tf.training import batches, fit, history, scoring, settings, workdir
 from ecdctr_tf.transfer import checkpoint, warm_start
 
 NATURAL, ADS = features.NATURAL, features.ADS
@@ -52,6 +52,7 @@ class Level:
       table_rows: rows of each table that the model knows.
       rows: rows trained on, over the whole lineage.
       parents: what the artefact will be made from, by role.
+      batch_size: rows of a step; 0 until the first days are known.
       report: what was taken from a CPM since the last artefact, or None.
       last: the artefact that was opened or published last, or None.
     """
@@ -74,6 +75,7 @@ class Level:
         self.kind = kind
         self.directory = run.level(kind, row.base)
         model_config, self.training = artefacts.stage(config, kind)
+        self.batch_size = self.training.batch_size
         self._looks_up = model_config.history
         self.sources: list[CTRModel] = []
         self._history = history.History(data, run, config)
@@ -109,6 +111,7 @@ class Level:
         self.rows = manifest.rows
         self.parents = dict(manifest.parents)
         self.last = path
+        self.batch_size = manifest.config.get("batch_size", self.batch_size)
         self._build(manifest.config["capacities"])
         artefacts.read_weights(self.model, path)
         state = fit.optimizer_state(self.model)
@@ -148,8 +151,12 @@ class Level:
         )
         artefacts.weights(self.model)  # Each has to have a place to be saved.
         artefacts.set_buckets(self.model, self.data)
+        self._set_batch_size(self.batch_size)
+
+    def _set_batch_size(self, size: int) -> None:
+        self.batch_size = size
         for norm in self.model.own_layers(BatchNorm):
-            norm.full_batch = self.training.batch_size
+            norm.full_batch = size
 
     def rebuild(self) -> None:
         """Let a new model take over weights and state: sizes have changed."""
@@ -227,13 +234,14 @@ class Level:
         Raises:
           DivergenceError: the loss or a weight is not finite.
         """
+        self._choose_batch_size(parts)
         newest = max(parts.values(), key=lambda window: window.last)
         rows = sum(self.data.rows(*part) for part in parts.items())
         task = fit.Task(
             label=f"{label} {newest}",
             stream=lambda skip: self._stream(parts, newest, skip),
             rows=rows * self.training.passes,
-            batch_size=self.training.batch_size,
+            batch_size=self.batch_size,
             checkpoint_steps=self.training.checkpoint_steps,
             progress=self._progress_of(newest),
             tensorboard=tensorboard,
@@ -249,6 +257,11 @@ class Level:
         curve = fit.fit(self.model, task)
         self.rows += task.rows
         return curve
+
+    def _choose_batch_size(self, parts: dict[str, windows.Window]) -> None:
+        """Fit the batches to the first days, and keep them as they are then."""
+        if not self.batch_size:
+            self._set_batch_size(batches.size(self.data, parts))
 
     def _progress_of(self, window: windows.Window) -> pathlib.Path:
         """Return where the resumable states of a window lie."""
@@ -273,7 +286,7 @@ class Level:
     ) -> tf.data.Dataset:
         """Return the batches of days, in the order of the seed."""
         options: dict[str, typing.Any] = {
-            "batch_size": self.training.batch_size,
+            "batch_size": self.batch_size,
             "seed": self.config.seed * 1_000_000
             + windows.day_number(newest.last),
             "passes": self.training.passes,
@@ -307,8 +320,9 @@ class Level:
         ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             return {**inputs, "day": tf.fill(tf.shape(click), number)}, click
 
-        batches = self._stream({ADS: window}, window).map(as_of)
-        self.model.estimate_statistics(batches)
+        self._choose_batch_size({ADS: window})
+        stream = self._stream({ADS: window}, window).map(as_of)
+        self.model.estimate_statistics(stream)
 
     def start_tables(self, day: str) -> None:
         """Start the tables of a fresh level from the TPM before a day.
@@ -379,6 +393,7 @@ class Level:
             config={
                 "capacities": self.model.embedding.capacities,
                 "model": self.row.base,
+                "batch_size": self.batch_size,
             },
             metrics=metrics,
         )

@@ -1,0 +1,45 @@
+"""Batch sizes from the rows of the first days."""
+
+import pytest
+
+from ecdctr_tf.training import batches
+from ecdctr_tf.windows import Window
+
+
+class Data:
+    """A data directory that has so many rows a day."""
+
+    def __init__(self, **rows):
+        self._rows = rows
+
+    def rows(self, domain, window):
+        return self._rows[domain] * len(window.days)
+
+
+WEEK = Window("2024-01-01", "2024-01-07")
+DAY = Window("2024-01-08", "2024-01-08")
+    Window("2024-01-01", "2024-01-07"),
+    Window("2024-01-08", "2024-01-08"),
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [(8_000, 128), (20_000, 512), (64_000, 1024), (10**7, 4096), (10, 16)],
+)
+@pytest.mark.parametrize("window", [WEEK, DAY])
+def test_natural_windows(rows, expected, window):
+    """A longer window has more steps, not larger ones."""
+    assert batches.size(Data(natural=rows), {"natural": window}) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(800, 16), (1_500, 32), (19_174, 512), (1, 16)]
+)
+def test_days_of_ads(rows, expected):
+    assert batches.size(Data(ads=rows), {"ads": DAY}) == expected
+
+
+def test_both_domains_together():
+    data = Data(natural=8_000, ads=1_000)
+    assert batches.size(data, {"natural": WEEK, "ads": DAY}) == 256
