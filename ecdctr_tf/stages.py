@@ -1,5 +1,6 @@
 """The stages in order, for one seed or several."""
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -19,9 +20,12 @@ from ecdctr_tf import (
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, variants
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.results import text
 from ecdctr_tf.training import daily, history, natural, schedule
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
+
+_ENTROPY = "normalized_entropy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +113,11 @@ def _natural(data: DataDirectory, request: Request, kind: str) -> None:
     for level in _levels(data, request, kind):
         if kind == artefacts.CPM and not level.row.has_cpm:
             continue
-        if request.window is not None:
-            natural.train(level, request.window)
-        else:
-            natural.train_planned(level)
-        level.check_newest()
+        with _said(level):
+            if request.window is not None:
+                natural.train(level, request.window)
+            else:
+                natural.train_planned(level)
 
 
 def _levels(
@@ -127,13 +131,54 @@ def _levels(
             yield Level(data, places, own, row, kind)
 
 
+@contextlib.contextmanager
+def _said(level: Level) -> Iterator[None]:
+    """Print one line on what a level publishes in the `with` block."""
+    before = store.dated(level.directory)
+    yield
+    level.check_newest()
+    published = store.dated(level.directory)
+    new = [day for day in published if day not in before]
+    names = {artefacts.TPM: "TPM", artefacts.CPM: f"CPM of {level.row.label}"}
+    title = names.get(level.kind, level.row.label)
+    if not new:
+        newest = published[-1] if published else "no day"
+        print(f"{title}: nothing new; it is up to {newest}")
+        return
+    found = [store.read_manifest(level.directory / d, level.kind) for d in new]
+    seconds = sum(of.metrics.get("seconds", 0) for of in found)
+    print(
+        f"{title}: {text.plural(len(new), 'window')} up to {new[-1]} in "
+        f"{text.duration(seconds)}{_quality(found)}"
+    )
+
+
+def _quality(found: list[store.Manifest]) -> str:
+    """Return the means of what windows came to."""
+    said = ""
+    for key, label in (("loss", "loss"), ("auc", "AUC"), (_ENTROPY, "NE")):
+        values = [of.metrics.get(key) for of in found]
+        known = [value for value in values if value is not None]
+        if known:
+            said += f", {label} {sum(known) / len(known):.4f}"
+            if key == _ENTROPY and sum(known) > len(known):
+                said += " (above 1: worse than a constant)"
+    return said
+
+
 def _aggregate(data: DataDirectory, request: Request) -> None:
     last = request.window.last if request.window is not None else ""
-    for run_dir, config in request.runs():
-        history.aggregate(run_dir, config, last)
+    places = {run_dir: config for run_dir, config in request.runs()}
     for level in _levels(data, request, artefacts.CTR):
         if level.run.history_of:
-            history.aggregate(level.run, level.config, last)
+            places[level.run] = level.config
+    for place, config in places.items():
+        new = history.aggregate(place, config, last)
+        print(
+            f"aggregate: {text.plural(len(new), 'new historical version')} "
+            f"({config.history.aggregation}) in {place.historical}, which is "
+            f"up to {store.dated(place.historical)[-1]}"
+        )
 
 
 def _ctr(data: DataDirectory, request: Request) -> None:
@@ -142,8 +187,8 @@ def _ctr(data: DataDirectory, request: Request) -> None:
             parts = schedule.plan(data, level.config.schedule).ctr
         else:
             parts = request.window.split(level.config.schedule.ctr_days)
-        daily.DailyTrainer(level).run(parts)
-        level.check_newest()
+        with _said(level):
+            daily.DailyTrainer(level).run(parts)
 
 
 def _export(data: DataDirectory, request: Request) -> None:

@@ -18,9 +18,6 @@ class Data:
 
 WEEK = Window("2024-01-01", "2024-01-07")
 DAY = Window("2024-01-08", "2024-01-08")
-    Window("2024-01-01", "2024-01-07"),
-    Window("2024-01-08", "2024-01-08"),
-)
 
 
 @pytest.mark.parametrize(

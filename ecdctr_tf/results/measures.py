@@ -152,6 +152,28 @@ def gap_closed(
     return shares
 
 
+def worse_than_constant(
+    models: Mapping[str, Mapping], labels: Mapping[str, str]
+) -> list[str]:
+    """Return a sentence on each model with a normalized entropy above 1.
+
+    Args:
+      models: model -> metric -> fields of a `metrics.Estimate`.
+      labels: model -> what pages call it.
+    """
+    found = []
+    for name, of in models.items():
+        entropy = of["normalized_entropy"]["mean"]
+        if entropy is not None and entropy > 1:
+            found.append(
+                f"{labels[name]} is worse than a constant: its normalized "
+                f"entropy is {entropy:.2f}, and that of predicting the mean "
+                "click rate for all rows is 1. Try smaller batches or lower "
+                "learning rates."
+            )
+    return found
+
+
 def alarm_of(
     by_day: Mapping[str, Mapping],
     days: Sequence[str],

@@ -102,7 +102,8 @@ def measure(
       oracle), `by_day` (day -> model -> metrics), `slices` and `alarm` (see
       those modules), `coverage` (day -> shares), `costs`, `forgetting` and
       `forgetting_differences` (see `forgetting.measured`), `tuning`, `labels`,
-      `ablations`, `days` (that means are over), `seeds`, `notes`, `pooled` and
+      `ablations`, `days` (that means are over), `seeds`, `notes`,
+      `worse_than_constant` (the notes that say so), `pooled` and
       `measures.COUNTS`.
 
     Raises:
@@ -137,6 +138,8 @@ def measure(
             of["days_higher"] = higher[metric]
     against = [pair for pair in pairs if pair == (MAIN, BASELINE)]
     by_slice = scored.by_slice(data, days, against)
+    labels = {**LABELS, **{model.name: model.label for model in models}}
+    worse = measures.worse_than_constant(found["models"], labels)
     return {
         **found,
         "gap_closed": measures.gaps_closed(found["models"]),
@@ -150,13 +153,14 @@ def measure(
         "costs": {model.name: costs.costs(model) for model in models},
         **forgetting.measured(data, models if rescored else [], spans),
         "tuning": {m.name: list(m.trials) for m in models if m.trials},
-        "labels": {**LABELS, **{model.name: model.label for model in models}},
+        "labels": labels,
         "ablations": [model.name for model in models if model.ablation],
         "days": reported,
         "seeds": [seed_name(run) for run in models[0].workdirs],
         "pooled": pooled,
         **measures.counts(days),
-        "notes": [*notes, *_caution(len(models[0].workdirs))],
+        "notes": [*notes, *worse, *_caution(len(models[0].workdirs))],
+        "worse_than_constant": worse,
     }
 
 

@@ -74,6 +74,8 @@ def print_table(results: Mapping) -> None:
         {results["labels"].get(MAIN, ""): "bold"},
         results["paths"],
     )
+    for sentence in results["worse_than_constant"]:
+        print(sentence)
 
 
 def scope(results: Mapping) -> str:

@@ -68,7 +68,11 @@ class DailyTrainer:
         with store.lock(level.directory, f"training the A-CTR of {name}"):
             store.sweep(level.directory)
             bar = tqdm.tqdm(
-                parts, desc=f"{name} ctr", unit="day", mininterval=1.0
+                parts,
+                desc=f"{name} ctr",
+                unit="day",
+                mininterval=1.0,
+                leave=False,
             )
             for part in bar:
                 left = self._left(part)

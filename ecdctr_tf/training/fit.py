@@ -184,6 +184,7 @@ class _Recorder:
             unit=" rows",
             unit_scale=True,
             mininterval=1.0,
+            leave=False,
             disable=not self._task.bar,
         )
 
