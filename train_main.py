@@ -65,6 +65,7 @@ _READ_BY = {
     "report_dir": ("report", "all", "compare", "diagnose"),
     "export_dir": ("export", "all"),
     "note": ("report", "all", "compare", "diagnose"),
+    "scores": ("report", "all", "compare"),
 }
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
@@ -113,6 +114,14 @@ _SEEDS = flags.DEFINE_list(
     None,
     "Seeds to repeat the training with, such as 0,1,2, each in WORKDIR/seed-N; "
     "the report averages over them.",
+)
+_SCORES = flags.DEFINE_multi_string(
+    "scores",
+    [],
+    "name=file: click probabilities of your own, a .parquet or .npz file, that "
+    "join the report or the comparison under that name. Its columns are score "
+    "and either user, item and timestamp (raw ids, seconds since 1970 UTC) or "
+    "day (rows in the order of the data directory). May be repeated.",
 )
 _REPORT_DIR = flags.DEFINE_string(
     "report_dir",
@@ -204,7 +213,8 @@ def main(argv: list[str]) -> None:
         _check_flags()
         config = config_from_flags()
         # TensorFlow is loaded only after the checks that do without it.
-        from ecdctr_tf import stages
+        with command_line.quiet_start(_VERBOSE.value):
+            from ecdctr_tf import stages
 
         stages.run(
             stages.Request(
@@ -220,6 +230,7 @@ def main(argv: list[str]) -> None:
                 notes=tuple(_NOTE.value),
                 deterministic=_DETERMINISTIC.value,
                 trials=_TRIALS.value,
+                scores=tuple(_SCORES.value),
             )
         )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import re
 import signal
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 INTERRUPTED = 128 + signal.SIGINT
+_STDERR = 2
 # What to do about errors of the machine.
 _ADVICE = {
     errno.ENOSPC: "Free space on the disk",
@@ -60,6 +62,27 @@ def reported(verbose: bool = False) -> Iterator[None]:
             if verbose or not _expected(error):
                 raise
             _exit(f"error: {one_line(error)}", 1)
+
+
+@contextlib.contextmanager
+def quiet_start(verbose: bool = False) -> Iterator[None]:
+    """Keep TensorFlow's start-up lines off the terminal while it is imported.
+
+    It writes them to the file of the standard error, before its log levels
+    are set. Exceptions still pass.
+    """
+    if verbose:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(_STDERR)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
 
 
 def one_line(error: BaseException) -> str:

@@ -18,9 +18,9 @@ from ecdctr_tf import (
     windows,
 )
 from ecdctr_tf import config as configs
-from ecdctr_tf.comparison import matrix, variants
+from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.results import text
+from ecdctr_tf.results import given, report, text
 from ecdctr_tf.training import daily, history, natural, schedule
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
@@ -49,6 +49,8 @@ class Request:
     # Sentences that qualify the report's numbers.
     notes: tuple[str, ...] = ()
     deterministic: bool = False
+    # `name=file` of scores that join a report or comparison.
+    scores: tuple[str, ...] = ()
     # Trials of learning rates and penalties for each model of "compare".
     trials: int = 1
 
@@ -233,7 +235,9 @@ def _report(data: DataDirectory, request: Request) -> dict:
         [run_dir for run_dir, _ in request.runs()], request.config
     )
     notes = [*request.notes, *left_out]
-    found = results.write(data, models, report_dir, notes, rescored=False)
+    found = results.write(
+        data, models, report_dir, notes, False, _scores(request)
+    )
     if request.stage == "report":
         results.print_table(found)
     return found
@@ -241,11 +245,29 @@ def _report(data: DataDirectory, request: Request) -> dict:
 
 def _compare(data: DataDirectory, request: Request) -> None:
     """Tune, train and score variants; write what came out."""
+    _scores(request)  # A file that does not fit is rejected before training.
     models = matrix.Matrix(
         data, request.workdir, request.config, request.trials
     ).run(variants.chosen(request.models), request.seeds or (0,))
     report_dir = request.report_dir or request.workdir / "comparison"
-    results.print_table(results.write(data, models, report_dir, request.notes))
+    found = results.write(
+        data, models, report_dir, request.notes, others=_scores(request)
+    )
+    if request.trials > 1:
+        best = search.best(request.config, models)
+        store.write_text(report_dir / "best.json", best.to_json())
+        found["paths"].append(str(report_dir / "best.json"))
+    results.print_table(found)
+
+
+def _scores(request: Request) -> list[given.Given]:
+    """Return the scores of files that were asked for."""
+    taken = [*variants.VARIANTS, *report.LABELS]
+    found = []
+    for flag in request.scores:
+        found.append(given.read(flag, taken))
+        taken.append(found[-1].name)
+    return found
 
 
 def _diagnose(data: DataDirectory, request: Request) -> None:

@@ -95,7 +95,8 @@ def convert_logs(
         `append_tables`.
     """
     # These import TensorFlow, which takes seconds: by now Ctrl-C is handled.
-    from ecdctr_tf.input.conversion import converter, logs
+    with command_line.quiet_start():
+        from ecdctr_tf.input.conversion import converter, logs
 
     tables = logs.tables(spec, source, paths)
     convert = converter.append_tables if append else converter.convert_tables
@@ -118,7 +119,8 @@ def main(argv: list[str]) -> None:
 
 
 def _convert(argv: list[str]) -> None:
-    from ecdctr_tf.input.conversion import tally, toml_spec
+    with command_line.quiet_start():
+        from ecdctr_tf.input.conversion import tally, toml_spec
 
     if argv[1:]:
         raise ValueError(

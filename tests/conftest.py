@@ -15,12 +15,16 @@ import tensorflow as tf
 
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import data_directory, id_space
+from ecdctr_tf.results import report
 from tests import training_world
 
 NATURAL_DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
 ADS_DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
 # Rows of each file of a day of either domain.
 NATURAL_FILES, ADS_FILES = (12, 8), (10,)
+
+# Intervals of a few draws are enough.
+report.REPLICATES = 20
 
 
 def pytest_configure(config):

@@ -41,9 +41,7 @@ def compared(data, tmp_path_factory):
     chosen = variants.chosen(NAMES)
     runs = matrix.Matrix(data, root, CONFIG, trials=2).run(chosen, (0, 1))
     models = runs
-    found = results.write(
-        data, models, root / "out", ["made up"], replicates=50
-    )
+    found = results.write(data, models, root / "out", ["made up"])
     return root, runs, found
 
 

@@ -246,7 +246,7 @@ def test_a_model_without_history_has_one_matrix(measured):
 
 
 def test_page_shows_intervals_and_what_is_noise(data, models, tmp_path):
-    found = results.write(data, models, tmp_path, replicates=20)
+    found = results.write(data, models, tmp_path)
     of, apart = sections._forgetting(found)
     assert of.header[1:3] == ["backward transfer", "with today's history"]
     assert [row[0] for row in of.rows] == [m.label for m in models]

@@ -104,7 +104,6 @@ def write_report(run_dirs, data_dir, out_dir, config=None, notes=()):
         out_dir,
         [*notes, *left_out],
         rescored=False,
-        replicates=20,
     )
     return found, json.loads((out_dir / "summary.json").read_text())
 

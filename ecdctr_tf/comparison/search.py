@@ -1,8 +1,11 @@
 """The tuning that every model gets alike: the same trials around its config."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from ecdctr_tf import config as configs
+from ecdctr_tf.model_table import MODELS
+from ecdctr_tf.results.models import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,28 @@ class Trial:
             table_learning_rate=training.table_learning_rate * self.table,
             table_l2=table_l2,
         )
+
+
+def best(config: configs.Config, models: Sequence[Model]) -> configs.Config:
+    """Return the config with what the trials chose for each model.
+
+    Args:
+      config: the config that the trials started from.
+      models: what was compared; ablations have no trials of their own.
+    """
+    tuned = {m.name: m.config.ctr for m in models if not m.row.ablation}
+    kept = (a for a in config.of_models if a.partition(".")[0] not in tuned)
+    ctr = tuned.get("e_cdctr", config.ctr)
+    config = dataclasses.replace(config, ctr=ctr, of_models=tuple(kept))
+    for name, training in tuned.items():
+        own = configs.of_model(config, MODELS[name]).ctr
+        changed = [
+            f"{name}.{field}={value}"
+            for field, value in dataclasses.asdict(training).items()
+            if value != getattr(own, field)
+        ]
+        config = configs.override(config, changed)
+    return config
 
 
 # In the order in which they are tried; the first changes nothing.

@@ -19,6 +19,7 @@ from ecdctr_tf.results import (
     coverage,
     details,
     forgetting,
+    given,
     measures,
     rescoring,
     scored,
@@ -34,6 +35,8 @@ from ecdctr_tf.results.models import (
 )
 from ecdctr_tf.results.slices import ScoredDay
 
+# Of the bootstrap of models and differences.
+REPLICATES = 1000
 # Scored like a model: E-CDCTR on days when no historical vector can be had.
 DOWN = "e_cdctr_history_down"
 LABELS = {"oracle": "oracle (true CTR)", DOWN: "E-CDCTR, history down"}
@@ -45,7 +48,7 @@ def write(
     out_dir: pathlib.Path,
     notes: Sequence[str] = (),
     rescored: bool = True,
-    replicates: int = 1000,
+    others: Sequence[given.Given] = (),
 ) -> dict:
     """Measure models on the days that all of them scored; write what came out.
 
@@ -57,7 +60,7 @@ def write(
         files there are replaced.
       notes: sentences that qualify the numbers.
       rescored: as for `measure`.
-      replicates: of the bootstrap.
+      others: as for `measure`.
 
     Returns:
       What `results.json` holds, see `measure`; and `paths`, what was written.
@@ -66,15 +69,15 @@ def write(
       ValueError: no day was scored by all models, or they scored different
         rows of a day.
     """
-    results = measure(data, models, notes, rescored, replicates)
+    results = measure(data, models, notes, rescored, others)
     page = sections.full_page(results, details.sections(models))
-    others = {
+    files = {
         "results.json": text.to_json(results),
         "results.csv": _csv(results),
         "summary.json": text.to_json(measures.summary(results)),
         "summary.md": sections.short_page(results).markdown(),
     }
-    paths = page.write(out_dir, "results", others, png=True)
+    paths = page.write(out_dir, "results", files, png=True)
     return {**results, "paths": paths}
 
 
@@ -83,7 +86,7 @@ def measure(
     models: Sequence[Model],
     notes: Sequence[str] = (),
     rescored: bool = True,
-    replicates: int = 1000,
+    others: Sequence[given.Given] = (),
 ) -> dict:
     """Measure models on the days that all of them scored.
 
@@ -93,7 +96,7 @@ def measure(
       notes: sentences that qualify the numbers.
       rescored: whether models of past days score again: what they forget, and
         E-CDCTR with its history down.
-      replicates: of the bootstrap.
+      others: scores from files, which join on the days that means are over.
 
     Returns:
       `models` (name -> metric -> fields of `metrics.Estimate`), `differences`
@@ -120,7 +123,12 @@ def measure(
     spans = [models[0].window(name) for name in reported]
     if rescored:
         days = _with_history_down(data, models, spans, days)
-        every |= zip(reported, days, strict=True)
+    for scores in others:
+        days = [
+            _joined(day, scores.name, [scores.of_day(data, span, day)])
+            for span, day in zip(spans, days, strict=True)
+        ]
+    every |= zip(reported, days, strict=True)
     by_day = {name: measures.of_day(day) for name, day in every.items()}
     pairs = measures.pairs(list(days[0].ctr))
     found = dataclasses.asdict(
@@ -128,7 +136,7 @@ def measure(
             [day.of(np.s_[:]) for day in days],
             pairs,
             pooled=pooled,
-            replicates=replicates,
+            replicates=REPLICATES,
             progress=True,
         )
     )
@@ -138,7 +146,8 @@ def measure(
             of["days_higher"] = higher[metric]
     against = [pair for pair in pairs if pair == (MAIN, BASELINE)]
     by_slice = scored.by_slice(data, days, against)
-    labels = {**LABELS, **{model.name: model.label for model in models}}
+    labels = LABELS | {model.name: model.label for model in models}
+    labels |= {scores.name: scores.name for scores in others}
     worse = measures.worse_than_constant(found["models"], labels)
     return {
         **found,
@@ -185,10 +194,14 @@ def _with_history_down(
             for run in model.workdirs
         ]
         return [
-            dataclasses.replace(day, ctr={**day.ctr, DOWN: list(down)})
+            _joined(day, DOWN, list(down))
             for day, down in zip(days, zip(*seeds, strict=True), strict=True)
         ]
     return list(days)
+
+
+def _joined(day: ScoredDay, name: str, ctr: list[np.ndarray]) -> ScoredDay:
+    return dataclasses.replace(day, ctr={**day.ctr, name: ctr})
 
 
 def _caution(seeds: int) -> list[str]:

@@ -1,0 +1,212 @@
+"""Scores that users bring: a baseline of their own beside the models.
+
+A `.parquet` or `.npz` file with a column `score`, click probabilities, and with
+either of
+
+- `user`, `item` and `timestamp` of the rows: raw ids as in the logs, and
+  seconds since 1970-01-01 UTC (or a type of time). The order does not matter,
+  and there may be rows of other days.
+- `day`, as YYYY-MM-DD: the rows of each day are in the order of the data
+  directory. A column `click`, if there is one, is compared with theirs.
+
+Shapes: N rows of scored days, M rows of the file.
+"""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ecdctr_tf import features, windows
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.results import slices
+from ecdctr_tf.results.slices import ScoredDay
+
+_KEYS = (*slices.ROLES, "timestamp")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Given:
+    """The scores of a file."""
+
+    # What tables and plots call them.
+    name: str
+    path: pathlib.Path
+    # Column -> its values `[M]`.
+    columns: Mapping[str, np.ndarray]
+
+    def of_day(
+        self, data: DataDirectory, window: windows.Window, day: ScoredDay
+    ) -> np.ndarray:
+        """Return the scores of the rows of days scored together, `[N]`.
+
+        Raises:
+          ValueError: rows of the days are missing or there more than once, or
+            they have other clicks.
+        """
+        if "day" in self.columns:
+            return self._in_order(window, day)
+        return self._by_keys(data, window)
+
+    def _in_order(self, window: windows.Window, day: ScoredDay) -> np.ndarray:
+        of_day = self.columns["day"].astype(str)
+        picked = np.concatenate(
+            [np.flatnonzero(of_day == name) for name in window.days]
+        )
+        if len(picked) != len(day.click):
+            raise ValueError(
+                f"{self.path} has {len(picked):,} rows of {window}, of which "
+                f"{len(day.click):,} were scored. It needs a row for each, in "
+                "the order of the data directory."
+            )
+        clicks = self.columns.get("click")
+        if clicks is not None and np.any(clicks[picked] != day.click):
+            wrong = np.flatnonzero(clicks[picked] != day.click)
+            raise ValueError(
+                f"The clicks of {self.path} differ from those of the data "
+                f"directory in {len(wrong):,} rows of {window}, the first one "
+                f"being row {wrong[0]:,}. Put its rows in the order of the "
+                "data directory, or give user, item and timestamp."
+            )
+        return self.columns["score"][picked]
+
+    def _by_keys(
+        self, data: DataDirectory, window: windows.Window
+    ) -> np.ndarray:
+        spec = data.spec
+        names = {role: getattr(spec, role) for role in slices.ROLES}
+        rows = streams.read_columns(
+            data, features.ADS, window, names=[*names.values()]
+        )
+        wanted = [rows[names[role]] for role in slices.ROLES]
+        wanted = np.stack([*wanted, rows["timestamp"]], axis=1)  # [N, 3]
+        if not len(wanted):
+            return np.zeros(0)
+        times = self.columns["timestamp"]
+        first, last = wanted[:, 2].min(), wanted[:, 2].max()
+        near = np.flatnonzero((times >= first) & (times <= last))
+        known = data.table_rows(window.last)
+        keys = [
+            self._table_rows(data, role, spec.feature(name).table, near, known)
+            for role, name in names.items()
+        ]
+        have = np.stack([*keys, times[near]], axis=1)  # [M, 3]
+        return self._matched(wanted, have, near, window)
+
+    def _table_rows(
+        self,
+        data: DataDirectory,
+        role: str,
+        table: str,
+        near: np.ndarray,
+        known: Mapping[str, int],
+    ) -> np.ndarray:
+        """Return the table rows that the ids of a role had on a day."""
+        space, ids = data.id_spaces[table], self.columns[role][near]
+        try:
+            found = space.lookup(ids)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise ValueError(
+                f"The column {role!r} of {self.path} should hold ids of table "
+                f"{table!r}, which are {space.table.dtype}. Received: "
+                f"{ids[:1].tolist()} ({error})"
+            ) from error
+        # An id that became known later was unknown then.
+        return np.where(found < known[table], found, 0)
+
+    def _matched(
+        self,
+        wanted: np.ndarray,
+        have: np.ndarray,
+        near: np.ndarray,
+        window: windows.Window,
+    ) -> np.ndarray:
+        """Return the score of each row; equal rows in the order of the file."""
+        both = np.concatenate([wanted, have])
+        _, code = np.unique(both, axis=0, return_inverse=True)
+        code = code.reshape(-1)
+        asked, there = code[: len(wanted)], code[len(wanted) :]
+        size = code.max() + 1
+        counts = np.bincount(asked, minlength=size)
+        found = np.bincount(there, minlength=size)
+        wrong = np.flatnonzero(counts[asked] != found[asked])
+        if len(wrong):
+            row = wrong[0]
+            raise ValueError(
+                f"{self.path} should have one score for each of the "
+                f"{len(wanted):,} scored rows of {window}; for {len(wrong):,} "
+                "of them it has none, or too many. The first one is row "
+                f"{row:,} of the data directory, at the time "
+                f"{wanted[row, 2]}, with {found[asked[row]]} scores."
+            )
+        kept = np.flatnonzero(counts[there] > 0)
+        kept = kept[np.argsort(there[kept], kind="stable")]
+        scores = np.empty(len(wanted))
+        scores[np.argsort(asked, kind="stable")] = self.columns["score"][
+            near[kept]
+        ]
+        return scores
+
+
+def read(text: str, taken: Sequence[str]) -> Given:
+    """Return the scores of a flag `name=file`.
+
+    Args:
+      text: the flag.
+      taken: names of models, which scores may not have.
+
+    Raises:
+      FileNotFoundError, ValueError: the flag or the file is not as the module
+        says; the message says what is wrong.
+    """
+    name, _, file = text.partition("=")
+    if not re.fullmatch(r"\w[\w-]*", name) or not file or name in taken:
+        raise ValueError(
+            "--scores should be name=file, with a name that no model has. "
+            f"Received: {text!r}"
+        )
+    path = pathlib.Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}, given as --scores, does not exist.")
+    columns = _columns(path)
+    if "score" not in columns or not (
+        "day" in columns or set(_KEYS) <= set(columns)
+    ):
+        raise ValueError(
+            f"{path} should have the column score, and either "
+            f"{', '.join(_KEYS)} or day. Received: {', '.join(columns)}"
+        )
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError(f"The columns of {path} should be of one length.")
+    columns["score"] = score = columns["score"].astype(np.float64)
+    valid = (score >= 0) & (score <= 1)
+    if not valid.all():
+        row = np.flatnonzero(~valid)[0]
+        raise ValueError(
+            f"The column score of {path} should hold probabilities in [0, 1]. "
+            f"Received: {score[row]} in row {row:,}"
+        )
+    times = columns.get("timestamp")
+    if times is not None and times.dtype.kind == "M":
+        columns["timestamp"] = times.astype("datetime64[s]").astype(np.int64)
+    return Given(name, path, columns)
+
+
+def _columns(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as file:
+                return {name: file[name] for name in file.files}
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            return {n: table[n].to_numpy() for n in table.column_names}
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    raise ValueError(
+        f"--scores reads .parquet and .npz files. Received: {path.name!r}"
+    )
