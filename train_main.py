@@ -119,9 +119,9 @@ _SCORES = flags.DEFINE_multi_string(
     "scores",
     [],
     "name=file: click probabilities of your own, a .parquet or .npz file, that "
-    "join the report or the comparison under that name. Its columns are score "
-    "and either user, item and timestamp (raw ids, seconds since 1970 UTC) or "
-    "day (rows in the order of the data directory). May be repeated.",
+    "join the report or the comparison under that name. Its columns are user, "
+    "item, timestamp (raw ids; seconds since 1970 UTC) and score. May be "
+    "repeated.",
 )
 _REPORT_DIR = flags.DEFINE_string(
     "report_dir",

@@ -145,7 +145,7 @@ def _said(level: Level) -> Iterator[None]:
     title = names.get(level.kind, level.row.label)
     if not new:
         newest = published[-1] if published else "no day"
-        print(f"{title}: nothing new; it is up to {newest}")
+        print(f"{title}: nothing new, up to {newest}")
         return
     found = [store.read_manifest(level.directory / d, level.kind) for d in new]
     seconds = sum(of.metrics.get("seconds", 0) for of in found)
@@ -178,8 +178,8 @@ def _aggregate(data: DataDirectory, request: Request) -> None:
         new = history.aggregate(place, config, last)
         print(
             f"aggregate: {text.plural(len(new), 'new historical version')} "
-            f"({config.history.aggregation}) in {place.historical}, which is "
-            f"up to {store.dated(place.historical)[-1]}"
+            f"({config.history.aggregation}) in {place.historical}, up to "
+            f"{store.dated(place.historical)[-1]}"
         )
 
 

@@ -11,6 +11,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import presets, results, store, windows
 from ecdctr_tf.comparison import matrix, search, shared, variants
 from ecdctr_tf.results import measures, report, rescoring, scored, sections
+from ecdctr_tf.results.models import Model
 from ecdctr_tf.training import daily
 from ecdctr_tf.training.level import Level
 from tests import training_world
@@ -260,3 +261,24 @@ def test_bad_requests_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match=r"set schedule\.report_first"):
         matrix.Matrix(data, tmp_path, config, trials=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_best_config_gives_each_model_what_its_trials_chose():
+    """Whoever reads it with `--config` trains the same models."""
+    start = configs.override(
+        CONFIG, ["ads_only.l2=0.5", "ads_only.passes=2", "keep.passes=3"]
+    )
+    chosen = {"e_cdctr": search.TRIALS[1], "ads_only": search.TRIALS[3]}
+    models = []
+    for name, trial in chosen.items():
+        row = variants.VARIANTS[name]
+        config = configs.of_model(start, row)
+        config = dataclasses.replace(config, ctr=trial.apply(config.ctr))
+        models.append(Model(row, config, ()))
+    best = search.best(start, models)
+    for model in models:
+        assert configs.of_model(best, model.row).ctr == model.config.ctr
+    keep = variants.VARIANTS["keep"]
+    expected = dataclasses.replace(models[0].config.ctr, passes=3)
+    assert configs.of_model(best, keep).ctr == expected
+    assert best.model == start.model and best.schedule == start.schedule

@@ -246,6 +246,21 @@ def test_historical_version_that_is_gone(place, level, day):
         stage(place, level, window=NEXT[level][0])
 
 
+def test_levels_and_aggregate_say_what_they_did(place, capsys):
+    stage(place, "aggregate")
+    directory = place / "run/historical"
+    assert capsys.readouterr().out == (
+        f"aggregate: 0 new historical versions (mean) in {directory}, up to "
+        f"{D2}\n"
+    )
+    stage(place, "tpm", window=NEXT["tpm"][0])
+    assert capsys.readouterr().out.startswith(f"TPM: 1 window up to {D4} in ")
+    stage(place, "aggregate")
+    said = capsys.readouterr().out
+    assert said.startswith("aggregate: 1 new historical version (mean)")
+    assert said.endswith(f", up to {D4}\n")
+
+
 def test_export_up_to_a_day_before_all_days_names_those_there_are(place):
     match = f"e_cdctr/ctr holds the days {D5}, none of them up to --end={D4}"
     with refused(place, ValueError, match):

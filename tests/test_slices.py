@@ -141,9 +141,10 @@ def test_a_slice_of_no_rows_has_no_metrics():
 
 
 @pytest.mark.parametrize("tail", [0, 5])
-def test_by_slice_equals_a_loop_over_rows(tail):
+def test_by_slice_equals_a_loop_over_rows(tail, monkeypatch):
+    monkeypatch.setattr(slices, "TAIL", tail)
     days, ads = random_world(0)
-    found = slices.by_slice(days, ads, tail, {"user": 1})
+    found = slices.by_slice(days, ads, {"user": 1})
     expected = {name: [] for name in found}
     for day in days:
         for n in range(len(day.click)):

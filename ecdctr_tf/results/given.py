@@ -1,15 +1,10 @@
 """Scores that users bring: a baseline of their own beside the models.
 
-A `.parquet` or `.npz` file with a column `score`, click probabilities, and with
-either of
+A `.parquet` or `.npz` file has the columns `user`, `item` and `timestamp`, raw
+ids as in the logs and seconds since 1970-01-01 UTC (or a type of time), and
+`score`, a click probability. Rows are in any order, and may be of other days.
 
-- `user`, `item` and `timestamp` of the rows: raw ids as in the logs, and
-  seconds since 1970-01-01 UTC (or a type of time). The order does not matter,
-  and there may be rows of other days.
-- `day`, as YYYY-MM-DD: the rows of each day are in the order of the data
-  directory. A column `click`, if there is one, is compared with theirs.
-
-Shapes: N rows of scored days, M rows of the file.
+Shapes: N rows of scored days, M rows of the file, K of them near those days.
 """
 
 import dataclasses
@@ -25,9 +20,8 @@ from ecdctr_tf import features, windows
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results import slices
-from ecdctr_tf.results.slices import ScoredDay
 
-_KEYS = (*slices.ROLES, "timestamp")
+_COLUMNS = (*slices.ROLES, "timestamp", "score")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,44 +34,13 @@ class Given:
     # Column -> its values `[M]`.
     columns: Mapping[str, np.ndarray]
 
-    def of_day(
-        self, data: DataDirectory, window: windows.Window, day: ScoredDay
-    ) -> np.ndarray:
+    def of_day(self, data: DataDirectory, window: windows.Window) -> np.ndarray:
         """Return the scores of the rows of days scored together, `[N]`.
 
         Raises:
-          ValueError: rows of the days are missing or there more than once, or
-            they have other clicks.
+          ValueError: a row has no score or several, or ids have another type
+            than those of the data.
         """
-        if "day" in self.columns:
-            return self._in_order(window, day)
-        return self._by_keys(data, window)
-
-    def _in_order(self, window: windows.Window, day: ScoredDay) -> np.ndarray:
-        of_day = self.columns["day"].astype(str)
-        picked = np.concatenate(
-            [np.flatnonzero(of_day == name) for name in window.days]
-        )
-        if len(picked) != len(day.click):
-            raise ValueError(
-                f"{self.path} has {len(picked):,} rows of {window}, of which "
-                f"{len(day.click):,} were scored. It needs a row for each, in "
-                "the order of the data directory."
-            )
-        clicks = self.columns.get("click")
-        if clicks is not None and np.any(clicks[picked] != day.click):
-            wrong = np.flatnonzero(clicks[picked] != day.click)
-            raise ValueError(
-                f"The clicks of {self.path} differ from those of the data "
-                f"directory in {len(wrong):,} rows of {window}, the first one "
-                f"being row {wrong[0]:,}. Put its rows in the order of the "
-                "data directory, or give user, item and timestamp."
-            )
-        return self.columns["score"][picked]
-
-    def _by_keys(
-        self, data: DataDirectory, window: windows.Window
-    ) -> np.ndarray:
         spec = data.spec
         names = {role: getattr(spec, role) for role in slices.ROLES}
         rows = streams.read_columns(
@@ -95,7 +58,7 @@ class Given:
             self._table_rows(data, role, spec.feature(name).table, near, known)
             for role, name in names.items()
         ]
-        have = np.stack([*keys, times[near]], axis=1)  # [M, 3]
+        have = np.stack([*keys, times[near]], axis=1)  # [K, 3]
         return self._matched(wanted, have, near, window)
 
     def _table_rows(
@@ -174,12 +137,10 @@ def read(text: str, taken: Sequence[str]) -> Given:
     if not path.is_file():
         raise FileNotFoundError(f"{path}, given as --scores, does not exist.")
     columns = _columns(path)
-    if "score" not in columns or not (
-        "day" in columns or set(_KEYS) <= set(columns)
-    ):
+    if not set(_COLUMNS) <= set(columns):
         raise ValueError(
-            f"{path} should have the column score, and either "
-            f"{', '.join(_KEYS)} or day. Received: {', '.join(columns)}"
+            f"{path} should have the columns {', '.join(_COLUMNS)}. "
+            f"Received: {', '.join(columns)}"
         )
     if len({len(column) for column in columns.values()}) > 1:
         raise ValueError(f"The columns of {path} should be of one length.")
@@ -191,8 +152,8 @@ def read(text: str, taken: Sequence[str]) -> Given:
             f"The column score of {path} should hold probabilities in [0, 1]. "
             f"Received: {score[row]} in row {row:,}"
         )
-    times = columns.get("timestamp")
-    if times is not None and times.dtype.kind == "M":
+    times = columns["timestamp"]
+    if times.dtype.kind == "M":
         columns["timestamp"] = times.astype("datetime64[s]").astype(np.int64)
     return Given(name, path, columns)
 

@@ -125,7 +125,7 @@ def measure(
         days = _with_history_down(data, models, spans, days)
     for scores in others:
         days = [
-            _joined(day, scores.name, [scores.of_day(data, span, day)])
+            _joined(day, scores.name, [scores.of_day(data, span)])
             for span, day in zip(spans, days, strict=True)
         ]
     every |= zip(reported, days, strict=True)
