@@ -21,6 +21,7 @@ from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
 from tests.test_both_domains import planted
+from tests.trained import copy, day, days, manifest, scores
 
 # A killed run can be taken up at every step.
 CONFIG = configs.override(
@@ -37,14 +38,6 @@ USERS = "embedding/tables/user/embeddings"
 
 class Killed(Exception):
     """Stands for the end of a process."""
-
-
-def day(number: int) -> str:
-    return f"2024-01-{number:02d}"
-
-
-def days(first: int, last: int) -> list[Window]:
-    return [Window(day(n), day(n)) for n in range(first, last + 1)]
 
 
 def of(name, config=CONFIG):
@@ -72,11 +65,6 @@ def train(data, run, parts, name, config=CONFIG) -> Workdir:
     return run
 
 
-def copy(run: Workdir, path) -> Workdir:
-    shutil.copytree(run.path, path)
-    return Workdir(path)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return training_world.small_data(tmp_path_factory.mktemp("data") / "data")
@@ -100,15 +88,6 @@ def finished(tmp_path_factory, data, begun):
     for name in NAMES:
         train(data, run, days(5, 7), name)
     return run
-
-
-def scores(run, number, name) -> dict:
-    with np.load(run.ctr(name) / day(number) / artefacts.SCORES) as file:
-        return {key: file[key] for key in file.files}
-
-
-def manifest(run, number, name) -> store.Manifest:
-    return store.read_manifest(run.ctr(name) / day(number), "ctr")
 
 
 def weights(run, number, name, file=artefacts.WEIGHTS) -> dict:

@@ -18,6 +18,7 @@ from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
+from tests.trained import day, days
 
 NAMES = [
     row.name
@@ -39,14 +40,6 @@ START, DAY = 2 * NATURAL + ADS, NATURAL + ADS
 
 class Killed(Exception):
     """Stands for the end of a process."""
-
-
-def day(number: int) -> str:
-    return f"2024-01-{number:02d}"
-
-
-def days(first: int, last: int) -> list[Window]:
-    return [Window(day(n), day(n)) for n in range(first, last + 1)]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
+from tests.trained import copy, day, days, manifest, scores
 
 CONFIG = training_world.SMALL_CONFIG
 ROWS = training_world.SMALL_ADS_ROWS
@@ -27,14 +28,6 @@ E_CDCTR = model_row("e_cdctr")
 
 class Killed(Exception):
     """Stands for the end of a process."""
-
-
-def day(number: int) -> str:
-    return f"2024-01-{number:02d}"
-
-
-def days(first: int, last: int) -> list[Window]:
-    return [Window(day(n), day(n)) for n in range(first, last + 1)]
 
 
 def settings(*assignments, config=CONFIG) -> configs.Config:
@@ -67,11 +60,6 @@ def scored(place, data, begun):
     return train(data, copy(begun, place / "scored"), days(5, 6))
 
 
-def copy(run: Workdir, path) -> Workdir:
-    shutil.copytree(run.path, path)
-    return Workdir(path)
-
-
 def train(data, run, parts, config=CONFIG, name="e_cdctr") -> Workdir:
     """Go through days in a new trainer, as a new process does."""
     row = model_row(name)
@@ -84,15 +72,6 @@ def train_natural(data, run, kind, first, last) -> None:
     """Train a TPM or a CPM of E-CDCTR on days."""
     window = Window(day(first), day(last))
     natural.train(Level(data, run, CONFIG, E_CDCTR, kind), window)
-
-
-def scores(run, number, name="e_cdctr") -> dict:
-    with np.load(run.ctr(name) / day(number) / artefacts.SCORES) as file:
-        return {key: file[key] for key in file.files}
-
-
-def manifest(run, number, name="e_cdctr") -> store.Manifest:
-    return store.read_manifest(run.ctr(name) / day(number), "ctr")
 
 
 def weights(run, number, file=artefacts.WEIGHTS) -> dict:

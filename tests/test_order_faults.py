@@ -21,14 +21,11 @@ from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
+from tests.trained import day
 
 CONFIG = training_world.SMALL_CONFIG
 E_CDCTR = model_table.model("e_cdctr")
 USERS = "embedding/tables/user/embeddings"
-
-
-def day(number: int) -> str:
-    return f"2024-01-{number:02d}"
 
 
 def train_natural(data, run, kind, first, last, config=CONFIG):

@@ -73,6 +73,7 @@ class DailyTrainer:
                 unit="day",
                 mininterval=1.0,
                 leave=False,
+                disable=None,
             )
             for part in bar:
                 left = self._left(part)

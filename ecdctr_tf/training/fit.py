@@ -185,7 +185,8 @@ class _Recorder:
             unit_scale=True,
             mininterval=1.0,
             leave=False,
-            disable=not self._task.bar,
+            # None: shown on a terminal, not in a log.
+            disable=None if self._task.bar else True,
         )
 
     def record(self, steps: int, waited: float, passed: float) -> None:
