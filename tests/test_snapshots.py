@@ -59,8 +59,8 @@ def test_seen_of_a_hashed_table_has_rows_as_ids():
     assert table.ids.tolist() == [0, 3]
     assert table.ids.dtype == np.int64
     assert table.vectors.tolist() == [[0, 1], [6, 7]]
-    assert table.rows(hashed).tolist() == [0, 3]
-    assert table.rows(hashed).dtype == np.int32
+    assert snapshots.rows_of(table.ids, hashed).tolist() == [0, 3]
+    assert snapshots.rows_of(table.ids, hashed).dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_round_trip_finds_ids_in_a_grown_vocabulary(tmp_path, ids, dtype):
         np.testing.assert_array_equal(found, expected)
     grown = space(ids, dtype=dtype)
     grown.append(np.array([5]) if dtype == "int64" else ["z"])
-    assert table.rows(grown).tolist() == [1, 3]
+    assert snapshots.rows_of(table.ids, grown).tolist() == [1, 3]
     assert seen.rows(grown).tolist() == [1, 3]
 
 
@@ -91,7 +91,7 @@ def test_a_table_that_saw_nothing_round_trips(tmp_path):
         read = snapshots.read(published(tmp_path / dtype, item=none))["item"]
         assert read.ids.dtype == none.ids.dtype
         assert read.vectors.shape == (0, 2)
-        assert read.rows(known).tolist() == []
+        assert snapshots.rows_of(read.ids, known).tolist() == []
 
 
 def test_read_refuses_what_is_no_snapshot(tmp_path):
