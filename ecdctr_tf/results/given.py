@@ -46,8 +46,8 @@ class Given:
         rows = streams.read_columns(
             data, features.ADS, window, names=[*names.values()]
         )
-        wanted = [rows[names[role]] for role in slices.ROLES]
-        wanted = np.stack([*wanted, rows["timestamp"]], axis=1)  # [N, 3]
+        keys = [rows[name] for name in (*names.values(), "timestamp")]
+        wanted = np.stack(keys, axis=1)  # [N, 3]
         if not len(wanted):
             return np.zeros(0)
         times = self.columns["timestamp"]
