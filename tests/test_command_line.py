@@ -252,3 +252,19 @@ def test_commands_load_tensorflow_after_their_start(module):
         env=dict(os.environ),
     )
     assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_quiet_start_drops_what_c_writes(capfd, verbose):
+    with command_line.quiet_start(verbose):
+        os.write(2, b"could not find cuda\n")
+    os.write(2, b"after\n")
+    said = capfd.readouterr().err.splitlines()
+    assert said == ["could not find cuda", "after"][not verbose :]
+
+
+def test_a_quiet_start_lets_errors_pass(capfd):
+    with pytest.raises(ImportError), command_line.quiet_start():
+        raise ImportError("no module")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"

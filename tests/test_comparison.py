@@ -10,7 +10,15 @@ import pytest
 from ecdctr_tf import config as configs
 from ecdctr_tf import presets, results, store, windows
 from ecdctr_tf.comparison import matrix, search, shared, variants
-from ecdctr_tf.results import measures, report, rescoring, scored, sections
+from ecdctr_tf.input import streams
+from ecdctr_tf.results import (
+    given,
+    measures,
+    report,
+    rescoring,
+    scored,
+    sections,
+)
 from ecdctr_tf.results.models import Model
 from ecdctr_tf.training import daily
 from ecdctr_tf.training.level import Level
@@ -282,3 +290,26 @@ def test_best_config_gives_each_model_what_its_trials_chose():
     expected = dataclasses.replace(models[0].config.ctr, passes=3)
     assert configs.of_model(best, keep).ctr == expected
     assert best.model == start.model and best.schedule == start.schedule
+
+
+def test_scores_of_a_file_join(data, compared, tmp_path):
+    """A row that is the same for all models, beside them in every table."""
+    _, runs, _ = compared
+    window = windows.Window("2024-01-05", "2024-01-06")
+    rows = streams.read_columns(data, "ads", window)
+    columns = {"timestamp": rows["timestamp"]}
+    for role in ("user", "item"):
+        table = data.spec.feature(getattr(data.spec, role)).table
+        known, place = data.id_spaces[table].ids, rows[getattr(data.spec, role)]
+        columns[role] = np.where(place > 0, known[place - 1], -7)
+    columns["score"] = np.full(len(rows["click"]), 0.25)
+    np.savez(tmp_path / "mine.npz", **columns)
+    mine = given.read(f"mine={tmp_path / 'mine.npz'}", [])
+    found = results.write(
+        data, runs, tmp_path / "out", rescored=False, others=[mine]
+    )
+    assert found["models"]["mine"]["auc"]["mean"] == 0.5
+    assert found["models"]["mine"]["log_loss"]["mean"] > 0
+    assert {"e_cdctr - mine", "mine - ads_only"} <= set(found["differences"])
+    page = (tmp_path / "out/index.html").read_text()
+    assert ">mine<" in page
