@@ -27,6 +27,7 @@ or `converter.append_tables`, which takes the same arguments. `tables` are pairs
 `conversion.converter`, so that importing them defines no flags.
 """
 
+import os
 import pathlib
 import typing
 
@@ -51,7 +52,7 @@ _APPEND = flags.DEFINE_boolean(
 _SOURCE = flags.DEFINE_string(
     "source",
     ".",
-    "Directory that relative paths in the conversion spec start from.",
+    "Folder or URI that relative paths in the conversion spec start from.",
 )
 _LOG = flags.DEFINE_multi_string(
     "log",
@@ -71,7 +72,7 @@ _ROWS_PER_FILE = flags.DEFINE_integer(
 
 def convert_logs(
     spec: "toml_spec.ConversionSpec",
-    source: str | pathlib.Path,
+    source: str | os.PathLike[str],
     out: str | pathlib.Path,
     paths: dict[str, str] | None = None,
     append: bool = False,
@@ -81,7 +82,7 @@ def convert_logs(
 
     Args:
       spec: the conversion spec.
-      source: directory that relative paths start from.
+      source: folder or URI that relative paths start from.
       out: the data directory; must not exist, unless `append`.
       paths: name of a log -> path to read instead.
       append: whether to add days to a data directory.

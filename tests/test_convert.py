@@ -16,6 +16,7 @@ from ecdctr_tf.input.conversion import (
     logs,
     readers,
     spill,
+    text,
     toml_spec,
 )
 from tests import conversion_world as world
@@ -334,7 +335,7 @@ def _log_spec(kind, **changes):
 @pytest.mark.parametrize("kind", ["parquet", "tsv", "csv", "dat"])
 def test_log_files_of_all_kinds_give_the_same(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(readers, "BATCH_ROWS", 50)
-    monkeypatch.setattr(readers, "TEXT_BYTES", 700)
+    monkeypatch.setattr(text, "BLOCK_BYTES", 700)
     expected = world.hashes(world.convert(tmp_path, _both()))
     _write_logs(tmp_path / "logs", kind)
     out = tmp_path / "out"

@@ -218,8 +218,12 @@ _ROW = "1,a,tv,2.5,1704070000,1\n"
         ({"path": "no*.csv"}, _ROW, "No file matches .*no.*--source"),
         ({"user": "who"}, _HEADER + _ROW, "log.csv lacks the column 'who'"),
         ({}, _HEADER, "There are no rows to convert"),
-        ({}, "", "log.csv lacks the column 'user_id'"),
-        ({}, _HEADER + "1,a\n", "log.csv cannot be read: .*xpected 6 columns"),
+        ({}, "", "There are no rows to convert"),
+        (
+            {},
+            _HEADER + "1,a\n",
+            "log.csv, row 0: there should be 6 ",
+        ),
         ({}, _HEADER + _ROW + "1,a,tv,1,x,1\n", "'time' should be int64.*'x'"),
         (
             {},

@@ -18,11 +18,49 @@ class Congruence:
     equals: int = 0
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Text:
+    """How text files are written; Parquet files need none of it."""
+
+    # Names of the columns if the files have no header.
+    columns: tuple[str, ...] = ()
+    # May be several characters.
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    # Stands around fields that hold delimiters, line breaks or, doubled,
+    # itself; empty: quotes are part of the values.
+    quote: str = '"'
+    # Takes the meaning from the character after it; empty: there is none.
+    escape: str = ""
+
+    def check(self, owner: str) -> None:
+        """Raise a ValueError unless text files can be read so."""
+        try:
+            codecs.getincrementaldecoder(self.encoding)
+            "a".encode(self.encoding)
+        except (LookupError, ValueError) as error:
+            raise ValueError(
+                f"`encoding` of {owner} should be one that Python knows, such "
+                f"as utf-8 or latin-1. Received: {self.encoding!r}"
+            ) from error
+        if not self.delimiter:
+            raise ValueError(f"`delimiter` of {owner} should not be empty.")
+        marks = [m for m in (self.delimiter, self.quote, self.escape) if m]
+        single = all(len(mark.encode()) == 1 for mark in marks[1:])
+        if not single or len(set(marks)) < len(marks) or "\n" in marks:
+            raise ValueError(
+                f"`delimiter`, `quote` and `escape` of {owner} should be "
+                "different, and the last two one ASCII character each, or "
+                f"empty. Received: {self.delimiter!r}, {self.quote!r}, "
+                f"{self.escape!r}"
+            )
+
+
 @dataclasses.dataclass(frozen=True)
-class Join:
+class Join(Text):
     """A small file whose columns are joined to every row of a log."""
 
-    # Path or glob, relative to the source directory.
+    # File, folder, glob or URI, relative to the source directory.
     path: str
     # Column of the log that holds the key.
     on: str
@@ -30,15 +68,10 @@ class Join:
     key: str
     # Columns of this file to add to the log; they are null for missing keys.
     take: tuple[str, ...]
-    # Names of the columns if the file has no header.
-    columns: tuple[str, ...] = ()
-    # Delimiter of a text file; may be several characters.
-    delimiter: str = ","
-    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
-        """Check the encoding."""
-        _check_text(f"the join {self.path!r}", self)
+        """Check how the file is written."""
+        self.check(f"the join {self.path!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +104,13 @@ class Explode:
 
 
 @dataclasses.dataclass(frozen=True)
-class Log:
+class Log(Text):
     """Files of one domain: where they are and what their columns mean."""
 
     domain: str
-    # Path or glob, relative to the source directory; .parquet or text.
+    # File, folder, glob or URI, relative to the source directory; the files
+    # are Parquet or text, and may be compressed. Folders called `dt=2024-01-01`
+    # are a column "dt".
     path: str
     # Columns with the user, the item and the event time.
     user: str
@@ -94,11 +129,6 @@ class Log:
     # Column with the day, which is checked against the time: a whole number of
     # days since `first_day`, or a date; empty if there is none.
     day: str = ""
-    # Names of the columns if a text file has no header.
-    columns: tuple[str, ...] = ()
-    # Of a text file; may be several characters.
-    delimiter: str = ","
-    encoding: str = "utf-8"
     # Column -> values to keep; other rows are dropped. "" is a missing value.
     keep: dict[str, list] = dataclasses.field(default_factory=dict)
     # Column -> values to drop; other rows are kept. "" is a missing value.
@@ -122,17 +152,4 @@ class Log:
         features.check_choice(owner, "domain", self.domain, features.DOMAINS)
         units = tuple(TIME_UNITS)
         features.check_choice(owner, "time_unit", self.time_unit, units)
-        _check_text(owner, self)
-
-
-def _check_text(owner: str, files: "Log | Join") -> None:
-    """Raise a ValueError unless text files can be read so."""
-    try:
-        codecs.lookup(files.encoding)
-    except (LookupError, ValueError) as error:
-        raise ValueError(
-            f"`encoding` of {owner} should be one that Python knows, such as "
-            f"utf-8 or latin-1. Received: {files.encoding!r}"
-        ) from error
-    if not files.delimiter:
-        raise ValueError(f"`delimiter` of {owner} should not be empty.")
+        self.check(owner)

@@ -6,7 +6,7 @@ rows at a time; only the files of joins are in memory as a whole.
 """
 
 import dataclasses
-import pathlib
+import os
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from ecdctr_tf.input.conversion import (
     events,
     exploding,
+    files,
     log_spec,
     readers,
     toml_spec,
@@ -24,14 +25,14 @@ from ecdctr_tf.input.conversion import (
 
 def tables(
     spec: toml_spec.ConversionSpec,
-    source: str | pathlib.Path = ".",
+    source: str | os.PathLike[str] = ".",
     paths: dict[str, str] | None = None,
 ) -> Iterator[tuple[str, pa.Table]]:
     """Yield the tables of all logs of a spec, with their domains.
 
     Args:
       spec: names the logs.
-      source: directory that relative paths start from.
+      source: folder or URI that relative paths start from.
       paths: name of a log -> path or glob to read instead of the spec's.
 
     Raises:
@@ -49,16 +50,15 @@ def tables(
         )
     if not spec.logs:
         raise ValueError("The spec has no [[logs]]; there is nothing to read.")
-    source = pathlib.Path(source)
     logs = [
         dataclasses.replace(log, path=paths.get(log.name, log.path))
         for log in spec.logs
     ]
-    found = [readers.find(source, log.path) for log in logs]
-    for log, files in zip(logs, found, strict=True):
+    found = [files.find(source, log.path) for log in logs]
+    for log, of_log in zip(logs, found, strict=True):
         joins = [(join, _side_table(source, join)) for join in log.joins]
         wanted = _wanted(spec, log)
-        for file in files:
+        for file in of_log:
             row = 0
             for table in readers.batches(file, log, wanted):
                 table = table.append_column(
@@ -86,13 +86,19 @@ def _wanted(spec: toml_spec.ConversionSpec, log: log_spec.Log) -> list[str]:
     return [n for n in dict.fromkeys(names) if n and n not in joined]
 
 
-def _side_table(source: pathlib.Path, join: log_spec.Join) -> pa.Table:
+def _side_table(
+    source: str | os.PathLike[str], join: log_spec.Join
+) -> pa.Table:
     """Return the file of a join, its key as text."""
     wanted = [join.key, *join.take]
-    files = readers.find(source, join.path)
-    table = pa.concat_tables(
-        part for file in files for part in readers.batches(file, join, wanted)
-    )
+    parts = [
+        part
+        for file in files.find(source, join.path)
+        for part in readers.batches(file, join, wanted)
+    ]
+    if not parts:
+        raise ValueError(f"The files of the join {join.path!r} are empty.")
+    table = pa.concat_tables(parts)
     keys = table[join.key].cast(pa.string())
     if len(pc.unique(keys)) != len(keys):
         raise ValueError(

@@ -1,144 +1,162 @@
 """Files of logs to tables of bounded size: Parquet and delimited text."""
 
-import io
-import pathlib
+import itertools
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from absl import logging
 
-from ecdctr_tf.input.conversion import log_spec
+from ecdctr_tf.input.conversion import files, log_spec, text
 
 BATCH_ROWS = 131_072
-TEXT_BYTES = 8 << 20
-# Stands for a delimiter of several characters while the text is parsed.
-_UNIT_SEPARATOR = "\x1f"
-
-
-def find(source: pathlib.Path, path: str) -> list[pathlib.Path]:
-    """Return the files that a path or glob stands for, in order.
-
-    Raises:
-      FileNotFoundError: there are none.
-    """
-    full = source / path
-    if full.is_file():
-        return [full]
-    root = pathlib.Path(full.anchor or ".")
-    pattern = str(full.relative_to(root)) if full.anchor else str(full)
-    files = sorted(f for f in root.glob(pattern) if f.is_file())
-    if not files:
-        raise FileNotFoundError(
-            f"No file matches {full}. Give the directory of the logs with "
-            "--source, or the path of a log with --log=name=path."
-        )
-    return files
+_BUFFER_BYTES = 1 << 20
+_PARQUET = b"PAR1"
 
 
 def batches(
-    file: pathlib.Path,
-    log: log_spec.Log | log_spec.Join,
-    wanted: Sequence[str],
+    file: files.File, log: log_spec.Text, wanted: Sequence[str]
 ) -> Iterator[pa.Table]:
     """Yield the wanted columns of a file in tables of bounded size.
 
-    Text columns stay text; empty fields are null.
+    Text columns stay text; empty fields are null. Columns that the file lacks
+    are taken from the names of its folders, such as `dt=2024-01-01`, as text.
 
     Args:
-      file: `.parquet`, or delimited text.
-      log: says delimiter, encoding and the columns of a file without header.
+      file: Parquet or delimited text.
+      log: says how text is written.
       wanted: names of columns.
 
     Raises:
-      ValueError: the file cannot be read or lacks a column.
+      ValueError: the file cannot be read, lacks a column or has it twice.
     """
-    parquet = file.suffix == ".parquet"
-    read = _parquet_batches if parquet else _text_batches
+    read = _parquet_batches if _is_parquet(file) else _text_batches
+    folders = file.partitions
     try:
         for table in read(file, log, wanted):
-            _check_columns(table.column_names, wanted, file)
+            for name in wanted:
+                if name not in table.column_names:
+                    value = pa.scalar(folders[name], pa.string())
+                    column = pa.repeat(value, len(table))
+                    table = table.append_column(name, column)
             yield table
-    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
 
 
-def _check_columns(
-    have: Sequence[str], wanted: Sequence[str], file: pathlib.Path
-) -> None:
-    missing = [name for name in wanted if name not in have]
-    if missing:
-        raise ValueError(
-            f"{file} lacks the column {missing[0]!r}, which the spec names. "
-            f"It has: {', '.join(have)}."
-        )
+def _is_parquet(file: files.File) -> bool:
+    if file.path.endswith(".parquet"):
+        return True
+    with file.filesystem.open_input_stream(
+        file.path, compression=None
+    ) as stream:
+        return stream.read(len(_PARQUET)) == _PARQUET
+
+
+def _in_file(
+    have: Sequence[str], wanted: Sequence[str], file: files.File
+) -> list[str]:
+    """Return the wanted columns that a file has itself."""
+    for name in wanted:
+        if have.count(name) > 1:
+            raise ValueError(
+                f"{file} has {have.count(name)} columns {name!r}. Name the "
+                "columns differently, or with `columns` of the log if the "
+                "file is text without a header."
+            )
+        if name not in have and name not in file.partitions:
+            raise ValueError(
+                f"{file} lacks the column {name!r}, which the spec names. It "
+                f"has: {', '.join([*have, *file.partitions])}."
+            )
+    return [name for name in wanted if name in have]
 
 
 def _parquet_batches(
-    file: pathlib.Path, log: log_spec.Log | log_spec.Join, wanted: Sequence[str]
+    file: files.File, log: log_spec.Text, wanted: Sequence[str]
 ) -> Iterator[pa.Table]:
-    with pa.parquet.ParquetFile(file) as opened:
-        _check_columns(opened.schema_arrow.names, wanted, file)
-        for batch in opened.iter_batches(BATCH_ROWS, columns=list(wanted)):
-            yield pa.Table.from_batches([batch])
+    with (
+        file.filesystem.open_input_file(file.path) as source,
+        pa.parquet.ParquetFile(
+            source, buffer_size=_BUFFER_BYTES, pre_buffer=False
+        ) as opened,
+    ):
+        columns = _in_file(opened.schema_arrow.names, wanted, file)
+        for batch in opened.iter_batches(BATCH_ROWS, columns=columns):
+            yield _plain(pa.Table.from_batches([batch]))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table whose text is of one type, `string`."""
+    fields = []
+    for field in table.schema:
+        dtype = field.type
+        if pa.types.is_dictionary(dtype):
+            dtype = dtype.value_type
+        for is_text in (
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        ):
+            dtype = pa.string() if is_text(dtype) else dtype
+        fields.append(pa.field(field.name, dtype))
+    return table.cast(pa.schema(fields))
 
 
 def _text_batches(
-    file: pathlib.Path, log: log_spec.Log | log_spec.Join, wanted: Sequence[str]
+    file: files.File, log: log_spec.Text, wanted: Sequence[str]
 ) -> Iterator[pa.Table]:
-    single = len(log.delimiter) == 1
-    names = list(log.columns)
-    if not names:
-        names = _header(file, log)
-    _check_columns(names, wanted, file)
+    blocks = text.blocks(file, log)
+    first = next(blocks, None)
+    if first is None:
+        logging.warning("%s is empty.", file)
+        return
+    names = list(log.columns) or text.header(first, log)
+    columns = _in_file(names, wanted, file)
+    header, row = int(not log.columns), 0
+
+    bad: list[pa.csv.InvalidRow] = []
+
+    def refuse(invalid: pa.csv.InvalidRow) -> str:
+        bad.append(invalid)
+        return "error"
+
     parse = pa.csv.ParseOptions(
-        delimiter=log.delimiter if single else _UNIT_SEPARATOR,
-        quote_char='"' if log.delimiter == "," else False,
+        delimiter=text.delimiter(log),
+        quote_char=log.quote or False,
+        escape_char=log.escape or False,
+        newlines_in_values=True,
+        invalid_row_handler=refuse,
     )
     convert = pa.csv.ConvertOptions(
-        include_columns=list(wanted),
-        column_types=dict.fromkeys(wanted, pa.string()),
+        include_columns=columns,
+        column_types=dict.fromkeys(columns, pa.string()),
         strings_can_be_null=True,
         null_values=[""],
     )
-    for block, first in _text_blocks(file, log):
+    for block in itertools.chain([first], blocks):
+        # Only one thread alone knows the number of a row.
         reader = pa.csv.ReadOptions(
             column_names=names,
-            skip_rows=int(first and not log.columns),
-            encoding=log.encoding,
+            skip_rows_after_names=header,
             block_size=len(block) + 1,
+            use_threads=False,
         )
-        if first and not log.columns and block.count(b"\n") < 2:
-            if not block.partition(b"\n")[2].strip():
-                continue  # A header and nothing else.
-        yield pa.csv.read_csv(io.BytesIO(block), reader, parse, convert)
-
-
-def _header(file: pathlib.Path, log: log_spec.Log | log_spec.Join) -> list[str]:
-    """Return the names in the first line of a text file."""
-    with open(file, encoding=log.encoding) as opened:
-        line = opened.readline().rstrip("\r\n")
-    names = line.split(log.delimiter)
-    return [name.strip('"') for name in names]
-
-
-def _text_blocks(
-    file: pathlib.Path, log: log_spec.Log | log_spec.Join
-) -> Iterator[tuple[bytes, bool]]:
-    """Yield whole lines of a file, some megabytes at a time."""
-    wide = log.delimiter.encode(log.encoding) if log.delimiter[1:] else b""
-    rest, first = b"", True
-    with open(file, "rb") as opened:
-        while True:
-            chunk = opened.read(TEXT_BYTES)
-            if chunk:
-                block, _, rest = (rest + chunk).rpartition(b"\n")
-            else:
-                block, rest = rest, b""
-            if block.strip():
-                if wide:
-                    block = block.replace(wide, _UNIT_SEPARATOR.encode())
-                yield block + b"\n", first
-                first = False
-            if not chunk:
-                return
+        source = pa.BufferReader(block)
+        try:
+            table = pa.csv.read_csv(source, reader, parse, convert)
+        except pa.ArrowInvalid as error:
+            if not bad:
+                raise
+            place = row + bad[0].number - 1 - header
+            raise ValueError(
+                f"{file}, row {place}: there should be "
+                f"{bad[0].expected_columns} fields, as in the header or in "
+                f"`columns` of the log; there are {bad[0].actual_columns}. "
+                "Check `delimiter`, `quote` and `escape`. Received: "
+                f"{bad[0].text[:200]!r}"
+            ) from error
+        yield text.restored(table, log)
+        header, row = 0, row + len(table)

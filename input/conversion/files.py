@@ -1,0 +1,162 @@
+"""The files of a log: local ones, and those that a URI names.
+
+A path is a file, a folder, which stands for the files in it, or a glob with
+`*`, `?`, `[...]` and `**`. Parts of a path that exist as they are written are
+no globs. `s3://`, `gs://`, `abfs://`, `hdfs://` and `file://` are those of
+`pyarrow.fs.FileSystem.from_uri`, with its options after a `?`.
+"""
+
+import dataclasses
+import fnmatch
+import glob
+import os
+import pathlib
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.fs
+
+# Scheme, host or bucket, path, options.
+_URI = re.compile(r"(.*?://)([^/?]*)(.*?)(\?\w+=.*)?")
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file of logs."""
+
+    filesystem: pa.fs.FileSystem
+    # In the file system.
+    path: str
+    # As messages name it.
+    name: str
+
+    def __str__(self) -> str:
+        """Return the name for messages."""
+        return self.name
+
+    @property
+    def partitions(self) -> dict[str, str | None]:
+        """Columns that folders hold: `dt=2024-01-01` is "dt"."""
+        folders = pathlib.PurePosixPath(self.path).parent.parts
+        found = {}
+        for folder in folders:
+            name, separator, value = folder.partition("=")
+            if name and separator:
+                value = urllib.parse.unquote(value)
+                found[name] = None if value == _NULL_PARTITION else value
+        return found
+
+
+def find(source: str | os.PathLike[str], path: str) -> list[File]:
+    """Return the files that a path stands for, in order.
+
+    Names that begin with "." or "_" are left out, as Spark and Hive do, unless
+    the path itself writes the "." or "_".
+
+    Args:
+      source: folder or URI that relative paths start from.
+      path: a file, folder, glob or URI.
+
+    Raises:
+      FileNotFoundError: there are none.
+      ValueError: the file system of a URI cannot be used.
+    """
+    base, below = os.fspath(source), path
+    if "://" in path or path.startswith("/"):
+        base, below = path, ""
+    full = os.path.join(base, below) if below else base
+    try:
+        filesystem, root, prefix, parts = _parsed(base)
+        infos = [pa.fs.FileInfo(root, type=pa.fs.FileType.Directory)]
+        for part in [*parts, *_parts(below)]:
+            infos = [
+                child
+                for info in infos
+                if info.type == pa.fs.FileType.Directory
+                for child in _children(filesystem, info.path, part)
+            ]
+        paths = {p for info in infos for p in _files(filesystem, info)}
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{full} cannot be opened: {error}") from error
+    if not paths:
+        raise FileNotFoundError(
+            f"No file matches {full}. Give the directory of the logs with "
+            "--source, or the path of a log with --log=name=path. Names that "
+            'begin with "." or "_" are left out unless the path writes them.'
+        )
+    return [File(filesystem, p, prefix + p) for p in sorted(paths)]
+
+
+def _parsed(base: str) -> tuple[pa.fs.FileSystem, str, str, list[str]]:
+    """Return file system, root, what messages put before paths, and parts."""
+    if "://" not in base:
+        root = "/" if base.startswith("/") else ""
+        return pa.fs.LocalFileSystem(), root, "", _parts(base)
+    scheme, host, path, options = _URI.fullmatch(base).groups("")
+    filesystem, root = pa.fs.FileSystem.from_uri(f"{scheme}{host}/{options}")
+    prefix = "" if scheme == "file://" else scheme
+    return filesystem, root, prefix, _parts(urllib.parse.unquote(path))
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _children(
+    filesystem: pa.fs.FileSystem, folder: str, part: str
+) -> Iterable[pa.fs.FileInfo]:
+    """Return what one part of a path stands for in a folder."""
+    exact = filesystem.get_file_info(_join(folder, part))
+    if not glob.has_magic(part) or exact.type != pa.fs.FileType.NotFound:
+        return [exact]
+    if part == "**":
+        here = pa.fs.FileInfo(folder, type=pa.fs.FileType.Directory)
+        return [here, *_visible(filesystem, folder, recursive=True)]
+    entries = _visible(filesystem, folder, hidden=part[0])
+    return [e for e in entries if fnmatch.fnmatchcase(e.base_name, part)]
+
+
+def _files(filesystem: pa.fs.FileSystem, info: pa.fs.FileInfo) -> Iterator[str]:
+    """Yield the path of a file, or those of the files in a folder."""
+    if info.type == pa.fs.FileType.Directory:
+        for entry in _visible(filesystem, info.path, recursive=True):
+            if entry.type == pa.fs.FileType.File:
+                yield entry.path
+    elif info.type == pa.fs.FileType.File:
+        yield info.path
+
+
+def _visible(
+    filesystem: pa.fs.FileSystem,
+    folder: str,
+    recursive: bool = False,
+    hidden: str = "",
+) -> list[pa.fs.FileInfo]:
+    """Return what is in a folder but is not hidden.
+
+    Args:
+      filesystem: of the folder.
+      folder: its path.
+      recursive: whether to go through its folders too.
+      hidden: "." or "_" to return names that begin so.
+    """
+    selector = pa.fs.FileSelector(folder, recursive=recursive)
+    entries = filesystem.get_file_info(selector)
+    left_out = {".", "_"} - {hidden}
+    depth = len(_parts(folder))
+    return [
+        entry
+        for entry in entries
+        if not any(name[0] in left_out for name in _parts(entry.path)[depth:])
+    ]
+
+
+def _join(folder: str, name: str) -> str:
+    return (
+        f"{folder.rstrip('/')}/{name}"
+        if folder not in ("", "/")
+        else (folder + name)
+    )

@@ -1,0 +1,148 @@
+"""Where the files of logs are."""
+
+import types
+
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet
+import pytest
+
+from ecdctr_tf.input.conversion import files, log_spec, readers
+
+
+def write(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("a\n1\n")
+
+
+def names(source, path):
+    found = [file.path for file in files.find(source, path)]
+    return [name.removeprefix(str(source)).lstrip("/") for name in found]
+
+
+@pytest.mark.parametrize(
+    "path, expected",
+    [
+        ("*.csv", ["x.csv", "y.csv"]),
+        ("?.csv", ["x.csv", "y.csv"]),
+        ("[!x].csv", ["y.csv"]),
+        ("day/*", ["day/1.csv", "day/deep/2.csv"]),
+        ("day", ["day/1.csv", "day/deep/2.csv"]),
+        ("./day/", ["day/1.csv", "day/deep/2.csv"]),
+        ("**/2.csv", ["day/deep/2.csv"]),
+        ("day/**", ["day/1.csv", "day/deep/2.csv"]),
+        ("**/*.csv", ["day/1.csv", "day/deep/2.csv", "x.csv", "y.csv"]),
+        ("day/../x.csv", ["day/../x.csv"]),
+    ],
+)
+def test_files_folders_and_globs(tmp_path, path, expected):
+    write(tmp_path, "x.csv", "y.csv", "day/1.csv", "day/deep/2.csv", "z.txt")
+    assert names(tmp_path, path) == expected
+    assert names(tmp_path, str(tmp_path / path)) == expected
+    assert names(f"file://{tmp_path}", path) == [
+        f"{tmp_path}/{name}".lstrip("/") for name in expected
+    ]
+
+
+@pytest.mark.parametrize("path", ["*", "**", "**/*", "x/**", "**/*.csv", "x"])
+def test_hidden_names_are_left_out(tmp_path, path):
+    hidden = [".x/1.csv", "x/.1.csv", "x/_2.csv", "x/_temporary/0/3.csv"]
+    write(tmp_path, *hidden, "x/4.csv", "x/.4.csv.crc", "x/_SUCCESS")
+    assert names(tmp_path, path) == ["x/4.csv"]
+
+
+@pytest.mark.parametrize("path", ["_x/1.csv", "_x/*", "_*/1.csv", "_x"])
+def test_hidden_names_are_read_if_the_path_writes_them(tmp_path, path):
+    write(tmp_path, "_x/1.csv", "_x/.2.csv")
+    assert names(tmp_path, path) == ["_x/1.csv"]
+
+
+@pytest.mark.parametrize(
+    "folder", ["a b", "[2024]", "a*", "x?y", "día", "50%", "a#b", "a[1-3] b"]
+)
+def test_names_with_signs_of_globs(tmp_path, folder):
+    write(tmp_path, f"{folder}/[x] 1.csv", "other/2.csv")
+    expected = [f"{folder}/[x] 1.csv"]
+    assert names(tmp_path, f"{folder}/*.csv") == expected
+    assert names(tmp_path, f"{folder}/[x] 1.csv") == expected
+    assert names(tmp_path / folder, "*.csv") == ["[x] 1.csv"]
+    assert names("/", f"{tmp_path}/{folder}/*.csv") == [
+        f"{tmp_path}/{expected[0]}".lstrip("/")
+    ]
+
+
+def rows(source, path, *wanted):
+    log = log_spec.Text()
+    return [
+        tuple(row.values())
+        for file in files.find(source, path)
+        for table in readers.batches(file, log, wanted)
+        for row in table.select(wanted).to_pylist()
+    ]
+
+
+@pytest.mark.parametrize(
+    "folder, values",
+    [
+        ("dt=2024-01-01", ("2024-01-01", None)),
+        ("dt=2024-01-01/hour=05", ("2024-01-01", "05")),
+        ("dt=a%20b%2Fc/x/hour=", ("a b/c", "")),
+        ("dt=__HIVE_DEFAULT_PARTITION__/hour=1", (None, "1")),
+        ("dt=a=b/hour=1", ("a=b", "1")),
+    ],
+)
+def test_folders_that_are_columns(tmp_path, folder, values):
+    write(tmp_path, f"{folder}/1.csv")
+    wanted = ["a", "dt", "hour"][: 3 if "hour" in folder else 2]
+    assert rows(tmp_path, "**/*.csv", *wanted) == [
+        ("1", *values)[: len(wanted)]
+    ]
+    assert rows(tmp_path, "", "a") == [("1",)]
+    with pytest.raises(ValueError, match="lacks the column 'day'.*a, dt"):
+        rows(tmp_path, "*", "day")
+
+
+def test_columns_of_files_go_before_those_of_folders(tmp_path):
+    (tmp_path / "a=5").mkdir()
+    pa.parquet.write_table(pa.table({"a": [1, 2]}), tmp_path / "a=5/x.parquet")
+    write(tmp_path, "a=6/x.csv")
+    assert rows(tmp_path, "a=*", "a") == [(1,), (2,), ("1",)]
+
+
+def test_files_of_other_file_systems(tmp_path, monkeypatch):
+    write(tmp_path, "bucket/ads/dt=1/x y.csv", "bucket/ads/_tmp/z.csv")
+    local = pa.fs.LocalFileSystem()
+    remote = pa.fs.SubTreeFileSystem(str(tmp_path), local)
+    asked = []
+
+    def from_uri(uri):
+        asked.append(uri)
+        return remote, "bucket"
+
+    systems = types.SimpleNamespace(**vars(pa.fs))
+    systems.FileSystem = types.SimpleNamespace(from_uri=from_uri)
+    monkeypatch.setattr(pa, "fs", systems)
+    uri = "s3://bucket/ads/*/*.csv?region=eu-west-1"
+    (found,) = files.find("elsewhere", uri)
+    assert str(found) == "s3://bucket/ads/dt=1/x y.csv"
+    assert asked == ["s3://bucket/?region=eu-west-1"]
+    assert rows(".", uri, "a", "dt") == [("1", "1")]
+    assert rows("s3://bucket/ads", "", "a") == [("1",)]
+    assert rows("s3://bucket/", "ads/dt=1/x y.csv", "a") == [("1",)]
+    assert rows("", "s3://bucket/ads/dt=1/x%20y.csv", "a") == [("1",)]
+    assert rows("s3://bucket?region=x", "ads", "a") == [("1",)]
+
+
+def test_uris_that_cannot_be_used_are_rejected(tmp_path):
+    with pytest.raises(ValueError, match="foo://x/y cannot be opened: "):
+        files.find(tmp_path, "foo://x/y")
+    with pytest.raises(FileNotFoundError, match="No file matches file:///no/"):
+        files.find(tmp_path, "file:///no/*.csv")
+
+
+@pytest.mark.parametrize("path", ["no.csv", "*.txt", "x.csv/y", "no/*", "e"])
+def test_nothing_found_says_where(tmp_path, path):
+    write(tmp_path, "x.csv", "_x.txt", "e/_SUCCESS")
+    with pytest.raises(FileNotFoundError, match=r"No file matches .*--source"):
+        files.find(tmp_path, path)
