@@ -57,6 +57,8 @@ def block_bytes(request, monkeypatch):
 def test_quotes_with_any_delimiter(path, delimiter, quoting):
     path.write_text(written(delimiter, quoting=quoting))
     assert read(path, delimiter=delimiter) == ROWS
+    (file,) = files.find(path.parent, path.name)
+    assert readers.columns(file, log_spec.Text(delimiter=delimiter)) == NAMES
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -154,6 +156,7 @@ def test_headers_with_quotes_and_line_breaks(path):
         ("1,2\n3\n", {"columns": ("a", "b")}, r"row 1: .* 2 fields"),
         ("a,b\n1,2,\n", {}, r"row 0: there should be 2 fields.* are 3"),
         ('a,b\n1,2\n3,"4\n5,6\n', {}, r"line 3: a quoted field does not end"),
+        ('a,b\n1,2\n3,"4\n' + "5,6\n" * 9, {}, r"line 3: a quoted field"),
         ('a,b\n1,"x"y"\n2,3\n', {}, r"line 2: a quoted field.*`escape`"),
         ('a,b\n1,"x\\"y"\n', {}, r"line 2: a quoted field.*`escape`"),
         ('a,b\n1,"x\n2,"y"\n', {}, r"line 2: a quoted field"),

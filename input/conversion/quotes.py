@@ -27,8 +27,8 @@ def end_of_rows(
       escape: the byte that takes the meaning from the next one, or none.
 
     Returns:
-      The number of bytes of whole rows, and the place of the quote that is not
-      closed yet, or None.
+      The number of bytes of whole rows, and how many bytes behind them the
+      quote is that is not closed yet, or None.
 
     Raises:
       MalformedError: a closing quote is followed by more of the field.
@@ -42,15 +42,18 @@ def end_of_rows(
     # Of an odd number of quotes before it the last one is open there.
     while (before := np.searchsorted(places, end)) % 2:
         end = data.rfind(_BREAK, 0, places[before - 1])
-    return end + 1, int(places[-1]) if len(places) % 2 else None
+    end += 1
+    return end, int(places[-1]) - end if len(places) % 2 else None
 
 
 def _quotes(data: bytes, delimiter: bytes, quote: bytes) -> np.ndarray:
     """Return the places of opening and closing quotes, in turn."""
     codes = np.frombuffer(_BREAK + data + _BREAK, np.uint8)
     places = np.flatnonzero(codes == ord(quote)) - 1
-    edge = (codes == ord(_BREAK)) | (codes == ord(delimiter))
-    begins, ends = edge[places], edge[places + 2]
+    begins, ends = (
+        (sign == ord(_BREAK)) | (sign == ord(delimiter))
+        for sign in (codes[places], codes[places + 2])
+    )
     doubled = np.diff(places) == 1
     opens = begins | np.r_[False, doubled]
     closes = ends | np.r_[doubled, False]

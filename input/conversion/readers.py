@@ -45,6 +45,24 @@ def batches(
         raise ValueError(f"{file} cannot be read: {error}") from error
 
 
+def columns(file: files.File, log: log_spec.Text) -> list[str]:
+    """Return the names of the columns of a file and of its folders.
+
+    Raises:
+      ValueError: the file cannot be read.
+    """
+    try:
+        if _is_parquet(file):
+            with _opened_parquet(file) as opened:
+                names = opened.schema_arrow.names
+        else:
+            first = next(text.blocks(file, log), b"")
+            names = list(log.columns) or text.header(first, log)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    return list(dict.fromkeys([*names, *file.partitions]))
+
+
 def _is_parquet(file: files.File) -> bool:
     if file.path.endswith(".parquet"):
         return True
@@ -76,15 +94,20 @@ def _in_file(
 def _parquet_batches(
     file: files.File, log: log_spec.Text, wanted: Sequence[str]
 ) -> Iterator[pa.Table]:
-    with (
-        file.filesystem.open_input_file(file.path) as source,
-        pa.parquet.ParquetFile(
-            source, buffer_size=_BUFFER_BYTES, pre_buffer=False
-        ) as opened,
-    ):
+    with _opened_parquet(file) as opened:
         columns = _in_file(opened.schema_arrow.names, wanted, file)
         for batch in opened.iter_batches(BATCH_ROWS, columns=columns):
             yield _plain(pa.Table.from_batches([batch]))
+
+
+def _opened_parquet(file: files.File) -> pa.parquet.ParquetFile:
+    return pa.parquet.ParquetFile(
+        file.path,
+        filesystem=file.filesystem,
+        # By the page: a row group may be larger than memory.
+        buffer_size=_BUFFER_BYTES,
+        pre_buffer=False,
+    )
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -46,14 +46,14 @@ def delimiter(text: log_spec.Text) -> str:
 def header(block: bytes, text: log_spec.Text) -> list[str]:
     """Return the fields of the first row of a block."""
     rows = csv.reader(
-        io.StringIO(block.decode(), newline=""),
+        io.TextIOWrapper(io.BytesIO(block), "utf-8", newline=""),
         delimiter=delimiter(text),
         quotechar=text.quote or None,
         escapechar=text.escape or None,
         quoting=csv.QUOTE_MINIMAL if text.quote else csv.QUOTE_NONE,
     )
     try:
-        return next(rows)
+        return next(rows, [])
     except csv.Error as error:
         raise ValueError(f"Its header cannot be read: {error}") from error
 
@@ -80,12 +80,14 @@ def blocks(file: files.File, text: log_spec.Text) -> Iterator[bytes]:
       OSError: a compressed file is damaged or cut.
       ValueError: it is not text of that encoding, or a row has no end.
     """
-    written, single = text.delimiter.encode(), delimiter(text).encode()
+    single = delimiter(text).encode()
     marks = text.quote.encode(), text.escape.encode()
     limit = _ROW_BLOCKS * BLOCK_BYTES
     rest, line, opened = b"", 1, None
     for part in _decoded(file, text.encoding):
-        rest = (rest + part.encode()).replace(written, single)
+        rest += part.encode()
+        if delimiter(text) != text.delimiter:
+            rest = rest.replace(text.delimiter.encode(), single)
         try:
             end, opened = quotes.end_of_rows(rest, single, *marks)
         except quotes.MalformedError as error:
