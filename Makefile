@@ -29,7 +29,7 @@ if not (3, low) <= sys.version_info[:2] < (3, high):
 endef
 export CHECK_PYTHON
 
-.PHONY: help demo test lint format venv lock clean
+.PHONY: help demo test lint format reference venv lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s: 2>/dev/null \
@@ -58,6 +58,11 @@ lint: $(VENV) ## check the style and the types
 	  $(TYPES)/ecdctr_tf
 	ln -s "$(CURDIR)"/train_main.py $(TYPES)
 	cd $(TYPES) && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml
+
+reference: $(VENV) ## rebuild docs/conversion_spec.md from the code
+	$(BIN)/python -m ecdctr_tf.input.conversion.reference \
+	  > docs/.conversion_spec.md
+	mv docs/.conversion_spec.md docs/conversion_spec.md
 
 format: $(VENV) ## fix the style where it can be fixed automatically
 	$(BIN)/ruff check --fix .

@@ -107,8 +107,7 @@ def check(what: str, expected: typing.Any, value: object) -> None:
     """
     if not _fits(expected, value):
         raise ValueError(
-            f"{what} should be {_described(expected)}. "
-            f"Received: {_short(value)}"
+            f"{what} should be {described(expected)}. Received: {_short(value)}"
         )
 
 
@@ -138,14 +137,15 @@ def _fits(expected: typing.Any, value: object) -> bool:
     return isinstance(value, expected)
 
 
-def _described(expected: typing.Any) -> str:
+def described(expected: typing.Any) -> str:
+    """Return what values of a type are called in messages."""
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(_described(one) for one in arguments)
+        return " or ".join(described(one) for one in arguments)
     if origin is tuple:
-        return f"a list whose entries are {_described(arguments[0])}"
+        return f"a list whose entries are {described(arguments[0])}"
     if origin is dict and arguments[1] is not typing.Any:
-        return f"a table whose values are {_described(arguments[1])}"
+        return f"a table whose values are {described(arguments[1])}"
     return _WORDS.get(origin or expected) or f"a {expected.__name__}"
 
 

@@ -9,6 +9,17 @@ python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
 The second command adds the days of later logs, with the same result as if all
 had been converted at once. Days up to the last one of `data` are rejected.
 
+Where there is no conversion spec yet, or logs are new:
+
+```
+python -m ecdctr_tf.input.convert --infer --source=logs --spec=logs.toml
+python -m ecdctr_tf.input.convert --check --spec=logs.toml --source=logs \\
+    --out=page
+```
+
+The first command writes a spec from a sample of the files, the second reads
+all files and says what is in them; without `--out` it writes nothing.
+
 The conversion spec is a TOML file (`conversion.toml_spec`). A name without a
 directory that does not exist here is looked up in `datasets/`. With
 `--spec=globo.toml`, the files of `datasets/globo.py` give 296,570 ad rows.
@@ -45,6 +56,18 @@ _OUT = flags.DEFINE_string(
     "out",
     None,
     "Data directory to write; must not exist, except with --append.",
+)
+_INFER = flags.DEFINE_boolean(
+    "infer",
+    False,
+    "Write a commented spec to --spec, or to the console, from a sample of "
+    "the files in --source.",
+)
+_CHECK = flags.DEFINE_boolean(
+    "check",
+    False,
+    "Read all logs, say what is in them, and convert nothing; with --out, also "
+    "as a page in that directory.",
 )
 _APPEND = flags.DEFINE_boolean(
     "append", False, "Add later days to --out, which must exist."
@@ -127,22 +150,63 @@ def _convert(argv: list[str]) -> None:
         raise ValueError(
             f"Arguments should be written --flag=value. Received: {argv[1:]}"
         )
+    if _INFER.value:
+        return _infer()
     for flag in (_SPEC, _OUT):
-        if not flag.value:
+        if not flag.value and not (flag is _OUT and _CHECK.value):
             raise ValueError(f"--{flag.name} is required; see --help.")
     wrong = [text for text in _LOG.value if not all(text.partition("="))]
     if wrong:
         raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
+    spec = toml_spec.ConversionSpec.load(find_spec(_SPEC.value))
+    paths = dict(text.split("=", 1) for text in _LOG.value)
+    if _CHECK.value:
+        return _check(spec, paths)
     summary = convert_logs(
-        toml_spec.ConversionSpec.load(find_spec(_SPEC.value)),
+        spec,
         _SOURCE.value,
         _OUT.value,
-        dict(text.split("=", 1) for text in _LOG.value),
+        paths,
         _APPEND.value,
         file_format=_FORMAT.value,
         rows_per_file=_ROWS_PER_FILE.value,
     )
     tally.show(summary)
+
+
+def _infer() -> None:
+    """Write a spec from a sample of the files."""
+    from ecdctr_tf import store
+    from ecdctr_tf.input.inference import inference
+
+    spec = pathlib.Path(_SPEC.value) if _SPEC.value else None
+    if spec and spec.exists():
+        raise FileExistsError(
+            f"{spec} already exists. Delete it, or choose another --spec."
+        )
+    inferred = inference.infer(_SOURCE.value)
+    if spec:
+        store.write_text(spec, inferred.text)
+        print(f"wrote {spec}")
+    else:
+        print(inferred.text, end="")
+    if inferred.edits:
+        raise ValueError(
+            f"{spec or 'The spec'} needs an edit before it converts. "
+            f"{' '.join(inferred.edits)}"
+        )
+
+
+def _check(spec: "toml_spec.ConversionSpec", paths: dict[str, str]) -> None:
+    """Say what is in the logs."""
+    import tqdm
+
+    from ecdctr_tf.input.checking import checking, report
+
+    with tqdm.tqdm(unit=" rows", desc="reading", unit_scale=True) as bar:
+        found = checking.check(spec, _SOURCE.value, paths, bar.update)
+    out = pathlib.Path(_OUT.value) if _OUT.value else None
+    report.show(found, report.write(found, out) if out else [])
 
 
 def run() -> None:

@@ -27,8 +27,10 @@ MAY_IMPORT = {
     + ("layers.historical_embedding",),
     # What training reads through; `WRITING` is the other half.
     "input": ("features", "kinds", "store", "typed_values", "windows"),
+    # The check of logs is a page with the kit of all pages.
     "input.conversion": ("command_line", "features", "kinds", "store")
-    + ("typed_values", "windows", "input"),
+    + ("typed_values", "windows", "input")
+    + ("results.page", "results.plots", "results.text"),
     # What training and export both rebuild models with.
     "artefacts": ("config", "features", "model_table", "store")
     + ("input", "layers", "models", "transfer"),
@@ -54,6 +56,7 @@ MAY_IMPORT = {
 
 # What makes data directories; nothing but itself may import it.
 WRITING = ("input.conversion", "input.convert", "input.datasets")
+WRITING += ("input.inference", "input.checking")
 
 
 def room_of(path):

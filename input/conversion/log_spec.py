@@ -14,6 +14,7 @@ class Congruence:
 
     # Column of the log -> the whole number it is multiplied by.
     weights: dict[str, int]
+    # What the sum is divided by, and the remainder of rows that are kept.
     modulo: int
     equals: int = 0
 
@@ -26,6 +27,7 @@ class Text:
     columns: tuple[str, ...] = ()
     # May be several characters.
     delimiter: str = ","
+    # As Python calls it, such as utf-8 or latin-1.
     encoding: str = "utf-8"
     # Stands around fields that hold delimiters, line breaks or, doubled,
     # itself; empty: quotes are part of the values.
@@ -107,6 +109,7 @@ class Explode:
 class Log(Text):
     """Files of one domain: where they are and what their columns mean."""
 
+    # "natural" or "ads".
     domain: str
     # File, folder, glob or URI, relative to the source directory; the files
     # are Parquet or text, and may be compressed. Folders called `dt=2024-01-01`

@@ -1,0 +1,1 @@
+"""What is in logs, said before anything is converted."""

@@ -1,0 +1,123 @@
+"""Reads all logs of a conversion spec, counts, and writes nothing."""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from ecdctr_tf import features, windows
+from ecdctr_tf.input.checking import measures
+from ecdctr_tf.input.conversion import events, logs, toml_spec
+
+
+def check(
+    spec: toml_spec.ConversionSpec,
+    source: str | pathlib.Path = ".",
+    paths: dict[str, str] | None = None,
+    progress: Callable[[int], object] = lambda rows: None,
+) -> dict:
+    """Return what the logs hold.
+
+    Numbers of different values, duplicates and overlaps are exact up to some
+    100,000 values and estimates beyond.
+
+    Args:
+      spec: the conversion spec.
+      source: directory that relative paths start from.
+      paths: name of a log -> path to read instead.
+      progress: is called with the number of rows of each batch.
+
+    Returns:
+      `domains`: domain -> `rows`, `clicks`, `first`, `last` (seconds), `days`
+      (day -> rows and clicks), `gaps` (days without events), `duplicates`
+      (rows whose user, item and second came before). `features`: feature ->
+      `kind` and domain -> `missing` (share), `values`, `low`, `high`, `mean`,
+      `drift` (stability index of the later half of the days); and `shift`
+      (stability index of ads against natural rows), `shared_ids` and
+      `shared_rows` (shares of the ads' ids that natural rows have, and of the
+      rows with these).
+
+    Raises:
+      OSError, ValueError: as `logs.tables` and `events.normalised`.
+    """
+    domains: dict[str, measures.Domain] = {}
+    edges: dict[str, np.ndarray | None] = {}
+    for i, (domain, table) in enumerate(logs.tables(spec, source, paths)):
+        where = (table.schema.metadata or {}).get(b"where", b"").decode()
+        part = events.normalised(table, spec, where or f"table {i}")
+        _prepare(part, edges)
+        if domain not in domains:
+            domains[domain] = measures.Domain(spec.user, spec.item)
+        domains[domain].add(part, edges)
+        progress(len(part))
+    if not any(of.rows for of in domains.values()):
+        raise ValueError(
+            "There are no rows to check. Check the paths and the filters "
+            "(`keep`, `drop`, `where`) of the logs."
+        )
+    return {
+        "domains": {
+            name: _domain(domains[name])
+            for name in features.DOMAINS
+            if name in domains
+        },
+        "features": {name: _feature(name, domains) for name in edges},
+    }
+
+
+def _prepare(part: pa.Table, edges: dict[str, np.ndarray | None]) -> None:
+    """Choose the parts that the values of each feature are counted in."""
+    for name in part.column_names:
+        dtype = part[name].type
+        if name in ("timestamp", "click", "day") or name in edges:
+            continue
+        if pa.types.is_floating(dtype):
+            edges[name] = measures.edges(part[name])
+        elif pa.types.is_integer(dtype) or pa.types.is_string(dtype):
+            edges[name] = None
+
+
+def _domain(of: measures.Domain) -> dict:
+    return {
+        "rows": of.rows,
+        "clicks": of.clicks,
+        "first": of.first,
+        "last": of.last,
+        "days": {
+            windows.day_name(day): counts.tolist()
+            for day, counts in sorted(of.days.items())
+        },
+        "gaps": [windows.day_name(day) for day in of.gaps()],
+        "duplicates": of.events.repeated,
+    }
+
+
+def _feature(name: str, domains: dict[str, measures.Domain]) -> dict:
+    found: dict = {}
+    for domain, of in domains.items():
+        feature = of.features.get(name)
+        if feature is None or not feature.rows:
+            continue
+        number = feature.edges is not None
+        found["kind"] = "number" if number else "id"
+        known = feature.rows > feature.missing
+        found[domain] = {
+            "missing": feature.missing / feature.rows,
+            "values": feature.values.distinct,
+            "low": feature.low if number and known else None,
+            "high": feature.high if number and known else None,
+            "mean": feature.mean,
+            "drift": measures.instability(
+                *(feature.counts(days) for days in of.halves())
+            ),
+        }
+    if set(features.DOMAINS) <= set(found):
+        natural, ads = (domains[d].features[name] for d in features.DOMAINS)
+        found["shift"] = measures.instability(
+            natural.counts(list(natural.parts)), ads.counts(list(ads.parts))
+        )
+        if found["kind"] == "id":
+            shared = ads.values.shared(natural.values)
+            found["shared_ids"], found["shared_rows"] = shared or (None, None)
+    return found

@@ -1,0 +1,1 @@
+"""A first conversion spec, made from a sample of the files of logs."""

@@ -1,0 +1,173 @@
+"""What feature a column makes: its kind, table and side, or why it is none."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecdctr_tf.input.inference import roles
+
+_PER_ROW = re.compile(r"impression|log_?id|session|request|trace|uuid|row_?id")
+_ID = re.compile(
+    r"_?id$|^id|code|type|cate|brand|level|class|tag|rank|group|gender|age$|"
+    r"city|country|region|^c\d+$|^cat\d+$|device|status|flag|^is_|slot|site|app"
+)
+_NUMBER = re.compile(
+    r"count|num|price|duration|width|height|score|bid|cnt|_ms$|days|times$|"
+    r"length|size|amount|since|age_|ratio|rate$"
+)
+_COUNTED = re.compile(r"(^|_)(cnt|counts?|num|ctr|ratio|rate)($|_)")
+_EVENTS = {"pv", "view", "click", "impression", "cart", "fav", "buy"}
+_EVENTS |= {"purchase", "show", "exposure"}
+# Whole numbers of at most so many values are ids unless a name says otherwise.
+_FEW = 200
+# Share of the users or items that have one value of their own property.
+_CONSTANT = 0.98
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What becomes of a column."""
+
+    # "id" or "dense"; empty if it is left out.
+    kind: str
+    # Why, for the comment.
+    why: str
+    # "int64" or "string", of an id.
+    dtype: str = ""
+    # Stands between the entries of a text of several ids.
+    separator: str = ""
+    values: int = 0
+
+
+def decide(
+    name: str, column: pa.ChunkedArray, click: np.ndarray | None
+) -> Decision:
+    """Return what becomes of a column of a sample.
+
+    Args:
+      name: the column.
+      column: its values.
+      click: whether each row is a click, bool; None if that is not known.
+    """
+    present = column.drop_null()
+    rows, distinct = len(column), 0
+    if not len(present):
+        return Decision("", "no value in the sample")
+    if roles.known_later(name):
+        return Decision("", "seems to be known only after the impression")
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return Decision("", "a list")
+    if pa.types.is_temporal(column.type):
+        return Decision("", "a time")
+    distinct = len(pc.unique(present))
+    if distinct == 1 and len(present) == rows:
+        return Decision("", f"the same in all rows: {present[0].as_py()!r:.40}")
+    if click is not None and _only_with_clicks(column, click):
+        return Decision("", "there only where there was a click")
+    if pa.types.is_boolean(column.type):
+        return Decision("id", "true or false", "int64", values=distinct)
+    if pa.types.is_floating(column.type):
+        if distinct <= 20 and _whole(present):
+            return Decision("id", "few whole numbers", "int64", "", distinct)
+        return Decision("dense", "numbers")
+    if pa.types.is_integer(column.type):
+        return _of_integers(name, rows, distinct)
+    if pa.types.is_string(column.type):
+        return _of_text(name, present, rows, distinct)
+    return Decision("", f"of type {column.type}")
+
+
+def counted(name: str) -> bool:
+    """Return whether a column of a joined file holds counts, by its name.
+
+    Such files are usually made at the end: their counts know all days.
+    """
+    return bool(_COUNTED.search(name.strip().lower()))
+
+
+def _of_integers(name: str, rows: int, distinct: int) -> Decision:
+    lower = name.strip().lower()
+    if distinct > 0.9 * rows and rows > 50 or _PER_ROW.search(lower):
+        return Decision("", "nearly one value a row")
+    number = _NUMBER.search(lower) and not _ID.search(lower)
+    if number and distinct > 20:
+        return Decision("dense", "whole numbers, by the name an amount")
+    named = bool(_ID.search(lower))
+    if distinct > _FEW and not named and distinct > 0.3 * rows:
+        return Decision("dense", "many whole numbers; a guess")
+    trust = "" if named or distinct <= _FEW else "; a guess"
+    return Decision("id", f"whole numbers{trust}", "int64", "", distinct)
+
+
+def _of_text(
+    name: str, present: pa.ChunkedArray, rows: int, distinct: int
+) -> Decision:
+    words = pc.mean(pc.count_substring(present, " ")).as_py()
+    length = pc.mean(pc.utf8_length(present)).as_py()
+    many = distinct > 0.5 * rows and rows > 50
+    if many and (length > 40 or words >= 2) or length > 200:
+        return Decision("", "free text")
+    if distinct > 0.9 * rows and rows > 50 or _PER_ROW.search(name.lower()):
+        return Decision("", "nearly one value a row")
+    values = pc.unique(present.slice(0, 1_000)).to_pylist()
+    if distinct <= 10 and len(_EVENTS.intersection(values)) > 1:
+        return Decision(
+            "",
+            "the type of the event; say with `keep` of the log which types "
+            "are impressions or clicks",
+        )
+    separator = _separator(present)
+    why = f"several values, divided by {separator!r}" if separator else "text"
+    return Decision("id", why, "string", separator, distinct)
+
+
+def _separator(present: pa.ChunkedArray) -> str:
+    """Return what divides texts into entries that come again, or ""."""
+    distinct = pc.unique(present)
+    for separator in ("|", "^", ";", ","):
+        divided = pc.match_substring(present, separator)
+        if pc.mean(divided.cast(pa.int8())).as_py() < 0.05:
+            continue
+        parts = pc.list_flatten(pc.split_pattern(distinct, separator))
+        brackets = pc.match_substring_regex(distinct, r"[\[\(\{]")
+        if pc.any(brackets).as_py():
+            continue  # A range such as [100,1k).
+        if len(pc.unique(parts)) < 0.7 * len(parts):
+            return separator
+    return ""
+
+
+def _whole(present: pa.ChunkedArray) -> bool:
+    values = present.to_numpy()
+    return bool(np.all(values == np.floor(values)))
+
+
+def _only_with_clicks(column: pa.ChunkedArray, click: np.ndarray) -> bool:
+    there = pc.is_valid(column).to_numpy()
+    return bool(
+        (~click).sum() >= 50 and not there[~click].any() and there[click].any()
+    )
+
+
+def side(
+    column: pa.ChunkedArray, user: pa.ChunkedArray, item: pa.ChunkedArray
+) -> str:
+    """Return whose property a column is: "user", "item" or "context"."""
+    codes = _codes(column)
+    for name, owner in (("user", user), ("item", item)):
+        owners = _codes(owner)
+        pairs = np.unique(np.stack([owners, codes]), axis=1)
+        counts = np.bincount(owners)
+        seen = np.bincount(pairs[0], minlength=len(counts))
+        several = counts > 1
+        if several.sum() >= 5 and np.mean(seen[several] == 1) >= _CONSTANT:
+            return name
+    return "context"
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    encoded = column.combine_chunks().dictionary_encode("encode")
+    return encoded.indices.to_numpy(False).astype(np.int64)

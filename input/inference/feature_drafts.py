@@ -1,0 +1,221 @@
+"""The features of a conversion spec, from what the columns of logs hold."""
+
+import dataclasses
+import keyword
+import re
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecdctr_tf import features
+from ecdctr_tf.input.inference import columns, roles, side_files
+from ecdctr_tf.input.inference.draft import Log
+
+# Ids of at most so many values are cheap enough for the TPM.
+_BASIC_VALUES = 2_000
+# Values that two columns have to share to be called alike, and how many.
+_ALIKE, _ALIKE_VALUES = 0.5, 10
+
+
+@dataclasses.dataclass
+class Feature:
+    """A `[[features]]` entry, and why it is so."""
+
+    name: str
+    column: str
+    kind: str
+    side: str
+    why: str
+    dtype: str = ""
+    table: str = ""
+    basic: bool = False
+    separator: str = ""
+    # "both", "natural" or "ads".
+    domain: str = "both"
+    # Name of a log -> the column there, where it is another one.
+    elsewhere: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """All features, the columns that are none, and what looks alike."""
+
+    made: list[Feature]
+    # Column -> why it is left out.
+    left_out: dict[str, str]
+    # Sentences for comments.
+    alike: list[str]
+    # Type of user and item ids: "int64" or "string".
+    user_dtype: str
+    item_dtype: str
+
+
+def make(logs: list[Log]) -> Features:
+    """Return the features that the columns of logs make."""
+    left_out: dict[str, str] = {}
+    made: dict[str, Feature] = {}
+    holders: dict[str, list[Log]] = {}
+    for log in logs:
+        for name in log.table.column_names:
+            if name not in log.roles and not name.startswith("__"):
+                holders.setdefault(name, []).append(log)
+    for column, of in holders.items():
+        found = [_decide(column, log) for log in of]
+        bad = [decision for decision in found if not decision.kind]
+        if len(bad) == len(found) or _later(bad):
+            left_out[of[0].called(column)] = bad[0].why
+            continue
+        found = [decision for decision in found if decision.kind]
+        made[column] = _feature(column, found, of)
+    domains = {log.domain for log in logs}
+    for column, feature in made.items():
+        of_domains = {log.domain for log in holders[column]}
+        if len(domains) > 1 and len(of_domains) == 1:
+            feature.domain = of_domains.pop()
+    alike = _alike(made, holders)
+    entries = _named(list(made.values()))
+    users = _dtype(logs, "user")
+    return Features(entries, left_out, alike, users, _dtype(logs, "item"))
+
+
+def _decide(column: str, log: Log) -> columns.Decision:
+    rows = len(log.sample.table)
+    if log.explode and log.sample.distinct.get(column) == rows > 1:
+        return columns.Decision("", "one value a list")
+    side = next((s for s, names in log.sides if column in names), None)
+    if side:
+        if columns.counted(column):
+            return columns.Decision("", "a count that may have seen later days")
+        values = side.sample.table[column]
+        if pa.types.is_string(values.type):
+            return columns.decide(column, values, None)
+    return columns.decide(column, log.table[column], log.click)
+
+
+def _later(bad: list[columns.Decision]) -> bool:
+    """Return whether a log shows that a column is known too late."""
+    return any("after the" in of.why or "click" in of.why for of in bad)
+
+
+def _feature(
+    column: str,
+    found: list[columns.Decision],
+    of: list[Log],
+) -> Feature:
+    kinds = {decision.kind for decision in found}
+    largest = max(found, key=lambda decision: decision.values)
+    kind = "id" if "id" in kinds else "dense"
+    log = of[0]
+    feature = Feature(column, column, kind, _side(column, log), largest.why)
+    if kind == "id":
+        texts = any(decision.dtype == "string" for decision in found)
+        feature.dtype = "string" if texts else "int64"
+        feature.separator = next(
+            (d.separator for d in found if d.separator), ""
+        )
+        known = feature.side != "context"
+        feature.basic = known and largest.values <= _BASIC_VALUES
+        feature.why += f", {largest.values:,} values in the sample"
+    return feature
+
+
+def _side(column: str, log: Log) -> str:
+    for side, names in log.sides:
+        if column in names:
+            on_user = side.on == log.user.column
+            on_item = side.on == log.item.column
+            return "user" if on_user else "item" if on_item else "context"
+    if not (log.user.column and log.item.column):
+        return "context"
+    roles_ = log.table[log.user.column], log.table[log.item.column]
+    return columns.side(log.table[column], *roles_)
+
+
+def _alike(
+    made: dict[str, Feature], holders: dict[str, list[Log]]
+) -> list[str]:
+    """Merge columns that are one thing; return sentences on those that may be.
+
+    Features of one domain are compared with those of the other: what has the
+    same values and the same name, endings aside, becomes one feature.
+    """
+    said = []
+    for natural in [c for c, f in made.items() if f.domain == "natural"]:
+        for ads in [c for c, f in made.items() if f.domain == "ads"]:
+            if natural not in made or ads not in made:
+                continue
+            here, there = holders[natural][0], holders[ads][0]
+            share = _shared(here.table[natural], there.table[ads])
+            names = (
+                f"{natural!r} of {here.name!r} and {ads!r} of {there.name!r}"
+            )
+            same = side_files.normalised(natural) == side_files.normalised(ads)
+            if share >= _ALIKE and same and made[natural].kind == "id":
+                _merge(made, natural, ads, holders)
+                said.append(
+                    f"{names} are taken for one thing: {share:.0%} of the "
+                    "values are in both."
+                )
+            elif share >= 0.8 or same:
+                said.append(
+                    f"{names} look alike ({share:.0%} of the values are in "
+                    "both). If they are one thing, make them one feature with "
+                    "`feature_columns`."
+                )
+    return said
+
+
+def _merge(
+    made: dict[str, Feature],
+    natural: str,
+    ads: str,
+    holders: dict[str, list[Log]],
+) -> None:
+    """Make one feature of two; the ads' column gives the name."""
+    kept, other = made[ads], made.pop(natural)
+    kept.domain = "both"
+    kept.elsewhere = {log.name: natural for log in holders[natural]}
+    if other.dtype == "string":
+        kept.dtype = "string"
+    kept.why = f"{kept.why}; in natural logs {natural!r}"
+
+
+def _shared(one: pa.ChunkedArray, other: pa.ChunkedArray) -> float:
+    """Return the share of the fewer values that both columns have."""
+    values = [pc.unique(column.drop_null()) for column in (one, other)]
+    if any(pa.types.is_floating(v.type) or len(v) < 1 for v in values):
+        return 0.0
+    few, many = sorted((v.cast(pa.string()) for v in values), key=len)
+    if len(few) < _ALIKE_VALUES:
+        return 0.0
+    return float(pc.mean(pc.is_in(few, many).cast(pa.int8())).as_py())
+
+
+def _named(made: list[Feature]) -> list[Feature]:
+    """Give each feature a name that the spec takes."""
+    taken = {"user_id", "item_id", "clicked", "hour", "weekday"}
+    for feature in made:
+        name = re.sub(r"\W+", "_", feature.name, flags=re.ASCII).strip("_")
+        name = name if re.match(r"[A-Za-z]", name) else f"f_{name}"
+        name = name[:48]
+        while (
+            name.lower() in taken
+            or name in features.RESERVED
+            or keyword.iskeyword(name)
+        ):
+            name = f"{name}_column"
+        taken.add(name.lower())
+        feature.name = name
+        feature.table = name if feature.kind == "id" else ""
+    return made
+
+
+def _dtype(logs: list[Log], role: str) -> str:
+    """Return the type of the ids of a role over all logs."""
+    for log in logs:
+        choice: roles.Choice = getattr(log, role)
+        if not choice.column:
+            return "string"
+        if not pa.types.is_integer(log.table[choice.column].type):
+            return "string"
+    return "int64"

@@ -1,0 +1,323 @@
+"""`ecdctr-convert --infer` on files of public data sets, real and made up."""
+
+import pathlib
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from ecdctr_tf.input import convert
+from ecdctr_tf.input.conversion import files, toml_spec
+from ecdctr_tf.input.inference import (
+    columns,
+    domains,
+    inference,
+    layout,
+    roles,
+    samples,
+    times,
+)
+from tests import public_formats
+
+LOGS = pathlib.Path(__file__).parents[2] / "shared" / "data"
+# Folder of real files -> how many rows of each file are converted.
+REAL = {"globo": 20_000, "ml1m_100k": 5_000, "mind_sample": 200}
+REAL["ebnerd_sample"] = 200
+# Made-up data sets that need an edit -> what is found in the message and what
+# the message says to put there.
+EDITS = {
+    "avazu": ('item = "FILL IN"', 'item = "C14"'),
+}
+
+
+def _real(name: str) -> pathlib.Path:
+    folder = LOGS / name
+    if not folder.is_dir():
+        pytest.skip(
+            f"../shared/data/{name} is absent; its licence keeps it out"
+        )
+    return folder
+
+
+def _shortened(folder: pathlib.Path, out: pathlib.Path, rows: int) -> None:
+    """Write the first rows of each file of a folder."""
+    for file in folder.iterdir():
+        if file.suffix == ".parquet":
+            table = next(pq.ParquetFile(file).iter_batches(rows))
+            pq.write_table(pa.Table.from_batches([table]), out / file.name)
+        else:
+            lines = file.read_bytes().splitlines(keepends=True)
+            # Files that are joined stay whole.
+            kept = lines if len(lines) < 10_000 else lines[:rows]
+            kept = kept[:rows] if "behaviors" in file.name else kept
+            (out / file.name).write_bytes(b"".join(kept))
+
+
+def _converted(text: str, source: pathlib.Path, tmp_path) -> dict:
+    spec = tmp_path / "logs.toml"
+    spec.write_text(text, encoding="utf-8")
+    return convert.convert_logs(
+        toml_spec.ConversionSpec.load(spec),
+        source,
+        tmp_path / "data",
+        progress=False,
+    )
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_convert_without_an_edit(tmp_path, name):
+    inferred = inference.infer(_real(name))
+    assert inferred.edits == ()
+    short = tmp_path / "short"
+    short.mkdir()
+    _shortened(LOGS / name, short, REAL[name])
+    summary = _converted(inferred.text, short, tmp_path)
+    assert summary["natural"]["rows"] > 0
+    assert 0 < summary["natural"]["ctr"] < 1
+
+
+@pytest.mark.parametrize(
+    "name", ["mind", "ebnerd", "avazu", "amazon", "criteo_attribution"]
+)
+def test_made_up_files_convert(tmp_path, name):
+    source = tmp_path / "logs"
+    public_formats.ALL[name](source)
+    inferred = inference.infer(source)
+    text = inferred.text
+    if name in EDITS:
+        (message,) = inferred.edits
+        found, put = EDITS[name]
+        assert f"`{found}`" in message and put.split('"')[-2:][0] in message
+        text = text.replace(found, put)
+    else:
+        assert inferred.edits == ()
+    summary = _converted(text, source, tmp_path)
+    assert 0 < summary["natural"]["ctr"] < 1
+
+
+@pytest.mark.parametrize(
+    "lines, expected",
+    [
+        ("a,b,c\n1,2,3\n", ("utf-8", ",", True)),
+        ("1,2,3\n4,5,6\n", ("utf-8", ",", False)),
+        ("1::2::3\n4::5::6\n", ("utf-8", "::", False)),
+        ("1\tx y\t3\n4\tz, u\t6\n", ("utf-8", "\t", False)),
+        ("user;item;note\n1;2;a, b\n3;4;c\n", ("utf-8", ";", True)),
+        ('u,i,t\n1,"a, b",3\n', ("utf-8", ",", True)),
+        ("N1\tnews\tA title\nN2\tnews\tIt\n", ("utf-8", "\t", False)),
+        ("only one column\nof text\n", None),
+        ("", None),
+    ],
+)
+def test_layout_of_text(tmp_path, lines, expected):
+    path = tmp_path / "x.csv"
+    path.write_text(lines)
+    found = layout.of_text(files.find(tmp_path, "x.csv")[0])
+    if expected is None:
+        assert found is None
+    else:
+        assert (found.encoding, found.delimiter, found.header) == expected
+
+
+@pytest.mark.parametrize(
+    "content, encoding",
+    [
+        ("\ufeffa,b,c\n1,2,é\n".encode(), "utf-8-sig"),
+        ("a,b,c\n1,2,é\n".encode("latin-1"), "latin-1"),
+        ("a,b,c\n1,2,é\n".encode("utf-16"), "utf-16"),
+    ],
+)
+def test_encoding_of_text(tmp_path, content, encoding):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    found = layout.of_text(files.find(tmp_path, "x.csv")[0])
+    assert found.encoding == encoding
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ([1_700_000_000, 1_700_000_100], ("s", "")),
+        ([1_700_000_000_000, 1_700_000_100_000], ("ms", "")),
+        ([1_700_000_000_000_000], ("us", "")),
+        (["2024-01-05 10:00:00"], ("", "%Y-%m-%d %H:%M:%S")),
+        (["11/12/2019 2:14:46 PM"], ("", "%m/%d/%Y %I:%M:%S %p")),
+        (["14102100", "14102123"], ("", "%y%m%d%H")),
+        ([202206030326], ("", "%Y%m%d%H%M")),
+        ([20220603, 20220604], ("", "%Y%m%d")),
+        ([12, 15, 3], None),
+        (["x", "y"], None),
+    ],
+)
+def test_forms_of_times(values, expected):
+    found = times.of_table(pa.table({"event_time": values}))
+    if expected is None:
+        assert found == []
+    else:
+        assert (found[0].unit, found[0].format) == expected
+
+
+@pytest.mark.parametrize("hours", [-3, 0, 5.5, 8])
+def test_days_tell_the_zone(hours):
+    seconds = 1_700_000_000 + 600 * np.arange(2_000)
+    local = (seconds + int(hours * 3600)) // 86_400
+    table = pa.table({"time": seconds, "day": local - local[0]})
+    (time,) = [t for t in times.of_table(table) if t.column == "time"]
+    found = times.days(table, time)
+    assert (found.column, found.hours) == ("day", hours)
+    assert found.first_day in ("2023-11-14", "2023-11-15")
+
+
+def _sample(**columns) -> samples.Sample:
+    names = layout.Layout(columns=tuple(columns))
+    return samples.Sample("x.csv", names, pa.table(columns), 100)
+
+
+@pytest.mark.parametrize(
+    "names, user, item",
+    [
+        (("user_id", "item_id", "x"), "user_id", "item_id"),
+        (("u_userId", "i_docId", "x"), "u_userId", "i_docId"),
+        (("uid", "campaign", "x"), "uid", "campaign"),
+        (("reviewerID", "asin", "x"), "reviewerID", "asin"),
+        (("visitor_id", "creative_id", "ad_id"), "visitor_id", "creative_id"),
+        (("a", "b", "c"), "", ""),
+    ],
+)
+def test_roles_by_name(names, user, item):
+    values = [1, 2, 3, 4, 1, 2, 3, 4]
+    sample = _sample(**dict.fromkeys(names, values))
+    assert roles.user(sample, ()).column == user
+    assert roles.item(sample, ()).column == item
+
+
+@pytest.mark.parametrize(
+    "column, values, expected",
+    [
+        ("click", [0, 1, 1], ("click", None)),
+        ("label", [-1, 1, 1], ("label", 1)),
+        ("is_click", [True, False], ("is_click", None)),
+        ("rating", [1.0, 5.0, 3.0], ("rating", 4)),
+        ("rating", [1, 10, 7], ("rating", 8)),
+        ("clicks", [0, 1, 1], ("", None)),
+        ("label", ["a", "b"], ("", None)),
+    ],
+)
+def test_labels(column, values, expected):
+    found = roles.label(_sample(**{column: values}), ())
+    assert (found.column, found.at_least) == expected
+
+
+@pytest.mark.parametrize(
+    "name, values, kind",
+    [
+        ("price", np.arange(500) / 7, "dense"),
+        ("play_time_ms", np.arange(500), ""),
+        ("next_read_time", np.arange(500), ""),
+        ("impression_id", np.arange(500), ""),
+        ("category", np.arange(500) % 9, "id"),
+        ("same", [3] * 500, ""),
+        ("title", [f"A long title of number {i}" for i in range(500)], ""),
+        ("city", ["x", "y"] * 250, "id"),
+        ("flag", [True, False] * 250, "id"),
+        ("duration_ms", np.arange(500) % 90 * 1000, "dense"),
+    ],
+)
+def test_kinds_of_columns(name, values, kind):
+    found = columns.decide(name, pa.chunked_array([pa.array(values)]), None)
+    assert found.kind == kind
+
+
+def test_a_column_that_only_clicks_have_is_left_out():
+    click = np.arange(200) % 4 == 0
+    values = pa.array(np.arange(200) % 7, mask=~click)
+    found = columns.decide("x", pa.chunked_array([values]), click)
+    assert (found.kind, found.why) == ("", "there only where there was a click")
+
+
+@pytest.mark.parametrize(
+    "path, of_ads, domain",
+    [
+        ("ads/part.csv", False, "ads"),
+        ("feed/part.csv", False, "natural"),
+        ("train/train_data_ads.csv", False, "ads"),
+        ("globo_dev_target.parquet", False, "ads"),
+        ("uploads/x.csv", False, ""),
+        ("x.csv", True, "ads"),
+        ("news_ads.csv", False, "ads"),
+    ],
+)
+def test_domain_by_name(path, of_ads, domain):
+    assert domains.hint(path, of_ads) == domain
+
+
+@pytest.mark.parametrize(
+    "values, ads",
+    [
+        (["AD", "NORMAL"], ["AD"]),
+        (["organic", "sponsored"], ["sponsored"]),
+        (["a", "b"], None),
+        (["ad"], None),
+    ],
+)
+def test_domain_by_values(values, ads):
+    found = domains.split(pa.table({"kind": values * 3}))
+    assert (found.ads if found else None) == ads
+
+
+def test_files_of_one_log_are_read_together(tmp_path):
+    for name in ("feed/dt=2024-01-01", "feed/dt=2024-01-02", "ads"):
+        public_formats.write(
+            tmp_path / name / "part-00000.csv",
+            {"user_id": [1, 2, 1], "item_id": [5, 6, 7], "click": [0, 1, 0]},
+        )
+    (tmp_path / "feed" / ".part.csv.crc").write_text("x,y,z\n1,2,3\n")
+    (tmp_path / "README.txt").write_text("a,b,c\n1,2,3\n")
+    taken, skipped = samples.take(tmp_path)
+    assert [sample.path for sample in taken] == [
+        "ads/part-00000.csv",
+        "feed/dt=*/part-*.csv",
+    ]
+    assert [sample.name for sample in taken] == ["ads", "dt"]
+    assert skipped == ["README.txt"]
+
+
+def test_nothing_to_infer_from_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no directory"):
+        inference.infer(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="No file matches"):
+        inference.infer(tmp_path)
+    public_formats.write(tmp_path / "x.csv", {"a": [1], "b": [2], "c": ["z"]})
+    with pytest.raises(ValueError, match="No file looks like a log.*x.csv"):
+        inference.infer(tmp_path)
+
+
+def _command(tmp_path, source, capsys):
+    flags.FLAGS.mark_as_parsed()
+    spec = tmp_path / "made.toml"
+    with flagsaver.flagsaver(infer=True, spec=str(spec), source=str(source)):
+        try:
+            convert.main(["convert"])
+        except SystemExit:
+            return spec, capsys.readouterr().err
+    return spec, capsys.readouterr().out
+
+
+def test_command_writes_the_spec_once(tmp_path, capsys):
+    public_formats.amazon(tmp_path / "logs")
+    spec, said = _command(tmp_path, tmp_path / "logs", capsys)
+    assert said == f"wrote {spec}\n"
+    assert len(toml_spec.ConversionSpec.load(spec).logs) == 2
+    _, said = _command(tmp_path, tmp_path / "logs", capsys)
+    assert re.search("already exists", said)
+
+
+def test_command_names_the_edit(tmp_path, capsys):
+    public_formats.avazu(tmp_path / "logs")
+    spec, said = _command(tmp_path, tmp_path / "logs", capsys)
+    assert spec.exists()
+    assert re.search(r"made.toml needs an edit.*looks like the item.*C14", said)
