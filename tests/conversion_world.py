@@ -26,8 +26,18 @@ def spec(**changes) -> toml_spec.ConversionSpec:
             {"name": "weekday"},
         ],
         "features": [
-            {"name": "user_id", "table": "user", "side": "user"},
-            {"name": "item_id", "table": "item", "side": "item"},
+            {
+                "name": "user_id",
+                "table": "user",
+                "side": "user",
+                "basic": True,
+            },
+            {
+                "name": "item_id",
+                "table": "item",
+                "side": "item",
+                "basic": True,
+            },
             {
                 "name": "group",
                 "table": "group",

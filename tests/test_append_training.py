@@ -21,7 +21,7 @@ def tables(spec, directory, first, last):
     """Yield the tables of raw logs from a day up to another."""
     days = range(windows.day_number(first), windows.day_number(last) + 1)
     for domain, table in logs.tables(spec, directory):
-        day = table["timestamp"].to_numpy() // 86_400
+        day = table["timestamp"].cast(pa.int64()).to_numpy() // 86_400
         yield domain, table.filter(pa.array(np.isin(day, days)))
 
 

@@ -243,7 +243,7 @@ def test_an_append_that_fails_changes_nothing(out, late, monkeypatch):
     natural, ads = late
     bad = ads[1].set_column(5, "click", pa.array([2] * len(ads[1])))
     for logs, message in (
-        ([natural, ("ads", bad)], "'click' should be 0 or 1"),
+        ([natural, ("ads", bad)], "'click' .*should hold 0 or 1"),
         ([natural, ("web", ads[1])], "one of natural, ads. Received: 'web'"),
         ([natural, ("ads", natural[1])], "'click', or none of them"),
         (tables(), "Table 0 of natural has events of 2024-01-01, but .*out"),
@@ -267,7 +267,7 @@ def test_clicks_only_goes_on_as_it_began(out, late):
     "changes, parts",
     [
         ({"counts": []}, "counts"),
-        ({"min_count": {}, "utc_offset_hours": 1}, "min_count, utc_offset"),
+        ({"min_count": {}}, "min_count"),
         ({"negatives": {"natural": {"seed": 1}}}, "negatives"),
     ],
 )

@@ -386,8 +386,13 @@ def test_filters_joins_days_and_text_times(tmp_path):
                 {"name": "hour"},
             ],
             "features": [
-                {"name": "user_id", "table": "user"},
-                {"name": "item_id", "table": "item", "side": "item"},
+                {"name": "user_id", "table": "user", "basic": True},
+                {
+                    "name": "item_id",
+                    "table": "item",
+                    "side": "item",
+                    "basic": True,
+                },
                 {
                     "name": "genre",
                     "table": "genre",
@@ -427,10 +432,12 @@ tables = [{ name = "user" }, { name = "item", dtype = "string" }]
 [[features]]
 name = "user_id"
 table = "user"
+basic = true
 [[features]]
 name = "item_id"
 table = "item"
 side = "item"
+basic = true
 [[logs]]
 domain = "ads"
 name = "shown"
@@ -481,7 +488,7 @@ def test_movielens_first_months(tmp_path):
 
     def early():
         for domain, table in logs.tables(spec, MOVIELENS):
-            kept = table["timestamp"].to_numpy() < last
+            kept = table["timestamp"].cast(pa.int64()).to_numpy() < last
             yield domain, table.filter(pa.array(kept))
 
     out = world.convert(tmp_path, early(), spec=spec)

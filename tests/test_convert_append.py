@@ -174,9 +174,11 @@ tables = [{ name = "user" }, { name = "item", dtype = "string" }]
 [[features]]
 name = "user_id"
 table = "user"
+basic = true
 [[features]]
 name = "item_id"
 table = "item"
+basic = true
 [[logs]]
 name = "shown"
 domain = "ads"

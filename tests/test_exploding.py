@@ -18,7 +18,7 @@ def _spec(*given: dict) -> toml_spec.ConversionSpec:
                 {"name": "item", "dtype": "string"},
             ],
             "features": [
-                {"name": "user_id", "table": "user"},
+                {"name": "user_id", "table": "user", "basic": True},
                 {"name": "item_id", "table": "item", "basic": True},
             ],
             "logs": [

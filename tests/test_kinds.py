@@ -218,7 +218,12 @@ def converted(path, file_format):
             "tables": [{"name": "user"}, {"name": "item"}, {"name": "tag"}],
             "features": [
                 {"name": "user_id", "table": "user", "side": "user"},
-                {"name": "item_id", "table": "item", "side": "item"},
+                {
+                    "name": "item_id",
+                    "table": "item",
+                    "side": "item",
+                    "basic": True,
+                },
                 {"name": "tag", "kind": "rated", "table": "tag"},
             ],
         }

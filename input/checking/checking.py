@@ -45,7 +45,8 @@ def check(
     edges: dict[str, np.ndarray | None] = {}
     for i, (domain, table) in enumerate(logs.tables(spec, source, paths)):
         where = (table.schema.metadata or {}).get(b"where", b"").decode()
-        part = events.normalised(table, spec, where or f"table {i}")
+        where = where or f"table {i}"
+        part = events.normalised(table, spec, domain, where).table
         _prepare(part, edges)
         if domain not in domains:
             domains[domain] = measures.Domain(spec.user, spec.item)

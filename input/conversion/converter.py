@@ -35,9 +35,10 @@ def convert_tables(
       tables: pairs of a domain ("natural" or "ads") and a table of any size,
         in any order of time. Columns: one for each `[[features]]` entry (its
         `column`, or else its name; so `user_id` and `item_id`), `timestamp`
-        (int64 seconds UTC or an Arrow timestamp), the evaluation columns;
-        `click` (0 or 1) unless the domain is clicks only, and optionally
-        `day`, checked against the time. Other columns are dropped.
+        (seconds UTC or an Arrow timestamp, UTC unless it has a zone), the
+        evaluation columns; `click` (0 or 1) unless the domain is clicks only,
+        and optionally `day`, checked against the time. Other columns are
+        dropped.
       out: the data directory; must not exist.
       file_format: "blocks" or "examples".
       rows_per_file: rows of a TFRecord file, which are in memory together.
@@ -91,8 +92,9 @@ def append_tables(
     days, and vocabularies that hold all their ids.
 
     Args:
-      spec: the one that `out` was converted with; `logs` and `first_day`,
-        which say how to read logs, may be others.
+      spec: the one that `out` was converted with; what says how to read logs
+        may differ: `logs`, `first_day`, and what is done about null users and
+        items and wrong times.
       tables: as of `convert_tables`, of days after the last one of `out`.
       out: the data directory, made by `convert_tables`.
       file_format: that of the days of `out`.

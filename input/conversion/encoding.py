@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input import id_space
-from ecdctr_tf.input.conversion import events, history_features, toml_spec
+from ecdctr_tf.input.conversion import history_features, toml_spec, zones
 
-_DAY_SECONDS = 86_400
+# Columns of encoded events beside the features: no feature is called so.
+TIME, SECOND, CLICK, USER, ITEM = "@time", "@second", "@click", "@user", "@item"
 
 
 class Encoder:
@@ -54,24 +55,26 @@ class Encoder:
         """Return the columns of a day's events, in their order.
 
         Returns:
-          `time` int64, seconds; `second` int64, of the local day; `user` and
-          `item` int32 keys; `click` uint8; the columns of each feature, as
-          batches hold them; the evaluation columns.
+          `TIME` int64, seconds UTC; `SECOND` int64, seconds since the local day
+          began; `USER` and `ITEM` int32 keys, -1 for unknown ones; `CLICK`
+          uint8; the columns of each feature, as batches hold them; the
+          evaluation columns.
         """
         columns = {
-            "time": table["timestamp"].to_numpy(),
-            "click": table["click"].to_numpy(),
-            "user": self._key(self.spec.user, table),
-            "item": self._key(self.spec.item, table),
+            TIME: table["timestamp"].to_numpy(),
+            CLICK: table["click"].to_numpy(),
+            USER: self._key(self.spec.user, table),
+            ITEM: self._key(self.spec.item, table),
         }
-        local = events.local_seconds(columns["time"], self.spec)
-        columns["second"] = local % _DAY_SECONDS
+        zone, day = self.spec.zone, table["day"][0].as_py()
+        columns[SECOND] = columns[TIME] - zone.start_of_day(day)
+        hour = zone.local(columns[TIME]) % zones.DAY_SECONDS // 3600
         for feature in self.spec.features:
             if feature.time == "hour":
-                raw = pa.array(columns["second"] // 3600)
+                raw = pa.array(hour)
             elif feature.time == "weekday":
                 # Day 0 was a Thursday.
-                raw = pa.array((local // _DAY_SECONDS + 3) % 7)
+                raw = pa.array(np.full(len(table), (day + 3) % 7))
             else:
                 raw = table[feature.name].combine_chunks()
             columns |= self.features[feature.name].encode(raw, self._rows)
@@ -82,7 +85,9 @@ class Encoder:
     def _key(self, role: str, table: pa.Table) -> np.ndarray:
         raw = table[role].combine_chunks()
         self._keys[role].append(raw)
-        return self._keys[role].lookup(raw) - 1
+        keys = self._keys[role].lookup(raw) - 1
+        keys[raw.is_null().to_numpy(zero_copy_only=False)] = -1
+        return keys
 
     def _rows(self, table: str, raw: pa.Array) -> np.ndarray:
         """Return the rows of raw ids; new ids get rows."""

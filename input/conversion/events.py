@@ -1,4 +1,4 @@
-"""Tables of logs to tables of events: checked, typed, in one order.
+"""Tables of logs to tables of events: checked and typed.
 
 A table of events has a column for each `[[features]]` entry that comes from a
 column, under the name of the feature and with its final raw value, and
@@ -6,253 +6,266 @@ column, under the name of the feature and with its final raw value, and
 local) and the evaluation columns. Other columns of the log are dropped.
 """
 
-import datetime
+import collections
+import dataclasses
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf import kinds, windows
-from ecdctr_tf.input.conversion import toml_spec
+from ecdctr_tf import kinds
+from ecdctr_tf.input.conversion import (
+    columns,
+    ids,
+    log_columns,
+    times,
+    toml_spec,
+    zones,
+)
 
-# Column of row numbers that readers of files add for error messages.
-ROW = "__row"
-_DAY_SECONDS = 86_400
+# Column of row numbers that readers of files add for error messages. No file
+# has a column of such a name.
+ROW = "\0row"
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """The events of a table of a log."""
+
+    table: pa.Table
+    # int64, the number of each event's row in its file.
+    rows: np.ndarray
+    # The file or table.
+    where: str
+    # What happened to rows that are not as usual -> how many there were.
+    counts: dict[str, int]
+    # Whether all rows are clicks, as the log has no label.
+    clicks_only: bool
 
 
 def normalised(
-    table: pa.Table, spec: toml_spec.ConversionSpec, where: str
-) -> pa.Table:
+    table: pa.Table, spec: toml_spec.ConversionSpec, domain: str, where: str
+) -> Events:
     """Return the events of a table of a log.
 
     Args:
-      table: has the columns that the features read, `timestamp` (seconds or
-        an Arrow timestamp), and where known `click` (0 or 1; without it every
-        row is a click) and `day` (whole days since `first_day`, or dates).
+      table: as `converter.convert_tables` takes it, or as `logs.tables` gives.
       spec: says which columns there are.
+      domain: of the log.
       where: names the table in errors.
 
     Raises:
       ValueError: a column is missing, of a wrong type, or holds a null user,
-        item or time, a label other than 0 and 1, a missing or infinite dense
-        number, or a day that the time does not lie in.
+        item or time, a label other than 0 and 1, an infinite dense number, a
+        time that events cannot have, or a day that the time does not lie in.
     """
-    if "timestamp" not in table.column_names:
-        raise _missing(table, "timestamp", "every table needs", where)
-    stamp = table["timestamp"]
-    if pa.types.is_timestamp(stamp.type):
-        stamp = pc.floor_temporal(stamp, unit="second").cast(
-            pa.timestamp("s", stamp.type.tz)
+    found = columns.of_table(table)
+    if found is None:
+        found = columns.in_memory(spec, domain, table.column_names)
+        found.check([n for n in table.column_names if n != ROW], where)
+        renamed = {name: table[c] for name, c in found.by_reader.items()}
+        if ROW in table.column_names:
+            renamed[ROW] = table[ROW]
+        table = pa.table(renamed)
+    return _Table(table, spec, domain, found, where).events()
+
+
+class _Table:
+    """A table under way to events; `table` has columns by what reads them."""
+
+    def __init__(
+        self,
+        table: pa.Table,
+        spec: toml_spec.ConversionSpec,
+        domain: str,
+        found: columns.Columns,
+        where: str,
+    ):
+        self._table = table
+        self._spec = spec
+        self._domain = domain
+        self._found = found
+        self._where = where
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def events(self) -> Events:
+        """Return the events."""
+        stamp = self._times()
+        kept = pc.is_valid(stamp)
+        for role, key in (("user", "null_user"), ("item", "null_item")):
+            missing = pc.and_(self._missing_ids(role, key), kept)
+            if getattr(self._spec, key) == "drop":
+                self._count(f"dropped without {role}", missing)
+                kept = pc.and_(kept, pc.invert(missing))
+            else:
+                self._count(f"unknown {role}", missing)
+        if not pc.all(kept).as_py():
+            self._table, stamp = self._table.filter(kept), stamp.filter(kept)
+        made = {columns.TIME: stamp, columns.CLICK: self._clicks()}
+        made[columns.DAY] = self._days(stamp)
+        of_data = {f.name: f for f in kinds.of(self._spec.data_spec())}
+        for feature in self._spec.features:
+            if feature.source:
+                dtype = of_data[feature.name].log_type()
+                made[feature.name] = self._feature(feature, dtype)
+        for name in self._spec.evaluation:
+            numbers = self._numbers(name)
+            self._column(name).reject(
+                pc.is_nan(numbers), "hold a number in every row"
+            )
+            made[name] = numbers
+        rows = np.arange(len(stamp))
+        if ROW in self._table.column_names:
+            rows = self._table[ROW].to_numpy()
+        return Events(
+            pa.table(made),
+            rows,
+            self._where,
+            dict(self._counts),
+            columns.CLICK not in self._table.column_names,
         )
-    columns = {"timestamp": _cast(table, stamp, "timestamp", pa.int64(), where)}
-    _refuse_nulls(table, columns["timestamp"], "timestamp", where)
-    columns["click"] = _clicks(table, where)
-    columns["day"] = _days(table, columns["timestamp"], spec, where)
-    of_data = {feature.name: feature for feature in kinds.of(spec.data_spec())}
-    for feature in spec.features:
-        if feature.source:
-            dtype = of_data[feature.name].log_type()
-            column = _feature(table, feature, dtype, where)
-            if feature.name in (spec.user, spec.item):
-                _refuse_nulls(table, column, feature.source, where)
-            columns[feature.name] = column
-    for name in spec.evaluation:
-        columns[name] = _numbers(table, name, f"{name!r} reads", None, where)
-    return pa.table(columns)
+
+    def _column(self, reader: str) -> log_columns.LogColumn:
+        rows = None
+        if ROW in self._table.column_names:
+            rows = self._table[ROW]
+        return log_columns.LogColumn(
+            self._table[reader],
+            self._found.by_reader[reader],
+            self._where,
+            columns.described(reader),
+            rows,
+        )
+
+    def _count(self, what: str, rows: pa.Array) -> None:
+        count = pc.sum(rows).as_py() or 0
+        if count:
+            self._counts[what] += count
+
+    def _times(self) -> pa.Array:
+        """Return the times; null for rows to drop."""
+        column, reading = self._column(columns.TIME), self._found.reading
+        stamp, uncertain = times.seconds(column, reading)
+        bad = pc.invert(times.plausible(stamp))
+        if pc.any(bad).as_py():
+            if self._spec.wrong_time == "error":
+                place = pc.index(bad, True).as_py()
+                value = column.values[place].as_py()
+                should = times.advice(value, reading)
+                if pc.count(stamp).as_py():
+                    should += f". Times of the table go {times.span(stamp)}"
+                raise column.error(place, should)
+            self._count("dropped without a possible time", bad)
+            stamp = pc.if_else(bad, None, stamp)
+        if uncertain:
+            self._counts["local time that was twice"] += uncertain
+        return stamp
+
+    def _missing_ids(self, role: str, key: str) -> pa.Array:
+        """Return the rows without a user or an item."""
+        column = self._column(getattr(self._spec, role)).plain()
+        missing = pc.is_null(column.values, nan_is_null=True)
+        if isinstance(missing, pa.ChunkedArray):
+            missing = missing.combine_chunks()
+        if getattr(self._spec, key) == "error":
+            column.reject(
+                missing,
+                f'hold an id in every row; `{key} = "drop"` leaves such rows '
+                f'out, "unknown" keeps them without a {role}',
+            )
+        return missing
+
+    def _clicks(self) -> pa.Array:
+        if columns.CLICK not in self._table.column_names:
+            return pa.array(np.ones(len(self._table), np.uint8))
+        column = self._column(columns.CLICK).plain()
+        should = "0 or 1; set `click_at_least` of the log for other labels"
+        numbers = column.cast(pa.float64(), should).values
+        good = pc.fill_null(pc.is_in(numbers, pa.array([0.0, 1.0])), False)
+        column.reject(pc.invert(good), f"hold {should}")
+        return numbers.cast(pa.uint8())
+
+    def _days(self, stamp: pa.Array) -> pa.Array:
+        """Return the local days; a column of days is compared with them."""
+        seconds = stamp.to_numpy()
+        days = self._spec.zone.local(seconds) // zones.DAY_SECONDS
+        if columns.DAY in self._table.column_names:
+            column = self._column(columns.DAY)
+            given = times.days(column, self._spec.first_day)
+            wrong = np.flatnonzero(given != days)
+            if len(wrong):
+                place = int(wrong[0])
+                raise column.error(
+                    place,
+                    "hold the day of the event's time in the zone of the days, "
+                    f"{self._spec.zone}; {_fitting(given, seconds)}",
+                    f"{column.values[place].as_py()!r} at "
+                    f"{times.written(seconds[place])}",
+                )
+        return pa.array(days.astype(np.int32))
+
+    def _feature(
+        self, feature: toml_spec.Column, dtype: pa.DataType
+    ) -> pa.Array:
+        """Return the values of a feature, of the type its kind asks for."""
+        if feature.name not in self._found.by_reader:
+            return _missing(len(self._table), dtype)
+        if pa.types.is_floating(dtype):
+            numbers = self._numbers(feature.name)
+            if feature.missing is not None:
+                absent = pc.is_nan(numbers)
+                value = pa.scalar(feature.missing, dtype)
+                numbers = pc.if_else(absent, value, numbers)
+            return numbers
+        column = self._column(feature.name)
+        if feature.divide > 1:
+            whole = ids.read(column, pa.int64())
+            whole = log_columns.floor_divide(whole, feature.divide)
+            column = column.having(whole)
+        if feature.separator:
+            text = ids.read(column, pa.string())
+            parts = pc.split_pattern(text, feature.separator, max_splits=1)
+            column = column.having(pc.list_element(parts, 0))
+        space = self._found.spaces.get(feature.table, "")
+        values = ids.read(column, dtype, space)
+        for name in self._spec.foreign_spaces(feature.table):
+            if not space:
+                taken = pc.starts_with(values, name + ids.SPACE)
+                column.reject(
+                    pc.fill_null(taken, False),
+                    f"hold no id that begins as those of the id space {name!r}",
+                )
+        return values
+
+    def _numbers(self, reader: str) -> pa.Array:
+        """Return float32 numbers, NaN where there is none."""
+        column = self._column(reader).plain()
+        numbers = column.cast(pa.float64(), "numbers").values
+        if isinstance(numbers, pa.ChunkedArray):
+            numbers = numbers.combine_chunks()
+        numbers = pc.fill_null(numbers, float("nan"))
+        numbers = numbers.cast(pa.float32(), safe=False)
+        column.reject(pc.is_inf(numbers), "hold finite numbers of 32 bits")
+        return numbers
 
 
-def local_seconds(
-    timestamp: np.ndarray, spec: toml_spec.ConversionSpec
-) -> np.ndarray:
-    """Return event times as seconds of local time since 1970-01-01."""
-    return timestamp + int(spec.utc_offset_hours * 3600)
-
-
-def ordered(table: pa.Table, user: str, item: str) -> pa.Table:
-    """Return the events in an order that their order in files has no part in.
-
-    Args:
-      table: the events of a day.
-      user: the column with the user.
-      item: the column with the item.
-
-    Returns:
-      The rows by time, user, item and click, then by all other columns.
-    """
-    head = ["timestamp", user, item, "click"]
-    keys = [_rank(table[name]) for name in head]
-    order = np.lexsort(keys[::-1])
-    tied = np.ones(max(len(order) - 1, 0), bool)
-    for key in keys:
-        tied &= key[order[1:]] == key[order[:-1]]
-    if tied.any():
-        places = np.flatnonzero(np.r_[tied, False] | np.r_[False, tied])
-        part = table.take(order[places])
-        rest = sorted(set(table.column_names) - set(head))
-        keys = [key[order[places]] for key in keys]
-        keys += [_rank(part[name]) for name in rest]
-        order[places] = order[places][np.lexsort(keys[::-1])]
-    return table.take(order)
-
-
-def _rank(column: pa.ChunkedArray) -> np.ndarray:
-    """Return numbers that sort as the column does."""
-    if pa.types.is_integer(column.type) and not column.null_count:
-        return column.to_numpy()
-    return pc.rank(column, tiebreaker="dense").to_numpy()
-
-
-def _feature(
-    table: pa.Table,
-    feature: toml_spec.Column,
-    dtype: pa.DataType,
-    where: str,
-) -> pa.Array:
-    """Return the values of a feature, of the type that its kind asks for."""
-    name, reader = feature.source, f"the feature {feature.name!r} reads"
+def _missing(rows: int, dtype: pa.DataType) -> pa.Array:
+    """Return missing values."""
     if pa.types.is_floating(dtype):
-        return _numbers(table, name, reader, feature.missing, where)
-    if name not in table.column_names:
-        raise _missing(table, name, reader, where)
-    column = table[name]
-    if feature.divide > 1:
-        column = _cast(table, column, name, pa.int64(), where)
-        column = floor_divide(column, feature.divide)
-    if feature.separator:
-        column = _cast(table, column, name, pa.string(), where)
-        parts = pc.split_pattern(column, feature.separator, max_splits=1)
-        column = pc.list_element(parts, 0)
-    return _cast(table, column, name, dtype, where)
+        return pa.array(np.full(rows, np.nan), dtype)
+    return pa.nulls(rows, dtype)
 
 
-def _numbers(
-    table: pa.Table,
-    name: str,
-    reader: str,
-    missing: float | None,
-    where: str,
-) -> pa.Array:
-    """Return a column of finite numbers; `missing` stands in for nulls."""
-    if name not in table.column_names:
-        raise _missing(table, name, reader, where)
-    column = _cast(table, table[name], name, pa.float32(), where)
-    if missing is not None:
-        column = pc.fill_null(column, missing)
-    bad = pc.invert(pc.fill_null(pc.is_finite(column), False))
-    _refuse(
-        table,
-        bad,
-        name,
-        "a finite number; give the feature a `missing` value",
-        where,
-    )
-    return column
-
-
-def floor_divide(column: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
-    """Return whole numbers divided, rounded down also below zero."""
-    rest = pc.subtract(column, pc.multiply(pc.divide(column, divisor), divisor))
-    below = pc.cast(pc.less(rest, 0), pa.int64())
-    return pc.subtract(pc.divide(column, divisor), below)
-
-
-def _clicks(table: pa.Table, where: str) -> pa.Array:
-    if "click" not in table.column_names:
-        return pa.array(np.ones(len(table), np.uint8))
-    column = _cast(table, table["click"], "click", pa.float64(), where)
-    good = pc.fill_null(pc.is_in(column, pa.array([0.0, 1.0])), False)
-    _refuse(
-        table,
-        pc.invert(good),
-        "click",
-        "0 or 1; set `click_at_least` of the log for other labels",
-        where,
-    )
-    return column.cast(pa.uint8())
-
-
-def _days(
-    table: pa.Table,
-    stamp: pa.Array,
-    spec: toml_spec.ConversionSpec,
-    where: str,
-) -> pa.Array:
-    seconds = local_seconds(stamp.to_numpy(), spec)
-    days = (seconds // _DAY_SECONDS).astype(np.int32)
-    if "day" in table.column_names:
-        given = _given_days(table, spec, where)
-        wrong = pa.array(given != days)
-        _refuse(
-            table,
-            wrong,
-            "day",
-            "the day of the event's time; set `utc_offset_hours`, `first_day` "
-            "or `time_unit`, or leave `day` out",
-            where,
-        )
-    return pa.array(days)
-
-
-def _given_days(
-    table: pa.Table, spec: toml_spec.ConversionSpec, where: str
-) -> np.ndarray:
-    """Return the day column as days since 1970-01-01."""
-    column = table["day"]
-    _refuse_nulls(table, column, "day", where)
-    text = pa.types.is_string(column.type)
-    if text and len(column) and not column[0].as_py().lstrip("-").isdigit():
-        column = _cast(table, column, "day", pa.date32(), where)
-    if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
-        return column.cast(pa.date32()).cast(pa.int32()).to_numpy()
-    column = _cast(table, column, "day", pa.int64(), where)
-    return column.to_numpy() + windows.day_number(spec.first_day)
-
-
-def _cast(
-    table: pa.Table,
-    column: pa.ChunkedArray,
-    name: str,
-    dtype: pa.DataType,
-    where: str,
-) -> pa.Array:
-    try:
-        column = column.cast(dtype)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(
-            f"{where}: the column {name!r} should be {dtype}; it is "
-            f"{column.type}. {error}"
-        ) from error
-    return column.combine_chunks() if hasattr(column, "chunks") else column
-
-
-def _refuse_nulls(
-    table: pa.Table, column: pa.ChunkedArray, name: str, where: str
-) -> None:
-    if column.null_count:
-        _refuse(table, pc.is_null(column), name, "present in every row", where)
-
-
-def _refuse(
-    table: pa.Table, bad: pa.Array, name: str, should: str, where: str
-) -> None:
-    """Raise where `bad` is true, naming the first row and its value."""
-    if not pc.any(bad).as_py():
-        return
-    place = pc.index(bad, True).as_py()
-    row = table[ROW][place].as_py() if ROW in table.column_names else place
-    value = table[name][place].as_py()
-    stamp = table["timestamp"][place].as_py()
-    if isinstance(stamp, int) and name == "day":
-        utc = datetime.datetime.fromtimestamp(stamp, datetime.UTC)
-        value = f"{value!r} at {utc:%Y-%m-%d %H:%M:%S} UTC"
-    raise ValueError(
-        f"{where}, row {row}: {name!r} should be {should}. Received: {value!r}"
-    )
-
-
-def _missing(table: pa.Table, name: str, who: str, where: str) -> ValueError:
-    columns = [c for c in table.column_names if c != ROW]
-    return ValueError(
-        f"{where} lacks the column {name!r}, which {who}. It has: "
-        f"{', '.join(columns)}."
+def _fitting(days: np.ndarray, seconds: np.ndarray) -> str:
+    """Return what to set so that times lie in their days."""
+    offsets = zones.offsets_of_days(days, seconds, seconds)
+    otherwise = "`first_day` or `time_unit`, or leave `day` out"
+    if not len(offsets):
+        return f"set `time_zone`, `utc_offset_hours`, {otherwise}"
+    span = f"{offsets[0]:g}"
+    if len(offsets) > 1:
+        span += f" to {offsets[-1]:g}"
+    return (
+        f"with `utc_offset_hours` = {span} all rows of this table do. Set it, "
+        f"`time_zone`, {otherwise}"
     )

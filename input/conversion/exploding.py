@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from ecdctr_tf.input.conversion import log_spec
 
-# Column with the labels that come from the list itself, 0 or 1.
-LABEL = "__label"
+# Column with the labels that come from the list itself, 0 or 1. No file has a
+# column of such a name.
+LABEL = "\0label"
 # Rows that are taken apart together: a row may hold hundreds of entries.
 _ROWS = 8_192
 

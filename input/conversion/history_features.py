@@ -54,8 +54,8 @@ class ClickHistory:
         Args:
           user: int `[M]`, keys.
           item: int `[M]`, keys.
-          second: int `[M]`, of the day, 0 to 86399. Clicks of a user in the
-            same second follow each other in order of item.
+          second: int `[M]`, since the day began. Clicks of a user in the same
+            second follow each other in order of item.
         """
         moment = self._moment(user, second)
         order = np.lexsort((item, moment))
@@ -69,20 +69,21 @@ class ClickHistory:
         """Return the newest clicks strictly before a moment of the day.
 
         Args:
-          user: int `[N]`, keys.
+          user: int `[N]`, keys; unknown ones, which are -1, have no clicks.
           second: int `[N]`, of the day.
           length: entries wanted, at most T.
 
         Returns:
           int32 `[N, length]`, item keys, the newest last, then -1.
         """
-        rows = int(user.max(initial=-1)) + 1
+        rows = int(user.max(initial=0)) + 1
         self._items = grown(self._items, rows, -1)
         self._held = grown(self._held, rows, 0)
         start = np.searchsorted(self._today, self._moment(user, 0))
         stop = np.searchsorted(self._today, self._moment(user, second))
-        held = self._held[user]
-        total = held + (stop - start)
+        known = user >= 0
+        held = np.where(known, self._held[user], 0)
+        total = held + np.where(known, stop - start, 0)
         first = np.maximum(total - length, 0)
         place = first[:, None] + np.arange(length)  # [N, length]
         used = place < total[:, None]
@@ -142,7 +143,7 @@ class DayCounts:
             self._add(keys, -counts)
 
     def before(self, keys: np.ndarray) -> np.ndarray:
-        """Return the counts of keys, int64 `[N]`."""
+        """Return the counts of keys, int64 `[N]`; 0 for negative ones."""
         if not len(self._keys):
             return np.zeros(len(keys), np.int64)
         place = np.searchsorted(self._keys, keys)
@@ -150,8 +151,8 @@ class DayCounts:
         return np.where(self._keys[place] == keys, self._counts[place], 0)
 
     def end_day(self, day: int, keys: np.ndarray) -> None:
-        """Count the keys of a day's events, one entry an event."""
-        keys, counts = np.unique(keys, return_counts=True)
+        """Count the keys of a day's events that are not negative."""
+        keys, counts = np.unique(keys[keys >= 0], return_counts=True)
         self._add(keys, counts)
         if self._window:
             self._days.append((day, keys, counts))
@@ -205,17 +206,19 @@ class FirstSeen:
 
     def start_day(self, keys: np.ndarray, times: np.ndarray) -> None:
         """Take in the events of a day; times in seconds."""
-        rows = int(keys.max(initial=-1)) + 1
+        rows = int(keys.max(initial=0)) + 1
         self._first = grown(self._first, rows, self._NEVER)
-        np.minimum.at(self._first, keys, times)
+        known = keys >= 0
+        np.minimum.at(self._first, keys[known], times[known])
 
     def hours(self, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Return the hours since the first event, float64 `[N]`.
 
         A first event at or after a row's time gives 0, so that a later event
-        of the day says nothing.
+        of the day says nothing; so does the key -1, which is unknown.
         """
-        return np.maximum(times - self._first[keys], 0) / 3600
+        first = np.where(keys >= 0, self._first[keys], self._NEVER)
+        return np.maximum(times - first, 0) / 3600
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return `first` int64 `[K]`, the second of each key's first event."""

@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from ecdctr_tf.input.conversion import negatives, toml_spec
+from ecdctr_tf.input.conversion import encoding, negatives, past_spec
 
 
 @dataclasses.dataclass
@@ -40,8 +40,8 @@ class Impressions:
 
 def given(events: dict[str, np.ndarray]) -> Impressions:
     """Return the impressions of a log that holds them."""
-    places = np.arange(len(events["click"]))
-    return Impressions(events, 0, places, places, events["click"])
+    places = np.arange(len(events[encoding.CLICK]))
+    return Impressions(events, 0, places, places, events[encoding.CLICK])
 
 
 class Sampler:
@@ -52,7 +52,7 @@ class Sampler:
       stream: number of the domain, part of the seed.
     """
 
-    def __init__(self, rule: toml_spec.Negatives, stream: int):
+    def __init__(self, rule: past_spec.Negatives, stream: int):
         self._rule = rule
         self._stream = stream
         self._tail: dict[str, np.ndarray] = {}
@@ -70,17 +70,20 @@ class Sampler:
           seen: the pairs clicked, today's included.
           day: days since 1970-01-01.
         """
-        first = len(self._tail.get("time", ()))
+        first = len(self._tail.get(encoding.TIME, ()))
         pool = events
         if first:
             pool = {
                 name: np.concatenate([self._tail[name], column])
                 for name, column in events.items()
             }
-        clicks = np.arange(first, len(pool["time"]))
+        clicks = np.arange(first, len(pool[encoding.TIME]))
         if self._rule.drop_reclicks:
             again = negatives.reclicks(
-                events["user"], events["item"], events["time"], seen
+                events[encoding.USER],
+                events[encoding.ITEM],
+                events[encoding.TIME],
+                seen,
             )
             clicks = clicks[~again]
         stream = (day, self._stream)
@@ -110,7 +113,8 @@ class Sampler:
 
     def _keep_tail(self, pool: dict[str, np.ndarray]) -> None:
         """Keep the clicks that tomorrow's negatives may be drawn from."""
-        time, second = pool["time"], pool["second"]
-        midnight = time[-1] - second[-1] + 86_400 if len(time) else 0
+        time, second = pool[encoding.TIME], pool[encoding.SECOND]
+        # The shortest day, when clocks go forward, has 23 hours.
+        midnight = time[-1] - second[-1] + 23 * 3600 if len(time) else 0
         late = time >= midnight - self._rule.window_seconds
         self._tail = {name: column[late] for name, column in pool.items()}

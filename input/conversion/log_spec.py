@@ -3,9 +3,8 @@
 import codecs
 import dataclasses
 
-from ecdctr_tf import features
-
-TIME_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+from ecdctr_tf import features, windows
+from ecdctr_tf.input.conversion import times, zones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +17,19 @@ class Congruence:
     modulo: int
     equals: int = 0
 
+    def __post_init__(self) -> None:
+        """Check that rows may meet the rule."""
+        if not self.weights or not 0 <= self.equals < self.modulo:
+            raise ValueError(
+                "A `where` of a log should have `weights`, and `equals` from 0 "
+                "to `modulo` - 1. Received: "
+                f"{self.weights}, {self.equals}, {self.modulo}"
+            )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Text:
-    """How text files are written; Parquet files need none of it."""
+    """How text is written."""
 
     # Names of the columns if the files have no header.
     columns: tuple[str, ...] = ()
@@ -34,6 +42,8 @@ class Text:
     quote: str = '"'
     # Takes the meaning from the character after it; empty: there is none.
     escape: str = ""
+    # Values, also of Parquet files, that stand for a missing one.
+    null_texts: tuple[str, ...] = ("", r"\N")
 
     def check(self, owner: str) -> None:
         """Raise a ValueError unless text files can be read so."""
@@ -125,13 +135,24 @@ class Log(Text):
     click: str = ""
     # Labels of at least this are clicks; without it the label is 0 or 1.
     click_at_least: float | None = None
-    # Unit of a numeric event time: s, ms or us since 1970-01-01 UTC.
+    # Unit of a numeric event time: s, ms, us or ns since `time_origin`.
     time_unit: str = "s"
-    # strptime format of an event time in text, in local time; empty: numbers.
+    # Day that numeric event times count from, `YYYY-MM-DD`, 00:00 UTC.
+    time_origin: str = "1970-01-01"
+    # strptime format of an event time in text, or "iso"; empty: numbers.
     time_format: str = ""
-    # Column with the day, which is checked against the time: a whole number of
-    # days since `first_day`, or a date; empty if there is none.
+    # Zone of event times that do not say theirs, a name such as "UTC" or
+    # "Europe/Berlin"; empty: that of the days.
+    time_zone: str = ""
+    # Column with the day, which is checked against the time: a date, a number
+    # such as 20240501, or a whole number of days since `first_day`; empty if
+    # there is none.
     day: str = ""
+    # Feature -> its column in this log, where it has another name here.
+    feature_columns: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Table -> the id space that its ids in this log belong to; without an
+    # entry it is called as the table. The same id of two spaces is two ids.
+    id_spaces: dict[str, str] = dataclasses.field(default_factory=dict)
     # Column -> values to keep; other rows are dropped. "" is a missing value.
     keep: dict[str, list] = dataclasses.field(default_factory=dict)
     # Column -> values to drop; other rows are kept. "" is a missing value.
@@ -153,6 +174,41 @@ class Log(Text):
                 f"clicked. Received: {self.click!r}"
             )
         features.check_choice(owner, "domain", self.domain, features.DOMAINS)
-        units = tuple(TIME_UNITS)
+        units = tuple(times.UNITS)
         features.check_choice(owner, "time_unit", self.time_unit, units)
+        windows.day_number(self.time_origin)
+        zones.Zone(self.time_zone)
+        _check_rules(owner, self)
         self.check(owner)
+
+
+def _check_rules(owner: str, log: "Log") -> None:
+    """Raise a ValueError for keys that would do nothing, or nonsense."""
+    for key in ("user", "item", "time"):
+        if not getattr(log, key):
+            raise ValueError(f"`{key}` of {owner} should name a column.")
+    if log.click_at_least is not None and not log.click:
+        raise ValueError(
+            f"{owner} has `click_at_least`, but no `click` that it applies to."
+        )
+    if log.negate and not log.where:
+        raise ValueError(f"{owner} has `negate`, but no `where` to negate.")
+    for rules in (log.keep, log.drop):
+        for name, values in rules.items():
+            kinds = {isinstance(value, str) for value in values if value != ""}
+            if len(kinds) > 1:
+                raise ValueError(
+                    f"The values of {name!r} in `keep` or `drop` of {owner} "
+                    'should be all text or all numbers, beside "" for a '
+                    f"missing value. Received: {values}"
+                )
+    taken: set[str] = set()
+    for join in log.joins:
+        own = {*join.take}
+        again = taken & own or own & {join.on}
+        if again:
+            raise ValueError(
+                f"{owner} would have two columns {min(again)!r}: the join "
+                f"{join.path!r} takes one beside another one that is read."
+            )
+        taken |= own

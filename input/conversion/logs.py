@@ -1,22 +1,26 @@
 """Log files to tables: Parquet and delimited text, streamed.
 
-`tables` yields what `converter.convert_tables` takes in: the columns that the
-features read, `timestamp`, `click` and `day`. Everything is done to a batch of
-rows at a time; only the files of joins are in memory as a whole.
+`tables` yields what `converter.convert_tables` takes in, each column under the
+name of what reads it (`columns`), so that columns of logs may have any names.
+Everything is done to a batch of rows at a time; only the files of joins are in
+memory as a whole.
 """
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecdctr_tf.input.conversion import (
+    columns,
     events,
     exploding,
     files,
+    ids,
+    log_columns,
     log_spec,
     readers,
     toml_spec,
@@ -57,39 +61,101 @@ def tables(
     found = [files.find(source, log.path) for log in logs]
     for log, of_log in zip(logs, found, strict=True):
         joins = [(join, _side_table(source, join)) for join in log.joins]
-        wanted = _wanted(spec, log)
         for file in of_log:
+            reader = _Reader(spec, log, joins, file)
             row = 0
-            for table in readers.batches(file, log, wanted):
+            for table in readers.batches(file, log, reader.wanted()):
                 table = table.append_column(
                     events.ROW, pa.array(np.arange(row, row + len(table)))
                 )
                 row += len(table)
                 for part in _rows(table, log, str(file)):
-                    yield (
-                        log.domain,
-                        _prepared(part, spec, log, joins, str(file)),
-                    )
+                    yield log.domain, reader.events(part)
 
 
-def _wanted(spec: toml_spec.ConversionSpec, log: log_spec.Log) -> list[str]:
-    """Return the columns to read from the files of a log."""
-    joined = {name for join in log.joins for name in join.take}
-    roles = (spec.column(spec.user).source, spec.column(spec.item).source)
-    names = [log.user, log.item, log.time, log.click, log.day]
-    names += [f.source for f in spec.features if f.source not in roles]
-    names += [*spec.evaluation, *log.keep, *log.drop]
-    names += [join.on for join in log.joins]
-    if log.explode:
-        names += [log.explode.column, log.explode.clicked]
-    names += [name for rule in log.where for name in rule.weights]
-    return [n for n in dict.fromkeys(names) if n and n not in joined]
+class _Reader:
+    """Makes tables by what reads them of the columns of one file.
+
+    Args:
+      spec: of the conversion.
+      log: the log that the file is of.
+      joins: its joins, with their files.
+      file: names the file and its columns.
+    """
+
+    def __init__(
+        self,
+        spec: toml_spec.ConversionSpec,
+        log: log_spec.Log,
+        joins: list[tuple[log_spec.Join, pa.Table]],
+        file: files.File,
+    ):
+        self._spec = spec
+        self._log = log
+        self._joins = joins
+        self._file = str(file)
+        self._joined = {name for join in log.joins for name in join.take}
+        own = readers.columns(file, log)
+        again = sorted(self._joined.intersection(own))
+        if again:
+            raise ValueError(
+                f"{file} has a column {again[0]!r}, and so has the join of the "
+                "log that takes one. Rename one of them, or do not take it."
+            )
+        self._columns = columns.of_log(spec, log, {*own, *self._joined})
+        # An empty file has no columns, and no rows that would need them.
+        if set(own) - set(file.partitions):
+            self._columns.check([*own, *self._joined], self._file)
+
+    def wanted(self) -> list[str]:
+        """Return the columns to read from the file."""
+        log = self._log
+        names = [*self._columns.names(), *log.keep, *log.drop]
+        names += [join.on for join in log.joins]
+        if log.explode:
+            names += [log.explode.column, log.explode.clicked]
+        names += [name for rule in log.where for name in rule.weights]
+        return [n for n in dict.fromkeys(names) if n and n not in self._joined]
+
+    def events(self, table: pa.Table) -> pa.Table:
+        """Return the rows of a batch as `events.normalised` takes them."""
+        log, where = self._log, self._file
+        table = _without_null_texts(table, log.null_texts)
+        own = set(table.column_names) - self._joined
+        table = _kept(table, log, where, own)
+        for join, side in self._joins:
+            table = _joined(table, join, side, where)
+        table = _kept(table, log, where, self._joined)
+        table = _congruent(table, log, where)
+        made = {
+            name: table[column]
+            for name, column in self._columns.by_reader.items()
+        }
+        if log.explode is not None and log.explode.labelled:
+            made[columns.CLICK] = table[exploding.LABEL]
+        elif log.click:
+            made[columns.CLICK] = self._labels(table)
+        made[events.ROW] = table[events.ROW]
+        return pa.table(made).replace_schema_metadata(
+            self._columns.metadata(where)
+        )
+
+    def _labels(self, table: pa.Table) -> pa.ChunkedArray:
+        """Return the labels; NaN is one that is missing."""
+        log = self._log
+        values = table[log.click]
+        if log.click_at_least is None:
+            return values
+        column = _column(table, log.click, "the label", self._file).plain()
+        values = column.cast(pa.float64(), "numbers").values
+        values = pc.if_else(pc.is_nan(values), None, values)
+        return pc.cast(pc.greater_equal(values, log.click_at_least), pa.int8())
 
 
 def _side_table(
     source: str | os.PathLike[str], join: log_spec.Join
 ) -> pa.Table:
-    """Return the file of a join, its key as text."""
+    """Return the file of a join."""
     wanted = [join.key, *join.take]
     parts = [
         part
@@ -99,15 +165,48 @@ def _side_table(
     if not parts:
         raise ValueError(f"The files of the join {join.path!r} are empty.")
     table = pa.concat_tables(parts)
-    keys = table[join.key].cast(pa.string())
-    if len(pc.unique(keys)) != len(keys):
+    table = _without_null_texts(table, join.null_texts).combine_chunks()
+    if pc.count_distinct(table[join.key], "all").as_py() != len(table):
         raise ValueError(
             f"{join.path}: the column {join.key!r} should hold each key of the "
             "join once."
         )
-    return table.set_column(
-        table.column_names.index(join.key), join.key, keys
-    ).combine_chunks()
+    return table
+
+
+def _joined(
+    table: pa.Table, join: log_spec.Join, side: pa.Table, where: str
+) -> pa.Table:
+    """Return the rows with the columns of a join; null where no key fits."""
+    on, keys = ids.comparable(
+        _column(table, join.on, "the key of a join", where),
+        _column(side, join.key, "the key of the join", join.path),
+    )
+    place = pc.index_in(on, keys, skip_nulls=True)
+    for name in join.take:
+        values = side[name].combine_chunks().take(place)
+        table = table.append_column(name, values)
+    return table
+
+
+def _without_null_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
+    """Return the rows, with null where a text stands for a missing value."""
+    for place, name in enumerate(table.column_names):
+        column = _column(table, name, "", "").plain()
+        if pa.types.is_string(column.type) and texts:
+            missing = pc.is_in(column.values, pa.array(texts))
+            if pc.any(missing).as_py():
+                none = pa.scalar(None, pa.string())
+                column = column.having(pc.if_else(missing, none, column.values))
+        table = table.set_column(place, name, column.values)
+    return table
+
+
+def _column(
+    table: pa.Table, name: str, reader: str, where: str
+) -> log_columns.LogColumn:
+    rows = table[events.ROW] if events.ROW in table.column_names else None
+    return log_columns.LogColumn(table[name], name, where, reader, rows)
 
 
 def _rows(table: pa.Table, log: log_spec.Log, where: str) -> Iterator[pa.Table]:
@@ -118,52 +217,6 @@ def _rows(table: pa.Table, log: log_spec.Log, where: str) -> Iterator[pa.Table]:
         yield table
 
 
-def _prepared(
-    table: pa.Table,
-    spec: toml_spec.ConversionSpec,
-    log: log_spec.Log,
-    joins: list[tuple[log_spec.Join, pa.Table]],
-    where: str,
-) -> pa.Table:
-    """Return a batch of a log with the columns that events are made from."""
-    joined = {name for join in log.joins for name in join.take}
-    table = _kept(table, log, where, set(table.column_names) - joined)
-    table = _congruent(table, log, where)
-    for join, side in joins:
-        on = table[join.on].cast(pa.string())
-        place = pc.index_in(on, side[join.key].combine_chunks())
-        for name in join.take:
-            values = side[name].combine_chunks().take(place.combine_chunks())
-            table = _set(table, name, values)
-    table = _kept(table, log, where, joined)
-    user, item = (spec.column(role).source for role in (spec.user, spec.item))
-    columns = {
-        user: table[log.user],
-        item: table[log.item],
-        "timestamp": _seconds(table[log.time], spec, log, where),
-    }
-    labelled = log.explode is not None and log.explode.labelled
-    if labelled:
-        columns["click"] = table[exploding.LABEL]
-    elif log.click:
-        columns["click"] = _labels(table[log.click], log, where)
-    if log.day:
-        columns["day"] = table[log.day]
-    for name in table.column_names:
-        columns.setdefault(name, table[name])
-    if not (log.click or labelled):
-        columns.pop("click", None)
-    if not log.day:
-        columns.pop("day", None)
-    return pa.table(columns).replace_schema_metadata({"where": where})
-
-
-def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
-    if name in table.column_names:
-        table = table.drop_columns([name])
-    return table.append_column(name, values)
-
-
 def _kept(
     table: pa.Table, log: log_spec.Log, where: str, names: Collection[str]
 ) -> pa.Table:
@@ -171,25 +224,25 @@ def _kept(
     for rules, keeps in ((log.keep, True), (log.drop, False)):
         for name, values in rules.items():
             if name in names:
-                holds = _is_one_of(table[name], values, name, where)
+                column = _column(table, name, "`keep` or `drop`", where)
+                holds = _is_one_of(column, values)
                 table = table.filter(holds if keeps else pc.invert(holds))
     return table
 
 
-def _is_one_of(
-    column: pa.ChunkedArray, values: list, name: str, where: str
-) -> pa.ChunkedArray:
+def _is_one_of(column: log_columns.LogColumn, values: list) -> pa.ChunkedArray:
     """Return where a column holds one of the values; "" is a missing one."""
     present = [value for value in values if value != ""]
-    wanted = pa.array(present) if present else pa.array([], column.type)
-    if column.type != wanted.type:
-        column = _cast(column, wanted.type, name, where)
-    holds = pc.is_in(column, wanted)
+    holds = pc.is_null(column.values, nan_is_null=True)
     if "" not in values:
+        holds = pc.and_(holds, False)
+    if not present:
         return holds
-    if pa.types.is_string(column.type):
-        holds = pc.or_(holds, pc.fill_null(pc.equal(column, ""), False))
-    return pc.or_(holds, pc.is_null(column))
+    given = log_columns.LogColumn(
+        pa.array(present), column.name, column.where, "the values to compare"
+    )
+    found, wanted = ids.comparable(column, given)
+    return pc.or_(holds, pc.is_in(found, wanted, skip_nulls=True))
 
 
 def _congruent(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
@@ -200,57 +253,9 @@ def _congruent(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
     for rule in log.where:
         total = np.zeros(len(table), np.int64)
         for name, weight in rule.weights.items():
-            column = _cast(table[name], pa.int64(), name, where)
-            if column.null_count:
-                raise ValueError(
-                    f"{where}: the column {name!r}, which a `where` of the log "
-                    "reads, should be present in every row."
-                )
-            total += weight * column.to_numpy()
+            column = _column(table, name, "a `where` of the log", where)
+            column.reject(pc.is_null(column.values), "be present in every row")
+            column = column.having(ids.read(column, pa.int64()))
+            total += weight * column.values.to_numpy()
         holds &= total % rule.modulo == rule.equals
     return table.filter(pa.array(holds != log.negate))
-
-
-def _labels(
-    column: pa.ChunkedArray, log: log_spec.Log, where: str
-) -> pa.ChunkedArray:
-    if log.click_at_least is None:
-        return column
-    column = _cast(column, pa.float64(), log.click, where)
-    return pc.cast(pc.greater_equal(column, log.click_at_least), pa.int8())
-
-
-def _seconds(
-    column: pa.ChunkedArray,
-    spec: toml_spec.ConversionSpec,
-    log: log_spec.Log,
-    where: str,
-) -> pa.ChunkedArray:
-    """Return an event time as whole seconds UTC, rounded down."""
-    if pa.types.is_timestamp(column.type):
-        return column
-    if log.time_format:
-        try:
-            stamp = pc.strptime(column, format=log.time_format, unit="s")
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"{where}: the column {log.time!r} should be written as "
-                f"`time_format` {log.time_format!r} says. {error}"
-            ) from error
-        offset = int(spec.utc_offset_hours * 3600)
-        return pc.subtract(stamp.cast(pa.int64()), offset)
-    column = _cast(column, pa.int64(), log.time, where)
-    unit = log_spec.TIME_UNITS[log.time_unit]
-    return events.floor_divide(column, unit) if unit > 1 else column
-
-
-def _cast(
-    column: pa.ChunkedArray, dtype: pa.DataType, name: str, where: str
-) -> pa.ChunkedArray:
-    try:
-        return column.cast(dtype)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(
-            f"{where}: the column {name!r} should be {dtype}; it is "
-            f"{column.type}. {error}"
-        ) from error

@@ -13,7 +13,7 @@ Shapes: P clicks in the pool, N clicks, k negatives a click.
 
 import numpy as np
 
-from ecdctr_tf.input.conversion import toml_spec
+from ecdctr_tf.input.conversion import encoding, past_spec
 
 # Draws after which a negative that is never allowed is given up.
 _ROUNDS = 20
@@ -93,14 +93,14 @@ def draw(
     pool: dict[str, np.ndarray],
     clicks: np.ndarray,
     seen: SeenPairs,
-    rule: toml_spec.Negatives,
+    rule: past_spec.Negatives,
     stream: tuple[int, ...],
 ) -> np.ndarray:
     """Draw negatives.
 
     Args:
-      pool: `user`, `item` (keys) and `time` (seconds), `[P]`, in order of
-        time: the day's clicks and those of the window before midnight.
+      pool: `USER`, `ITEM` (keys) and `TIME` (seconds) of `encoding`, `[P]`, in
+        order of time: the day's clicks and those of the window before midnight.
       clicks: int `[N]`, places in the pool of the clicks that get negatives.
       seen: the pairs clicked.
       rule: number, window and seed.
@@ -110,9 +110,9 @@ def draw(
       int64 `[N, k]`, places in the pool of the clicks whose items are the
       negatives; -1 where there was nothing to draw.
     """
-    time, k = pool["time"][clicks], rule.per_click
-    low = np.searchsorted(pool["time"], time - rule.window_seconds)
-    width = np.searchsorted(pool["time"], time) - low
+    time, k = pool[encoding.TIME][clicks], rule.per_click
+    low = np.searchsorted(pool[encoding.TIME], time - rule.window_seconds)
+    width = np.searchsorted(pool[encoding.TIME], time) - low
     drawn = np.full((len(clicks), k), -1, np.int64)
     row = np.repeat(np.arange(len(clicks)), k)
     flat = drawn.reshape(-1)
@@ -126,7 +126,7 @@ def draw(
         place = low[rows] + (uniform * width[rows]).astype(np.int64)
         good = _allowed(pool, clicks[rows], place, seen)
         flat[open_places[good]] = place[good]
-        _reopen_repeats(drawn, pool["item"], np.unique(rows))
+        _reopen_repeats(drawn, pool[encoding.ITEM], np.unique(rows))
     return drawn
 
 
@@ -137,9 +137,11 @@ def _allowed(
     seen: SeenPairs,
 ) -> np.ndarray:
     """Return which drawn places may be negatives of their clicks."""
-    user, item = pool["user"][click], pool["item"][place]
-    other = (pool["user"][place] != user) & (pool["item"][click] != item)
-    return other & ~seen.seen(pair(user, item), pool["time"][click])
+    user, item = pool[encoding.USER][click], pool[encoding.ITEM][place]
+    other = (pool[encoding.USER][place] != user) & (
+        pool[encoding.ITEM][click] != item
+    )
+    return other & ~seen.seen(pair(user, item), pool[encoding.TIME][click])
 
 
 def _reopen_repeats(

@@ -14,7 +14,7 @@ import textwrap
 import typing
 
 from ecdctr_tf import features, typed_values
-from ecdctr_tf.input.conversion import log_spec, toml_spec
+from ecdctr_tf.input.conversion import log_spec, past_spec, toml_spec
 
 _HEAD = """\
 # Reference of conversion specs
@@ -36,10 +36,10 @@ TABLES: dict[str, type] = {
     "[[logs.where]]": log_spec.Congruence,
     "[[tables]]": features.TableSpec,
     "[[features]]": toml_spec.Column,
-    "[[sequences]]": toml_spec.Sequence,
-    "[[counts]]": toml_spec.Count,
-    "[[ages]]": toml_spec.Age,
-    "[negatives.natural], [negatives.ads]": toml_spec.Negatives,
+    "[[sequences]]": past_spec.Sequence,
+    "[[counts]]": past_spec.Count,
+    "[[ages]]": past_spec.Age,
+    "[negatives.natural], [negatives.ads]": past_spec.Negatives,
 }
 # Keys that mean the same in all tables and have no comment in each.
 _EVERYWHERE = {

@@ -7,8 +7,6 @@ first event.
 Shapes: N rows, T entries of a sequence.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ecdctr_tf import features
@@ -17,6 +15,7 @@ from ecdctr_tf.input.conversion import (
     history_features,
     impressions,
     negatives,
+    past_spec,
     toml_spec,
 )
 
@@ -65,12 +64,12 @@ class RowFeatures:
         """
         for name, history in self._histories.items():
             parts = [e for d, e in events.items() if name in (d, "both")]
-            history.start_day(*_clicks(parts, ("user", "item", "second")))
+            history.start_day(*_clicks(parts))
         for counts in self._counts.values():
             counts.start_day(day)
         if self._spec.ages:
             for part in events.values():
-                self._ages.start_day(part["item"], part["time"])
+                self._ages.start_day(part[encoding.ITEM], part[encoding.TIME])
         self._item_rows = {
             sequence.table: self._encoder.item_rows(sequence.table)
             for sequence in self._spec.sequences
@@ -89,7 +88,7 @@ class RowFeatures:
                     continue
                 if count.event == "click":
                     events = rows.day_events()
-                    clicked = np.flatnonzero(events["click"])
+                    clicked = np.flatnonzero(events[encoding.CLICK])
                     keys = self._count_keys(count, events, clicked, clicked)
                 else:
                     keys = self._count_keys(
@@ -111,7 +110,7 @@ class RowFeatures:
         context, item = made.context[part], made.item[part]
         out = {
             "click": made.click[part],
-            "timestamp": events["time"][context],
+            "timestamp": events[encoding.TIME][context],
         }
         for feature in self._spec.features:
             place = item if feature.side == "item" else context
@@ -135,14 +134,14 @@ class RowFeatures:
             ).astype(np.float32)
         for age in self._spec.ages:
             hours = self._ages.hours(
-                events["item"][item], events["time"][context]
+                events[encoding.ITEM][item], events[encoding.TIME][context]
             )
             out[age.name] = np.log1p(hours).astype(np.float32)
         return out
 
     def _sequence(
         self,
-        sequence: toml_spec.Sequence,
+        sequence: past_spec.Sequence,
         domain: str,
         events: dict,
         context: np.ndarray,
@@ -154,8 +153,8 @@ class RowFeatures:
         places = slice(context[0], context[-1] + 1)
         name = domain if sequence.domain == "same" else sequence.domain
         keys = self._histories[name].before(
-            events["user"][places],
-            events["second"][places],
+            events[encoding.USER][places],
+            events[encoding.SECOND][places],
             sequence.max_length,
         )
         rows = self._item_rows[sequence.table][keys]
@@ -163,16 +162,22 @@ class RowFeatures:
 
     def _count_keys(
         self,
-        count: toml_spec.Count,
+        count: past_spec.Count,
         events: dict,
         context: np.ndarray,
         item: np.ndarray,
     ) -> np.ndarray:
-        """Return one int64 for each event's values of the counted features."""
+        """Return one int64 for each event's values of the counted features.
+
+        It is negative where the user or the item is unknown.
+        """
         parts = []
         for name in count.of:
             feature = self._spec.column(name)
-            roles = {self._spec.user: "user", self._spec.item: "item"}
+            roles = {
+                self._spec.user: encoding.USER,
+                self._spec.item: encoding.ITEM,
+            }
             place = item if feature.side == "item" else context
             parts.append(events[roles.get(name, name)][place])
         return negatives.pair(
@@ -196,7 +201,20 @@ def _histories(
     }
 
 
-def _clicks(parts: list[dict], names: Sequence[str]) -> list[np.ndarray]:
-    """Return columns of the clicks among the events of several domains."""
-    columns = [[e[n][e["click"] == 1] for e in parts] for n in names]
+def _clicks(parts: list[dict]) -> list[np.ndarray]:
+    """Return user, item and second of the clicks of several domains.
+
+    Clicks of unknown users, or on unknown items, are nobody's history.
+    """
+    names = (encoding.USER, encoding.ITEM, encoding.SECOND)
+    known = [
+        (e[encoding.CLICK] == 1)
+        & (e[encoding.USER] >= 0)
+        & (e[encoding.ITEM] >= 0)
+        for e in parts
+    ]
+    columns = [
+        [e[name][kept] for e, kept in zip(parts, known, strict=True)]
+        for name in names
+    ]
     return [np.concatenate(c) if c else np.zeros(0, np.int64) for c in columns]

@@ -51,6 +51,10 @@ class Spill:
         if self._held_rows >= self._limit:
             self.flush()
 
+    def drop(self, domain: str, day: int) -> None:
+        """Forget the events of a day."""
+        self.read(domain, day)
+
     def flush(self) -> None:
         """Write what is held."""
         options = pa.ipc.IpcWriteOptions(compression="lz4")

@@ -31,7 +31,8 @@ KIND = "conversion_state"
 SUMMARY = "summary.json"
 # Fields of the spec that only say how to read logs: what is in the columns of
 # the tables that come out of them is said by the others.
-_READING = ("logs", "first_day")
+_READING = ("logs", "first_day", "null_user", "null_item", "wrong_time")
+_READING += ("longest_gap_days", "utc_offset_hours", "time_zone")
 
 
 class Part(Protocol):
@@ -145,6 +146,7 @@ def described(
             "format": file_format,
             "last_days": _in_order(last_days),
             "clicks_only": _in_order(clicks_only),
+            "zone": str(spec.zone),
         },
     )
 
@@ -195,6 +197,7 @@ def _check_manifest(past: Past) -> None:
         ("format", str),
         ("last_days", dict[str, str]),
         ("clicks_only", dict[str, bool]),
+        ("zone", str),
     ):
         what = f"`config.{key}` of {past.path / store.MANIFEST}"
         typed_values.check(what, expected, config.get(key))
@@ -206,6 +209,13 @@ def _check_manifest(past: Past) -> None:
 
 
 def _check_spec(past: Past, spec: toml_spec.ConversionSpec) -> None:
+    zone = past.manifest.config["zone"]
+    if zone != str(spec.zone):
+        raise ValueError(
+            f"The days of {past.data.path} are those of the zone {zone}; the "
+            f"spec says {spec.zone}. Set `time_zone` or `utc_offset_hours` as "
+            "it was, or convert all logs again into another directory."
+        )
     kept, given = past.manifest.config["conversion"], _fingerprints(spec)
     differing = [
         name
@@ -231,4 +241,6 @@ def _fingerprints(spec: toml_spec.ConversionSpec) -> dict[str, str]:
         if name not in _READING:
             text = json.dumps(value, sort_keys=True)
             found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    homes = {table.name: spec.home_space(table.name) for table in spec.tables}
+    found["id_spaces"] = ", ".join(f"{t} {s}" for t, s in homes.items())
     return found

@@ -1,11 +1,29 @@
 """What a conversion wrote: rows, clicks, users and items, and their overlap."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import rich.console
 import rich.table
 
 from ecdctr_tf import features
-from ecdctr_tf.input.conversion import history_features, impressions
+from ecdctr_tf.input.conversion import (
+    encoding,
+    history_features,
+    impressions,
+)
+
+FAR = "dropped as far from all other days"
+# What is counted of rows that are not as usual.
+COUNTS = (
+    "dropped without user",
+    "dropped without item",
+    "dropped without a possible time",
+    FAR,
+    "unknown user",
+    "unknown item",
+    "local time that was twice",
+)
 
 
 class Tally:
@@ -19,13 +37,25 @@ class Tally:
         }
         self._clicks = dict.fromkeys(features.DOMAINS, 0)
         self._days = dict.fromkeys(features.DOMAINS, 0)
+        self._unknown = dict.fromkeys(self._rows, 0)
+        self._counts = {d: dict.fromkeys(COUNTS, 0) for d in features.DOMAINS}
+
+    def count(self, domain: str, counts: Mapping[str, int]) -> None:
+        """Count rows that were dropped or are not as usual; see `COUNTS`."""
+        for what, rows in counts.items():
+            self._counts[domain][what] += rows
 
     def add(self, domain: str, made: impressions.Impressions) -> None:
         """Count the impressions of a day with events."""
         self._clicks[domain] += int(made.click.sum())
         self._days[domain] += 1
-        for role, place in (("user", made.context), ("item", made.item)):
-            keys = made.events[role][place]
+        for role, column, place in (
+            ("user", encoding.USER, made.context),
+            ("item", encoding.ITEM, made.item),
+        ):
+            keys = made.events[column][place]
+            self._unknown[domain, role] += int((keys < 0).sum())
+            keys = keys[keys >= 0]
             size = int(keys.max(initial=-1)) + 1
             rows = history_features.grown(self._rows[domain, role], size, 0)
             rows += np.bincount(keys, minlength=len(rows))
@@ -38,14 +68,23 @@ class Tally:
           Domain -> `rows`, `clicks`, `ctr`, `users`, `items`, `days` (those
           with events), and `overlap` -> for "user" and "item" the share of the
           ads' `ids` and of their `rows` whose id the natural rows have too,
-          over all days; None where there are no ads.
+          over all days; None where there are no ads. `counts` -> domain ->
+          how many rows were dropped or are not as usual.
         """
         summary = {d: self._domain(d) for d in features.DOMAINS}
         summary["overlap"] = {r: self._overlap(r) for r in ("user", "item")}
+        summary["counts"] = {
+            domain: {what: rows for what, rows in counts.items() if rows}
+            for domain, counts in self._counts.items()
+        }
         return summary
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the counts, int64: `<domain>_<role>`, `clicks`, `days`."""
+        """Return the counts, all int64.
+
+        They are `<domain>_<role>`, `clicks` and `days`, `unknown` by domain and
+        role, and `counts` by domain and `COUNTS`.
+        """
         rows = {
             f"{domain}_{role}": history_features.trimmed(counts, 0)
             for (domain, role), counts in self._rows.items()
@@ -55,6 +94,10 @@ class Tally:
             **rows,
             "clicks": clicks,
             "days": np.array(list(self._days.values())),
+            "unknown": np.array(list(self._unknown.values())),
+            "counts": np.array(
+                [list(counts.values()) for counts in self._counts.values()]
+            ),
         }
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
@@ -64,10 +107,17 @@ class Tally:
         for name, counts in (("clicks", self._clicks), ("days", self._days)):
             values = arrays[name].tolist()
             counts.update(zip(features.DOMAINS, values, strict=True))
+        unknown = arrays["unknown"].tolist()
+        self._unknown.update(zip(self._rows, unknown, strict=True))
+        for domain, rows in zip(
+            features.DOMAINS, arrays["counts"].tolist(), strict=True
+        ):
+            self._counts[domain].update(zip(COUNTS, rows, strict=True))
 
     def _domain(self, domain: str) -> dict:
         users, items = (self._rows[domain, r] for r in ("user", "item"))
-        rows, clicks = int(users.sum()), self._clicks[domain]
+        rows = int(users.sum()) + self._unknown[domain, "user"]
+        clicks = self._clicks[domain]
         return {
             "rows": rows,
             "clicks": clicks,
@@ -82,7 +132,8 @@ class Tally:
         known = np.zeros(len(ads), bool)
         shared = min(len(ads), len(natural))
         known[:shared] = natural[:shared] > 0
-        count, rows = int((ads > 0).sum()), int(ads.sum())
+        count = int((ads > 0).sum())
+        rows = int(ads.sum()) + self._unknown["ads", role]
         return {
             "ids": float((ads[known] > 0).sum() / count) if count else None,
             "rows": float(ads[known].sum() / rows) if rows else None,
@@ -90,7 +141,7 @@ class Tally:
 
 
 def show(summary: dict, console: rich.console.Console | None = None) -> None:
-    """Print a summary as two tables."""
+    """Print a summary as two tables and notes."""
     console = console or rich.console.Console()
     table = rich.table.Table("domain", *summary["natural"])
     for domain in features.DOMAINS:
@@ -100,6 +151,29 @@ def show(summary: dict, console: rich.console.Console | None = None) -> None:
     for role, shares in summary["overlap"].items():
         table.add_row(f"{role}s", *map(_text, shares.values()))
     console.print(table)
+    for note in notes(summary):
+        console.print(note, highlight=False, soft_wrap=True)
+
+
+def notes(summary: dict) -> list[str]:
+    """Return what a summary says of rows and ids that are not as usual."""
+    said = [
+        f"{rows:,} rows of {domain}: {what}."
+        for domain, counts in summary["counts"].items()
+        for what, rows in counts.items()
+    ]
+    for table, ids in summary["crossings"].items():
+        said.append(
+            f"{ids:,} ids of the table {table!r} are in several id spaces; "
+            "they are different ids."
+        )
+    for table, pairs in summary["alike"].items():
+        said.append(
+            f"{len(pairs):,} ids of the table {table!r} are one number in two "
+            f"ways of writing, such as {pairs[0][0]!r} and {pairs[0][1]!r}; "
+            "they are different ids."
+        )
+    return said
 
 
 def _text(value: object) -> str:

@@ -1,23 +1,26 @@
 """The conversion spec: logs, columns, features and rules, read from TOML.
 
-Every class below, and those of `log_spec`, is one kind of TOML table; its
-fields are the keys. `datasets/globo.toml` is a complete example.
-
-Domains are "natural" and "ads". Past events (`[[sequences]]`, `[[counts]]`) are
-taken from "natural", "ads", "both", or "same", the domain of the row itself.
+Every class below, and those of `log_spec` and `past_spec`, is one kind of TOML
+table; its fields are the keys. `datasets/globo.toml` is a complete example.
 """
 
 import dataclasses
+import functools
 import pathlib
 import tomllib
 import typing
 
 from ecdctr_tf import features, kinds, typed_values, windows
 from ecdctr_tf.features import DataSpec
-from ecdctr_tf.input.conversion import log_spec
+from ecdctr_tf.input.conversion import (
+    log_spec,
+    past_spec,
+    spec_checks,
+    zones,
+)
 
-HISTORY_DOMAINS = (*features.DOMAINS, "both", "same")
 TIME_PARTS = ("hour", "weekday")
+WHERE = ("both", *features.DOMAINS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Column:
     table: str = ""
     # The column; empty: the one with the name of the feature.
     column: str = ""
+    # "natural" or "ads" if only logs of that domain have the column; in the
+    # other domain the feature is missing.
+    domain: str = "both"
     # Instead of a column: "hour" (0 to 23) or "weekday" (0 is Monday), local
     # time.
     time: str = ""
@@ -40,7 +46,7 @@ class Column:
     divide: int = 1
     # Keeps only the part of a text such as "Drama|War" before this; empty: all.
     separator: str = ""
-    # Replaces missing dense numbers; without it they are an error.
+    # Replaces missing dense numbers; without it they stay missing (NaN).
     missing: float | None = None
 
     def __post_init__(self) -> None:
@@ -49,11 +55,13 @@ class Column:
         readable = [name for name, kind in kinds.KINDS.items() if kind.in_logs]
         features.check_choice(owner, "kind", self.kind, readable)
         features.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
-        if self.divide < 1 or (self.divide > 1 and self.separator):
+        features.check_choice(owner, "domain", self.domain, WHERE)
+        if self.divide < 1:
             raise ValueError(
-                f"`divide` of {owner} should be at least 1, and exactly 1 with "
-                f"a `separator`. Received: {self.divide}"
+                f"`divide` of {owner} should be at least 1. "
+                f"Received: {self.divide}"
             )
+        spec_checks.check_used(owner, self)
 
     @property
     def source(self) -> str:
@@ -62,93 +70,14 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
-    """The items that the user of a row clicked strictly before the row."""
-
-    name: str
-    table: str
-    # How many of the newest entries are kept.
-    max_length: int
-    domain: str = "both"
-
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        owner = f"the sequence {self.name!r}"
-        features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Count:
-    """log1p of the events that the ids of a row had on earlier days.
-
-    Users and items are counted exactly. Ids of other features are counted by
-    the rows of their table: ids that share a table row are counted together.
-    """
-
-    name: str
-    # One or two id features whose values are counted.
-    of: tuple[str, ...]
-    # "click" or "impression".
-    event: str = "click"
-    domain: str = "both"
-    # How many earlier days count; 0: all.
-    window_days: int = 0
-    side: str = "context"
-
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        owner = f"the count {self.name!r}"
-        features.check_choice(
-            owner, "event", self.event, ("click", "impression")
-        )
-        features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
-        if len(self.of) not in (1, 2) or self.window_days < 0:
-            raise ValueError(
-                f"`of` of {owner} should name one or two features, and "
-                "`window_days` should be at least 0. "
-                f"Received: {self.of}, {self.window_days}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class Age:
-    """log1p of the hours since the first event of the item in either domain."""
-
-    name: str
-    side: str = "item"
-
-
-@dataclasses.dataclass(frozen=True)
-class Negatives:
-    """How impressions without a click are sampled if logs hold only clicks."""
-
-    # Negatives per click; fewer if there are not enough to sample from.
-    per_click: int = 3
-    # They are sampled from other users' clicks within so many seconds before.
-    window_seconds: int = 3600
-    # Whether repeated clicks of a user on an item are dropped.
-    drop_reclicks: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if not (self.per_click > 0 < self.window_seconds <= 86_400):
-            raise ValueError(
-                "`per_click` of the negatives should be at least 1 and "
-                "`window_seconds` from 1 to 86400. Received: "
-                f"{self.per_click}, {self.window_seconds}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
 class ConversionSpec:
     """Everything that a conversion needs to know about the logs."""
 
     tables: tuple[features.TableSpec, ...]
     features: tuple[Column, ...]
-    sequences: tuple[Sequence, ...] = ()
-    counts: tuple[Count, ...] = ()
-    ages: tuple[Age, ...] = ()
+    sequences: tuple[past_spec.Sequence, ...] = ()
+    counts: tuple[past_spec.Count, ...] = ()
+    ages: tuple[past_spec.Age, ...] = ()
     logs: tuple[log_spec.Log, ...] = ()
     # Names of the id features that say who saw what.
     user: str = "user_id"
@@ -156,46 +85,65 @@ class ConversionSpec:
     # Columns that are kept for evaluation only.
     evaluation: tuple[str, ...] = ()
     # Domain -> how to sample negatives if its logs hold only clicks.
-    negatives: dict[str, Negatives] = dataclasses.field(default_factory=dict)
+    negatives: dict[str, past_spec.Negatives] = dataclasses.field(
+        default_factory=dict
+    )
     # Table -> earlier events that an id needs before it gets a table row;
     # tables that are not named: 1.
     min_count: dict[str, int] = dataclasses.field(default_factory=dict)
     # Day 0 of day columns that hold whole numbers, `YYYY-MM-DD`.
     first_day: str = "1970-01-01"
-    # Hours that local time is ahead of UTC; days, hours and weekdays are local.
-    utc_offset_hours: float = 0.0
+    # The zone of days, hours and weekdays: hours that it is ahead of UTC, or
+    # its name, such as "Europe/Berlin", if it has summer time. Without either
+    # it is UTC, unless files or day columns show that it is not.
+    utc_offset_hours: float | None = None
+    time_zone: str = ""
+    # Rows without a user or an item: "error", "drop", or "unknown", which
+    # keeps them with table row 0 and without history.
+    null_user: str = "error"
+    null_item: str = "error"
+    # Rows without a time, or with one that is far from all others: "error" or
+    # "drop".
+    wrong_time: str = "error"
+    # Days without rows after which later ones, or earlier ones, are far.
+    longest_gap_days: int = 31
 
     def __post_init__(self) -> None:
         """Check that references resolve; the data spec checks the rest."""
         self.data_spec()
         windows.day_number(self.first_day)
-        ids = {feature.name for feature in kinds.ids(self.data_spec())}
-        for count in self.counts:
-            if not set(count.of) <= ids:
-                raise ValueError(
-                    f"`of` of the count {count.name!r} should name id "
-                    f"features: {sorted(ids)}. Received: {count.of}"
-                )
-        for table in self.min_count:
-            self.data_spec().table(table)
-        for domain in self.negatives:
-            features.check_choice(
-                "`negatives`", "domain", domain, features.DOMAINS
-            )
-        for role in (self.user, self.item):
-            if role not in ids or self.column(role).time:
-                raise ValueError(
-                    f"{role!r} should be an id read from a column."
-                )
-            if self.column(role).divide > 1 or self.column(role).separator:
-                raise ValueError(
-                    f"{role!r} should be read from its column unchanged: "
-                    "without `divide` and `separator`."
-                )
+        spec_checks.check(self)
+
+    @functools.cached_property
+    def zone(self) -> zones.Zone:
+        """The zone of the days."""
+        return zones.Zone(
+            self.time_zone, round((self.utc_offset_hours or 0) * 3600)
+        )
+
+    @property
+    def zone_is_given(self) -> bool:
+        """Whether the spec says the zone of the days."""
+        return bool(self.time_zone) or self.utc_offset_hours is not None
 
     def column(self, name: str) -> Column:
         """Return the column feature of that name."""
         return next(f for f in self.features if f.name == name)
+
+    def home_space(self, table: str) -> str:
+        """Return the id space whose ids a table holds as they are.
+
+        Ids of other spaces are held as `<space>:<id>`. It is the space of the
+        first log of ads, whose ids clients send.
+        """
+        ads = [log for log in self.logs if log.domain == features.ADS]
+        logs = ads or self.logs
+        return logs[0].id_spaces.get(table, table) if logs else table
+
+    def foreign_spaces(self, table: str) -> list[str]:
+        """Return the id spaces whose ids a table holds as `<space>:<id>`."""
+        names = {log.id_spaces.get(table, table) for log in self.logs}
+        return sorted(names - {self.home_space(table)})
 
     def data_spec(self) -> DataSpec:
         """Return the spec of the data directory."""
@@ -209,7 +157,10 @@ class ConversionSpec:
             )
             for s in self.sequences
         ]
-        numbers: tuple[Count | Age, ...] = (*self.counts, *self.ages)
+        numbers: tuple[past_spec.Count | past_spec.Age, ...] = (
+            *self.counts,
+            *self.ages,
+        )
         made += [
             features.FeatureSpec(f.name, "dense", side=f.side) for f in numbers
         ]
@@ -247,7 +198,9 @@ def from_dict(values: dict) -> ConversionSpec:
     negatives = values.get("negatives", {})
     typed_values.check("[negatives]", dict, negatives)
     values["negatives"] = {
-        domain: typed_values.make(Negatives, f"[negatives.{domain}]", entry)
+        domain: typed_values.make(
+            past_spec.Negatives, f"[negatives.{domain}]", entry
+        )
         for domain, entry in negatives.items()
     }
     return typed_values.make(ConversionSpec, "the conversion spec", values)
@@ -281,9 +234,9 @@ def _with_parts(entry: typing.Any) -> typing.Any:
 _LISTS = {
     "tables": features.TableSpec,
     "features": Column,
-    "sequences": Sequence,
-    "counts": Count,
-    "ages": Age,
+    "sequences": past_spec.Sequence,
+    "counts": past_spec.Count,
+    "ages": past_spec.Age,
     "logs": log_spec.Log,
 }
 _LISTS_OF_LOG = {"where": log_spec.Congruence, "joins": log_spec.Join}

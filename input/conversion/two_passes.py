@@ -25,10 +25,13 @@ import tqdm
 from ecdctr_tf import features, typed_values, windows
 from ecdctr_tf.input import data_directory
 from ecdctr_tf.input.conversion import (
+    day_watch,
     encoding,
     events,
+    id_checks,
     impressions,
     negatives,
+    ordering,
     row_features,
     spill,
     state,
@@ -98,22 +101,32 @@ class Passes:
         """
         self._spilled = spill.Spill(self._data.path / _SPILLED)
         digest = hashlib.sha256()
+        watch = day_watch.DayWatch(self._spec)
         early = ""
         with _bar("reading", progress) as bar:
             for i, (domain, table) in enumerate(tables):
                 where = _where(table, f"Table {i} of {domain}")
-                self._check_domain(domain, table, where)
-                part = events.normalised(table, self._spec, where)
+                self._check_domain(domain, where)
+                part = events.normalised(table, self._spec, domain, where)
+                self._check_label(domain, part)
                 digest.update(domain.encode())
-                digest.update(_bytes(part))
-                early = early or self._early_days(part, where)
+                digest.update(_bytes(part.table))
+                watch.add(domain, part)
+                early = early or self._early_days(part.table, where)
                 if early and not finished:
                     raise ValueError(early)
-                self._spilled.add(domain, part)
+                self._spilled.add(domain, part.table)
+                self._summary.count(domain, part.counts)
                 bar.update(len(table))
         fingerprint = digest.hexdigest()
         if early and fingerprint != finished:
             raise ValueError(early)
+        watch.check_zone()
+        for domain, day, rows in watch.far(
+            self._past.last_days if self._past else {}
+        ):
+            self._spilled.drop(domain, day)
+            self._summary.count(domain, {tally.FAR: rows})
         if not self._spilled.span():
             raise ValueError(
                 "There are no rows to convert. Check the paths and the "
@@ -139,23 +152,25 @@ class Passes:
             "summary": self._summary,
         }
 
-    def _check_domain(self, domain: str, table: pa.Table, where: str) -> None:
+    def _check_domain(self, domain: str, where: str) -> None:
         if domain not in features.DOMAINS:
             raise ValueError(
                 f"{where}: the domain should be one of "
                 f"{', '.join(features.DOMAINS)}. Received: {domain!r}"
             )
-        clicks_only = "click" not in table.column_names
-        if self._clicks_only.setdefault(domain, clicks_only) != clicks_only:
+
+    def _check_label(self, domain: str, part: events.Events) -> None:
+        only = part.clicks_only
+        if self._clicks_only.setdefault(domain, only) != only:
             raise ValueError(
-                f"{where}: all tables of {domain} should have a column "
+                f"{part.where}: all tables of {domain} should have a column "
                 "'click', or none of them, including those of days converted "
                 "earlier."
             )
-        if clicks_only and domain not in self._spec.negatives:
+        if only and domain not in self._spec.negatives:
             raise ValueError(
-                f"{where} has no column 'click', so its rows are clicks only. "
-                f"Name the label (`click` of the log), or add a table "
+                f"{part.where} has no column 'click', so its rows are clicks "
+                f"only. Name the label (`click` of the log), or add a table "
                 f"[negatives.{domain}] to the spec to draw negatives."
             )
 
@@ -170,7 +185,8 @@ class Passes:
         return (
             f"{where} has events of {day}, but {self._past.data.path} "
             f"holds all days up to {last}. Append logs of later days only, "
-            "or convert all logs again into another directory."
+            "or convert all logs again into another directory. Days are those "
+            f"of the zone {self._spec.zone}."
         )
 
     def _span(self, domain: str) -> range:
@@ -224,19 +240,19 @@ class Passes:
         table = self._spilled.read(domain, day)
         if table is None:
             return None
-        table = events.ordered(table, self._spec.user, self._spec.item)
+        table = ordering.ordered(table, self._spec.user, self._spec.item)
         return self._encoder.encode(table)
 
     def _impressions(self, day: int, encoded: dict) -> dict:
         """Return the impressions of a day by domain."""
         drawing = [d for d in encoded if self._clicks_only[d]]
         if self._draws:
-            clicks = [e["click"] == 1 for e in encoded.values()]
+            clicks = [e[encoding.CLICK] == 1 for e in encoded.values()]
             pairs, times = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
             for part, clicked in zip(encoded.values(), clicks, strict=True):
-                pair = negatives.pair(part["user"], part["item"])
+                pair = negatives.pair(part[encoding.USER], part[encoding.ITEM])
                 pairs.append(pair[clicked])
-                times.append(part["time"][clicked])
+                times.append(part[encoding.TIME][clicked])
             self._seen.start_day(np.concatenate(pairs), np.concatenate(times))
         made = {
             domain: self._samplers[domain].impressions(part, self._seen, day)
@@ -260,7 +276,7 @@ class Passes:
         directory, spaces = self._data.path, self._encoder.id_spaces
         for space in spaces.values():
             space.save(directory / "ids")
-        summary = self._summary.result()
+        summary = self._summary.result() | id_checks.found(self._spec, spaces)
         (directory / state.SUMMARY).write_text(
             typed_values.to_json(summary, "the summary"), encoding="utf-8"
         )

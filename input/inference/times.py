@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf.input.conversion import log_spec
+from ecdctr_tf.input.conversion import times
 
 # Years that logs are of; more than these are other numbers.
 _YEARS = (1995, 2040)
@@ -94,7 +94,7 @@ def _time(name: str, column: pa.ChunkedArray) -> Time | None:
     if not pa.types.is_integer(column.type):
         return None
     values = _floats(column)
-    for unit, per_second in log_spec.TIME_UNITS.items():
+    for unit, per_second in times.UNITS.items():
         seconds = values / per_second
         if _plausible(seconds) and score > -2:
             finer = np.log10(per_second) / 10

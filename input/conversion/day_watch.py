@@ -1,0 +1,177 @@
+"""Where events lie in time, watched while logs are read.
+
+One row with a wrong time would make thousands of days without rows, and close
+a data directory for the true days. And files of local days that are converted
+as if days were those of UTC would end in the middle of a day, so that nothing
+could be appended. Both are found before anything is written.
+"""
+
+import collections
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ecdctr_tf import windows
+from ecdctr_tf.input.conversion import events, times, toml_spec, zones
+
+# A date in the name of a file or folder.
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_]?)(\d\d)\2(\d\d)(?!\d)")
+
+
+@dataclasses.dataclass
+class _Day:
+    """A day of a domain: its first row in the files, and how many it has."""
+
+    where: str
+    row: int
+    second: int
+    rows: int = 0
+
+
+class DayWatch:
+    """Collects the days of events.
+
+    Args:
+      spec: of the conversion.
+    """
+
+    def __init__(self, spec: toml_spec.ConversionSpec):
+        self._spec = spec
+        self._days: dict[str, dict[int, _Day]] = collections.defaultdict(dict)
+        # File -> the day in its name, the first and the last second UTC.
+        self._files: dict[str, tuple[int, int, int]] = {}
+
+    def add(self, domain: str, part: events.Events) -> None:
+        """Take in the events of a table."""
+        if not len(part.rows):
+            return
+        seconds = part.table["timestamp"].to_numpy()
+        days, first, counts = np.unique(
+            part.table["day"].to_numpy(), return_index=True, return_counts=True
+        )
+        known = self._days[domain]
+        for day, place, count in zip(
+            days.tolist(), first.tolist(), counts.tolist(), strict=True
+        ):
+            row = int(part.rows[place])
+            known.setdefault(day, _Day(part.where, row, int(seconds[place])))
+            known[day].rows += count
+        named = _day_of(part.where)
+        if named is not None:
+            low, high = int(seconds.min()), int(seconds.max())
+            _, before, after = self._files.get(part.where, (0, low, high))
+            ends = min(low, before), max(high, after)
+            self._files[part.where] = (named, *ends)
+
+    def check_zone(self) -> None:
+        """Raise if the names of files show that days are not those of UTC.
+
+        Names are believed if each has a day, and there is a zone in which its
+        rows lie in that day.
+        """
+        if self._spec.zone_is_given or not self._files:
+            return
+        columns = np.array(list(self._files.values()))
+        fits = [zones.offsets_of_days(*file[:, None]) for file in columns]
+        if not all(map(len, fits)) or all(0.0 in fit for fit in fits):
+            return
+        where, (day, first, last) = next(
+            entry
+            for entry, fit in zip(self._files.items(), fits, strict=True)
+            if 0.0 not in fit
+        )
+        common = zones.offsets_of_days(*columns.T)
+        offset = (
+            f"with `utc_offset_hours` from {common[0]:g} to {common[-1]:g} all "
+            "files do; with summer time, set `time_zone`"
+            if len(common)
+            else "no fixed offset fits all files, as where there is summer "
+            "time: set `time_zone`"
+        )
+        raise ValueError(
+            f"{where} seems to be of {windows.day_name(day)}, but its rows go "
+            f"from {times.written(first)} to {times.written(last)}, so its day "
+            f"is not one of UTC. Say in the spec which zone the days are of: "
+            f"{offset}, or `utc_offset_hours = 0` for days of UTC."
+        )
+
+    def far(self, last_days: Mapping[str, str]) -> list[tuple[str, int, int]]:
+        """Return days that are far from all others of their domain or of both.
+
+        Args:
+          last_days: domain -> the last day converted before.
+
+        Returns:
+          Domain, day and number of rows of each, if `wrong_time` is "drop".
+
+        Raises:
+          ValueError: there is one, and `wrong_time` is "error".
+        """
+        gap = self._spec.longest_gap_days
+        before = {d: windows.day_number(day) for d, day in last_days.items()}
+        near: dict[str, dict[int, int]] = {}
+        for domain, days in self._days.items():
+            rows = {day: found.rows for day, found in days.items()}
+            near[domain] = _near(rows, before.get(domain), gap)
+        both: collections.Counter[int] = collections.Counter()
+        for rows in near.values():
+            both.update(rows)
+        close = _near(both, max(before.values(), default=None), gap)
+        found = [
+            (domain, day, seen)
+            for domain, days in self._days.items()
+            for day, seen in days.items()
+            if day not in near[domain] or day not in close
+        ]
+        if found and self._spec.wrong_time == "error":
+            domain, day, seen = min(found, key=lambda entry: entry[1])
+            raise ValueError(
+                f"{seen.where}, row {seen.row}: the time "
+                f"{times.written(seen.second)} is more than {gap} days from "
+                f"the other {domain} rows, which {_extent(close)}; so are "
+                f"{sum(entry[2].rows for entry in found) - 1} further rows. "
+                "Correct the times, set `longest_gap_days` of the spec if "
+                'there was such a pause, or `wrong_time = "drop"` to leave '
+                "such rows out."
+            )
+        return [(domain, day, seen.rows) for domain, day, seen in found]
+
+
+def _near(
+    rows: Mapping[int, int], known: int | None, gap: int
+) -> dict[int, int]:
+    """Return the days without a long gap between them and most of the rows.
+
+    Args:
+      rows: day -> its rows.
+      known: a day that is right; None: that with the most rows around it is.
+      gap: days without rows that are not too many.
+    """
+    days = sorted({*rows, *([] if known is None else [known])})
+    if not days:
+        return {}
+    breaks = np.flatnonzero(np.diff(days) > gap + 1) + 1
+    groups = [part.tolist() for part in np.split(np.array(days), breaks)]
+    if known is not None:
+        best = next(group for group in groups if known in group)
+    else:
+        best = max(groups, key=lambda group: sum(rows[day] for day in group))
+    return {day: rows[day] for day in best if day in rows}
+
+
+def _extent(days: Iterable[int]) -> str:
+    names = sorted(map(windows.day_name, days))
+    return f"go from {names[0]} to {names[-1]}" if names else "end before"
+
+
+def _day_of(where: str) -> int | None:
+    """Return the day in the name of a file, or of the nearest folder."""
+    for part in reversed(pathlib.PurePath(where).parts):
+        for year, _, month, day in reversed(_DATE.findall(part)):
+            name = f"{year}-{month}-{day}"
+            if windows.is_day(name):
+                return windows.day_number(name)
+    return None

@@ -1,0 +1,66 @@
+"""Checks of the ids of a whole conversion: those that look like one another."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecdctr_tf.input import id_space
+from ecdctr_tf.input.conversion import ids, toml_spec
+
+# Pairs of ids that a summary shows.
+_SHOWN = 20
+
+
+def found(
+    spec: toml_spec.ConversionSpec, spaces: Mapping[str, id_space.IdSpace]
+) -> dict:
+    """Return what the summary says of ids.
+
+    Args:
+      spec: of the conversion.
+      spaces: the id spaces by table, with the ids of all days.
+
+    Returns:
+      `crossings`: table -> number of ids that are in several id spaces;
+      `alike`: table -> pairs of texts that are one number, the first of them.
+
+    Raises:
+      ValueError: two users or items are one number, written in two ways.
+    """
+    crossings, alike = {}, {}
+    for table, space in spaces.items():
+        texts = isinstance(space, id_space.Vocabulary) and (
+            space.table.dtype == "string"
+        )
+        if not texts:
+            continue
+        known = pa.array(space.ids, pa.string())
+        names = spec.foreign_spaces(table)
+        if names:
+            crossings[table] = _crossings(known, names)
+        pairs = ids.alike(known)
+        roles = [r for r in (spec.user, spec.item) if _table(spec, r) == table]
+        if pairs and roles:
+            raise ValueError(
+                f"The ids {pairs[0][0]!r} and {pairs[0][1]!r} of the feature "
+                f"{roles[0]!r} are one number, written in two ways; so are "
+                f"{len(pairs) - 1} further pairs. Write them alike in all "
+                f'logs, or set `dtype = "int64"` of the table {table!r} if '
+                "they are numbers."
+            )
+        if pairs:
+            alike[table] = [list(pair) for pair in pairs[:_SHOWN]]
+    return {"crossings": crossings, "alike": alike}
+
+
+def _table(spec: toml_spec.ConversionSpec, role: str) -> str:
+    return spec.column(role).table
+
+
+def _crossings(known: pa.Array, names: list[str]) -> int:
+    """Return how many ids are in several id spaces."""
+    pattern = f"^({'|'.join(names)}){ids.SPACE}"
+    bare = pc.replace_substring_regex(known, pattern, "")
+    counts = pc.value_counts(bare).field("counts")
+    return pc.sum(pc.greater(counts, 1)).as_py() or 0
