@@ -62,10 +62,9 @@ def normalised(
     found = columns.of_table(table)
     if found is None:
         found = columns.in_memory(spec, domain, table.column_names)
-        found.check([n for n in table.column_names if n != ROW], where)
+        found.check(table.column_names, where)
         renamed = {name: table[c] for name, c in found.by_reader.items()}
-        if ROW in table.column_names:
-            renamed[ROW] = table[ROW]
+        renamed[ROW] = pa.chunked_array([np.arange(len(table))])
         table = pa.table(renamed)
     return _Table(table, spec, domain, found, where).events()
 
@@ -114,27 +113,21 @@ class _Table:
                 pc.is_nan(numbers), "hold a number in every row"
             )
             made[name] = numbers
-        rows = np.arange(len(stamp))
-        if ROW in self._table.column_names:
-            rows = self._table[ROW].to_numpy()
         return Events(
             pa.table(made),
-            rows,
+            self._table[ROW].to_numpy(),
             self._where,
             dict(self._counts),
             columns.CLICK not in self._table.column_names,
         )
 
     def _column(self, reader: str) -> log_columns.LogColumn:
-        rows = None
-        if ROW in self._table.column_names:
-            rows = self._table[ROW]
         return log_columns.LogColumn(
             self._table[reader],
             self._found.by_reader[reader],
             self._where,
             columns.described(reader),
-            rows,
+            self._table[ROW],
         )
 
     def _count(self, what: str, rows: pa.Array) -> None:
