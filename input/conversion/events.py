@@ -124,7 +124,7 @@ class _Table:
     def _column(self, reader: str) -> log_columns.LogColumn:
         return log_columns.LogColumn(
             self._table[reader],
-            self._found.by_reader[reader],
+            self._found.by_reader.get(reader, reader),
             self._where,
             columns.described(reader),
             self._table[ROW],

@@ -28,7 +28,8 @@ def found(
     Raises:
       ValueError: two users or items are one number, written in two ways.
     """
-    crossings, alike = {}, {}
+    crossings: dict[str, int] = {}
+    alike: dict[str, list] = {}
     for table, space in spaces.items():
         texts = isinstance(space, id_space.Vocabulary) and (
             space.table.dtype == "string"

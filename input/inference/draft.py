@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ecdctr_tf.input.conversion import exploding
 from ecdctr_tf.input.inference import domains, roles, samples, side_files, times
 
 # Stands in the spec for a column that was not found.
@@ -56,8 +57,8 @@ class Log:
     @property
     def click(self) -> np.ndarray | None:
         """Whether each row of the sample is a click, where that is known."""
-        if "__label" in self.table.column_names:
-            return self.table["__label"].to_numpy() > 0
+        if exploding.LABEL in self.table.column_names:
+            return self.table[exploding.LABEL].to_numpy() > 0
         if not self.label.column:
             return None
         at_least = self.label.at_least or 1

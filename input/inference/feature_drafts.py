@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecdctr_tf import features
+from ecdctr_tf.input.conversion import exploding
 from ecdctr_tf.input.inference import columns, roles, side_files
 from ecdctr_tf.input.inference.draft import Log
 
@@ -57,7 +58,7 @@ def make(logs: list[Log]) -> Features:
     holders: dict[str, list[Log]] = {}
     for log in logs:
         for name in log.table.column_names:
-            if name not in log.roles and not name.startswith("__"):
+            if name not in log.roles and name != exploding.LABEL:
                 holders.setdefault(name, []).append(log)
     for column, of in holders.items():
         found = [_decide(column, log) for log in of]

@@ -4,6 +4,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
+from ecdctr_tf.input.conversion import times
 from ecdctr_tf.input.inference import layout
 from ecdctr_tf.input.inference.draft import UNKNOWN, Log
 from ecdctr_tf.input.inference.feature_drafts import Feature, Features
@@ -13,6 +16,8 @@ Written by `ecdctr-convert --infer` from a sample of the files. Read the
 comments: they say how sure each choice is. All keys are described in
 docs/conversion_spec.md."""
 _LONGEST_LINE = 79
+# The day that times count from where files do not say it.
+_ORIGIN = "2000-01-01"
 # Entries of the sequence of clicked items.
 _CLICKED = 20
 
@@ -91,6 +96,9 @@ def _log(log: Log, features: Features) -> str:
     }
     if log.time and log.time.unit:
         keys["time_unit"] = log.time.unit
+        if np.nanmin(log.time.seconds) < times.FIRST:
+            notes.append("Times count from a day that the files do not say.")
+            keys["time_origin"] = _ORIGIN
     if log.time and log.time.format:
         keys["time_format"] = log.time.format
     if log.days and log.days.hours is not None:
