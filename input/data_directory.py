@@ -80,6 +80,18 @@ class DataDirectory:
             raise FileNotFoundError(f"{self.path / domain} holds no days.")
         return windows.Window(days[0], days[-1])
 
+    def days_with_rows(self, domain: str) -> list[str]:
+        """Return the days of a domain that hold rows.
+
+        Raises:
+          FileNotFoundError: there are none.
+          ValueError: as `manifest`.
+        """
+        days = [d for d in self.days(domain) if self.manifest(domain, d).rows]
+        if not days:
+            raise FileNotFoundError(f"{self.path / domain} holds no rows.")
+        return days
+
     def manifest(self, domain: str, day: str) -> store.Manifest:
         """Return the manifest of a day, compared with where the day lies.
 

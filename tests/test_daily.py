@@ -701,3 +701,34 @@ def test_a_cpm_is_scored_on_the_first_day_of_its_window(data, scored, tmp_path):
     assert kept["log_loss"] == pytest.approx(losses.mean(), abs=1e-5)
     first = store.read_manifest(path / day(4), "cpm").metrics["natural"]
     assert first == {}
+
+
+@pytest.mark.parametrize("deleted", [[6], [5, 6]])
+def test_deleted_days_are_trained_again_as_of_then(
+    data, scored, tmp_path, caplog, deleted
+):
+    """It is said; a CPM that came later and has seen the days is not used."""
+    run = copy(scored, tmp_path / "run")
+    expected = training_world.tree(run.path)
+    newer_cpm(data, run)
+    for number in deleted:
+        shutil.rmtree(run.ctr("e_cdctr") / day(number))
+    train(data, run, days(5, 6))
+    (said,) = [r.getMessage() for r in caplog.records if "deleted" in r.msg]
+    assert f"had artefacts up to {day(6)}" in said
+    after = training_world.tree(run.path)
+    for name, content in expected.items():
+        if name.endswith(("weights.data-00000-of-00001", "scores.npz")):
+            assert after[name] == content, name
+    caplog.clear()
+    train(data, run, days(5, 6))
+    assert not caplog.records
+
+
+def test_deleted_natural_windows_are_said(data, begun, tmp_path, caplog):
+    run = copy(begun, tmp_path / "run")
+    newer_cpm(data, run)
+    shutil.rmtree(run.cpm("e_cdctr") / day(6))
+    newer_cpm(data, run)
+    assert f"had artefacts up to {day(6)}" in caplog.text
+    assert f"those after {day(4)} were deleted" in caplog.text

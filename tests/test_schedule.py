@@ -9,11 +9,16 @@ from ecdctr_tf.windows import Window
 class Days:
     """A data directory of which only the days are known."""
 
-    def __init__(self, natural: tuple, ads: tuple):
+    def __init__(self, natural: tuple, ads: tuple, *gaps: tuple):
         self._windows = {"natural": Window(*natural), "ads": Window(*ads)}
+        self._gaps = [day for gap in gaps for day in Window(*gap).days]
 
     def window(self, domain):
         return self._windows[domain]
+
+    def days_with_rows(self, domain):
+        days = self._windows[domain].days
+        return [day for day in days if day not in self._gaps]
 
 
 # Natural logs from January to April, ads in the last ten days of April.
@@ -179,6 +184,47 @@ def test_tpm_ends_with_the_natural_logs_where_ads_go_on():
     assert plan(data).tpm == [Window("2024-01-01", "2024-01-10")]
 
 
+GAPS = {
+    "a month within": [("2024-02-10", "2024-03-17")],
+    "a whole window": [("2024-02-14", "2024-03-14")],
+    "two gaps": [("2024-01-20", "2024-02-13"), ("2024-03-15", "2024-04-13")],
+    "up to the launch": [("2024-04-10", "2024-04-20")],
+    "while ads are scored": [("2024-04-21", "2024-04-27")],
+    "after the launch": [("2024-04-19", "2024-04-30")],
+}
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_windows_in_a_gap_of_the_natural_logs_are_left_out(gap):
+    data = Days(
+        ("2024-01-15", "2024-04-30"), ("2024-04-21", "2024-04-30"), *GAPS[gap]
+    )
+    with_rows = set(data.days_with_rows("natural"))
+    found = plan(data, tpm_days=10, cpm_every=3)
+    for planned in (found.tpm, found.cpm):
+        assert all(with_rows & set(window.days) for window in planned)
+    # The gap takes no other windows: each day with rows is learned.
+    learned = {day for window in found.tpm for day in window.days}
+    assert {day for day in with_rows if day <= "2024-04-20"} <= learned
+    # What is scored first has a CPM, of the newest rows there are.
+    first = found.cpm[0]
+    assert first.last == max(day for day in with_rows if day <= "2024-04-20")
+    assert len(first.days) == 7
+
+
+def test_the_tpm_has_a_window_before_the_launch_whatever_its_last_day():
+    """Without one no historical version is there for the first scored day."""
+    for last, ends in (
+        ("2024-04-10", ["2024-04-03", "2024-04-10"]),
+        ("2024-04-20", ["2024-04-13", "2024-04-20"]),
+        ("2024-04-22", ["2024-04-13", "2024-04-20", "2024-04-22"]),
+        ("2024-04-30", ["2024-04-20", "2024-04-30"]),
+        ("2024-05-03", ["2024-04-20", "2024-04-30", "2024-05-03"]),
+    ):
+        found = plan(tpm_last=last, tpm_days=10).tpm
+        assert [window.last for window in found][-len(ends) :] == ends
+
+
 @pytest.mark.parametrize("field", ["tpm_first", "tpm_last", "ctr_last"])
 @pytest.mark.parametrize("date", ["2024-02-30", "2024-1-15", "soon"])
 def test_bad_date_raises(field, date):
@@ -216,7 +262,7 @@ def test_bad_first_scored_day_raises():
             "TPM no window.*first=2024-01-15, last=2024-01-14.*ctr_first",
         ),
         (
-            {"ctr_first": "2024-01-14", "tpm_last": "2024-01-20"},
+            {"ctr_first": "2024-01-14", "tpm_first": "2024-01-01"},
             "CPM no window.*last=2024-01-13. Set schedule.ctr_first",
         ),
     ],

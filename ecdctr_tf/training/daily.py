@@ -67,6 +67,7 @@ class DailyTrainer:
         name = level.row.base
         with store.lock(level.directory, f"training the A-CTR of {name}"):
             store.sweep(level.directory)
+            level.say_deleted()
             bar = tqdm.tqdm(
                 parts,
                 desc=f"{name} ctr",

@@ -12,6 +12,7 @@ A level goes through `fresh` or `open`, then any number of `score`, `grow`,
 """
 
 import json
+import logging
 import pathlib
 import typing
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from ecdctr_tf.training import batches, fit, history, scoring, settings, workdir
 from ecdctr_tf.transfer import checkpoint, warm_start
 
 NATURAL, ADS = features.NATURAL, features.ADS
+# In the directory of a level, the last day that it published.
+NEWEST = ".newest"
 TABLE_OPTIMIZERS = {
     "lazy_adam": LazyAdam,
     "row_wise_adagrad": RowWiseAdagrad,
@@ -349,6 +352,21 @@ class Level:
         history.start_tables(self.data, snapshot, day, tables)
         self.add_parent("tpm", snapshot)
 
+    def say_deleted(self) -> None:
+        """Warn where the newest artefacts were deleted: they are made again."""
+        file = self.directory / NEWEST
+        newest = file.read_text("utf-8") if file.exists() else ""
+        there = max(store.dated(self.directory), default="")
+        if there < newest:
+            logging.warning(
+                "%s had artefacts up to %s, of which those after %s were "
+                "deleted. They are trained again, from what was known before "
+                "each.",
+                self.directory,
+                newest,
+                there or "the beginning",
+            )
+
     def add_parent(self, role: str, path: pathlib.Path) -> None:
         """Name an artefact that the next one is made from."""
         # Relative to a sibling of the artefact that is to be published.
@@ -402,6 +420,7 @@ class Level:
             if write_more is not None:
                 write_more(staging)
         fit.forget(self.run.progress(self.kind, self.row.base), window.last)
+        store.write_text(self.directory / NEWEST, window.last)
         self.report = None
         self.last = path
         return path

@@ -35,6 +35,7 @@ def train(level: Level, window: windows.Window) -> pathlib.Path:
     doing = f"training the {name.upper()} on {window}"
     with store.lock(level.directory, doing):
         store.sweep(level.directory)
+        level.say_deleted()
         path = level.directory / window.last
         last = _last(level, window)
         if last == path:

@@ -25,6 +25,8 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     TPM and CPM have windows up to the day before the first scored day, then go
     on while ads are scored: a window is planned once its days are there and a
     scored day comes after it. Empty dates are filled from the days there are.
+    Windows without natural rows, as where the logs have a gap, are left out;
+    the first CPM window ends with the last natural rows before the scored day.
 
     Raises:
       FileNotFoundError: a domain has no days.
@@ -41,9 +43,10 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
         first,
         schedule.ctr_last or ads.last,
     )
+    days = data.days_with_rows("natural")
     return Plan(
-        tpm=_tpm_windows(schedule, natural, ctr),
-        cpm=_cpm_windows(schedule, natural, ctr),
+        tpm=_with_rows(_tpm_windows(schedule, natural, ctr), natural, days),
+        cpm=_with_rows(_cpm_windows(schedule, days, ctr), natural, days),
         ctr=ctr.split(schedule.ctr_days),
     )
 
@@ -56,6 +59,11 @@ def left(
     Windows that the level has learned are left out, also where the schedule was
     another one then, which is said. A window that it has learned the beginning
     of is cut.
+
+    Args:
+      planned: the windows, in order.
+      directory: where the level publishes.
+      kind: of its artefacts.
     """
     published = [
         store.read_manifest(directory / day, kind).window
@@ -87,6 +95,24 @@ def left(
     return found
 
 
+def _with_rows(
+    planned: list[windows.Window], natural: windows.Window, days: list[str]
+) -> list[windows.Window]:
+    """Return the windows less those in a gap of the logs.
+
+    Args:
+      planned: the windows.
+      natural: the natural days there are; a window that ends later is kept.
+      days: those of them with rows.
+    """
+    return [
+        window
+        for window in planned
+        if window.last > natural.last
+        or any(window.first <= day <= window.last for day in days)
+    ]
+
+
 def _window(level: str, fields: str, first: str, last: str) -> windows.Window:
     """Return a window; the error says whose it is and what sets it."""
     try:
@@ -104,21 +130,24 @@ def _tpm_windows(
     ctr: windows.Window,
 ) -> list[windows.Window]:
     """Return the windows before the first scored day, then those after it."""
-    before = min(windows.plus(ctr.first, -1), natural.last)
+    before = windows.plus(ctr.first, -1)
+    if schedule.tpm_last:
+        # Compared as text below, which only dates can be.
+        _window("TPM", "tpm_last", schedule.tpm_last, schedule.tpm_last)
     launch = _window(
         "TPM",
         "tpm_first, tpm_last or ctr_first",
         schedule.tpm_first or natural.first,
-        schedule.tpm_last or before,
+        min(before, schedule.tpm_last or natural.last),
     )
     found = _split(launch, schedule.tpm_days)
-    end = min(windows.plus(ctr.last, -1), natural.last)
-    if schedule.tpm_last or end <= launch.last:
+    end = schedule.tpm_last or min(windows.plus(ctr.last, -1), natural.last)
+    if end <= launch.last:
         return found
     later = _split(
         windows.Window(windows.plus(launch.last, 1), end), schedule.tpm_days
     )
-    if not _is_whole(later[-1], schedule.tpm_days):
+    if not schedule.tpm_last and not _is_whole(later[-1], schedule.tpm_days):
         later.pop()
     return found + later
 
@@ -136,15 +165,22 @@ def _is_whole(window: windows.Window, days: int) -> bool:
 
 def _cpm_windows(
     schedule: configs.ScheduleConfig,
-    natural: windows.Window,
+    days: list[str],
     ctr: windows.Window,
 ) -> list[windows.Window]:
-    """Return the window before the first scored day, then each refresh's."""
+    """Return the window before the first scored day, then each refresh's.
+
+    Args:
+      schedule: the schedule.
+      days: the natural days with rows.
+      ctr: the scored days.
+    """
     lag = schedule.cpm_lag + 1
-    last = min(windows.plus(ctr.first, -lag), natural.last)
-    first = max(windows.plus(last, 1 - schedule.cpm_days), natural.first)
+    latest = windows.plus(ctr.first, -lag)
+    last = max((day for day in days if day <= latest), default=latest)
+    first = max(windows.plus(last, 1 - schedule.cpm_days), days[0])
     found = [_window("CPM", "ctr_first or cpm_lag", first, last)]
-    end = min(windows.plus(ctr.last, -lag), natural.last)
+    end = min(windows.plus(ctr.last, -lag), days[-1])
     while schedule.cpm_every and windows.plus(last, schedule.cpm_every) <= end:
         window = windows.Window(
             windows.plus(last, 1), windows.plus(last, schedule.cpm_every)
