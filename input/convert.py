@@ -7,7 +7,19 @@ python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
 ```
 
 The second command adds the days of later logs, with the same result as if all
-had been converted at once. Days up to the last one of `data` are rejected.
+had been converted at once. Each domain is added at its own pace; days up to its
+last one in `data` are rejected. They can be replaced or taken back:
+
+```
+python -m ecdctr_tf.input.convert --spec=globo.toml --source=corrected \\
+    --out=data --replace=2024-06-03 --workdir=run
+python -m ecdctr_tf.input.convert --spec=globo.toml --out=data \\
+    --drop_from=2024-06-03 --workdir=run
+```
+
+`--replace` converts a day again, and with it all later days, whose sequences
+and counts depend on it; `--drop_from` takes back a day and all later ones. With
+`--workdir`, the artefacts that have seen the former rows are named.
 
 Where there is no conversion spec yet, or logs are new:
 
@@ -55,7 +67,8 @@ _SPEC = flags.DEFINE_string(
 _OUT = flags.DEFINE_string(
     "out",
     None,
-    "Data directory to write; must not exist, except with --append.",
+    "Data directory to write; must not exist, except with --append, --replace "
+    "and --drop_from.",
 )
 _INFER = flags.DEFINE_boolean(
     "infer",
@@ -71,6 +84,22 @@ _CHECK = flags.DEFINE_boolean(
 )
 _APPEND = flags.DEFINE_boolean(
     "append", False, "Add later days to --out, which must exist."
+)
+_REPLACE = flags.DEFINE_string(
+    "replace",
+    "",
+    "Convert this day of --out again, YYYY-MM-DD, and all days after it.",
+)
+_DROP_FROM = flags.DEFINE_string(
+    "drop_from",
+    "",
+    "Take back this day of --out, YYYY-MM-DD, and all days after it.",
+)
+_WORKDIR = flags.DEFINE_multi_string(
+    "workdir",
+    [],
+    "With --replace or --drop_from: a work directory whose artefacts that have "
+    "seen the former rows are named. May be repeated.",
 )
 _SOURCE = flags.DEFINE_string(
     "source",
@@ -122,7 +151,7 @@ def convert_logs(
     with command_line.quiet_start():
         from ecdctr_tf.input.conversion import converter, logs
 
-    tables = logs.tables(spec, source, paths)
+    tables = logs.tables(spec, source, paths, partly=append)
     convert = converter.append_tables if append else converter.convert_tables
     return convert(spec, tables, out, **options)
 
@@ -158,10 +187,13 @@ def _convert(argv: list[str]) -> None:
     wrong = [text for text in _LOG.value if not all(text.partition("="))]
     if wrong:
         raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
+    changes = _changes()
     spec = toml_spec.ConversionSpec.load(find_spec(_SPEC.value))
     paths = dict(text.split("=", 1) for text in _LOG.value)
     if _CHECK.value:
         return _check(spec, paths)
+    if changes:
+        return _change(spec, paths)
     summary = convert_logs(
         spec,
         _SOURCE.value,
@@ -207,6 +239,55 @@ def _check(spec: "toml_spec.ConversionSpec", paths: dict[str, str]) -> None:
         found = checking.check(spec, _SOURCE.value, paths, bar.update)
     out = pathlib.Path(_OUT.value) if _OUT.value else None
     report.show(found, report.write(found, out) if out else [])
+
+
+def _changes() -> bool:
+    """Return whether days are replaced or dropped; check flags of that."""
+    ways = [f for f in (_APPEND, _REPLACE, _DROP_FROM) if f.value]
+    if len(ways) > 1:
+        raise ValueError(
+            "--append, --replace and --drop_from exclude each other. Received: "
+            f"{', '.join(f'--{flag.name}' for flag in ways)}"
+        )
+    changes = bool(_REPLACE.value or _DROP_FROM.value)
+    if _WORKDIR.value and not changes:
+        raise ValueError(
+            "--workdir says what to look through after --replace or "
+            "--drop_from; without these nothing that was seen has changed."
+        )
+    for workdir in _WORKDIR.value:
+        if not pathlib.Path(workdir).is_dir():
+            raise FileNotFoundError(f"There is no work directory at {workdir}.")
+    return changes
+
+
+def _change(spec: "toml_spec.ConversionSpec", paths: dict[str, str]) -> None:
+    """Replace a day, or drop days, and say what has changed."""
+    from ecdctr_tf.input.conversion import converter, logs, tally
+
+    if _DROP_FROM.value:
+        found = converter.drop_days(
+            spec, _OUT.value, _DROP_FROM.value, _FORMAT.value
+        )
+    else:
+        found = converter.replace_day(
+            spec,
+            logs.tables(spec, _SOURCE.value, paths, partly=True),
+            _OUT.value,
+            _REPLACE.value,
+            _FORMAT.value,
+            _ROWS_PER_FILE.value,
+        )
+    tally.show(found.summary)
+    print("\n".join(found.lines()))
+    for workdir in _WORKDIR.value:
+        seen = found.seen_by(workdir)
+        if not seen:
+            print(f"No artefact of {workdir} has seen the former rows.")
+            continue
+        print(f"These artefacts of {workdir} have seen the former rows:")
+        print("\n".join(f"  {name}" for name in seen))
+        print("Delete them and run the stages again to train them on the new.")
 
 
 def run() -> None:

@@ -5,6 +5,7 @@ spec.json                        the DataSpec
 ids/<table>.txt                  append-only vocabularies
 natural/<day>/manifest.json      rows, hashes, sizes of the id spaces that day
 natural/<day>/part-00000.tfrecord
+natural/<day>/events.arrow       what the rows were made from, for `convert`
 ads/<day>/...
 summary.json, state/<last day>/  of the conversion; nothing here reads them
 ```
@@ -13,12 +14,18 @@ summary.json, state/<last day>/  of the conversion; nothing here reads them
 import functools
 import pathlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ecdctr_tf import features, store, typed_values, windows
 from ecdctr_tf.input import blocks, examples, id_space
 
 SPEC = "spec.json"
+EVENTS = "events.arrow"
+# In the manifest of a day that came late: rows of each table in use when it was
+# written. Days after it that were there before it have taken some of them.
+IN_USE = "table_rows"
+# Inside, while days are exchanged; see `conversion.appending`.
+PENDING = ".pending"
 FORMATS = {"blocks": blocks, "examples": examples}
 # What a row takes in any format: its click and its time.
 _LEAST_ROW_BYTES = 1 + 8
@@ -32,6 +39,7 @@ class DataDirectory:
 
     Raises:
       FileNotFoundError: there is no data directory at `path`.
+      ValueError: its spec is damaged, or days of it are being exchanged.
 
     Example:
       >>> spec = ecdctr_tf.DataSpec(
@@ -60,6 +68,12 @@ class DataDirectory:
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
+        if (self.path / PENDING).exists():
+            raise ValueError(
+                f"Days of {self.path} are being exchanged, or were when "
+                "`convert` was interrupted. Wait for it to finish, or run its "
+                "command again."
+            )
         self.spec = features.DataSpec.load(self.path / SPEC)
         self._manifests: dict[tuple[str, str], store.Manifest] = {}
         self._verified: set[tuple[str, str]] = set()
@@ -122,9 +136,10 @@ class DataDirectory:
         """
         path = self.path / domain / day
         manifest = self.manifest(domain, day)
-        files = [path / name for name in sorted(manifest.files)]
+        names = _shards(manifest)
+        files = [path / name for name in names]
         if (domain, day) not in self._verified:
-            store.verify(path, "day")
+            store.verify(path, "day", names)
             file_format = FORMATS[manifest.config["format"]]
             held = sum(file_format.count(file) for file in files)
             if held != manifest.rows:
@@ -157,13 +172,14 @@ class DataDirectory:
         )
         for table in manifest.ids:
             self.spec.table(table)
-        shards = config.get("shards", len(manifest.files))
-        if len(manifest.files) != shards:
+        names = _shards(manifest)
+        shards = config.get("shards", len(names))
+        if len(names) != shards:
             raise ValueError(
-                f"{file} lists {len(manifest.files)} of the day's {shards} "
+                f"{file} lists {len(names)} of the day's {shards} "
                 f"files: the rows of the others would not be read. {rebuild}"
             )
-        size = sum(entry["bytes"] for entry in manifest.files.values())
+        size = sum(manifest.files[name]["bytes"] for name in names)
         clicks = manifest.metrics.get("clicks", 0)
         typed_values.check(f"`metrics.clicks` of {file}", int, clicks)
         # Files that are not empty hold a row: a day of none is never read.
@@ -222,6 +238,8 @@ class DataDirectory:
         parts: Iterable[dict[str, typing.Any]],
         table_rows: dict[str, int],
         file_format: str = "blocks",
+        in_use: dict[str, int] | None = None,
+        write_more: Callable[[pathlib.Path], None] | None = None,
     ) -> store.Manifest:
         """Publish a day of rows.
 
@@ -229,8 +247,11 @@ class DataDirectory:
           domain: "natural" or "ads".
           day: the day.
           parts: one dict of columns a file, as `blocks.write` takes them.
-          table_rows: rows of each table in use at the end of the day.
+          table_rows: rows of each table that are known at the end of the day.
           file_format: "blocks" or "examples".
+          in_use: rows of each table in use, where a day comes late and later
+            days have taken some; None: those known.
+          write_more: called with the staging directory, to add files.
 
         Raises:
           FileExistsError: the day was published before.
@@ -263,8 +284,17 @@ class DataDirectory:
                 "domain": domain,
                 "shards": len(list(staging.iterdir())),
             }
+            if in_use is not None and in_use != table_rows:
+                manifest.config[IN_USE] = in_use
             manifest.metrics = {"clicks": clicks}
+            if write_more is not None:
+                write_more(staging)
         return manifest
+
+
+def _shards(manifest: store.Manifest) -> list[str]:
+    """Return the names of the files with the rows of a day, in order."""
+    return sorted(name for name in manifest.files if name != EVENTS)
 
 
 def _rebuild(path: pathlib.Path) -> str:

@@ -27,9 +27,10 @@ MAY_IMPORT = {
     + ("layers.historical_embedding",),
     # What training reads through; `WRITING` is the other half.
     "input": ("features", "kinds", "store", "typed_values", "windows"),
-    # The check of logs is a page with the kit of all pages.
-    "input.conversion": ("command_line", "features", "kinds", "store")
-    + ("typed_values", "windows", "input")
+    # The check of logs is a page with the kit of all pages. Of models only
+    # which domains they read: which artefacts saw a day that was replaced?
+    "input.conversion": ("command_line", "features", "kinds", "model_table")
+    + ("store", "typed_values", "windows", "input")
     + ("results.page", "results.plots", "results.text"),
     # What training and export both rebuild models with.
     "artefacts": ("config", "features", "model_table", "store")

@@ -114,9 +114,10 @@ def _counted(data: DataDirectory) -> dict:
     days = data.days(counting.ADS)
     if not days:
         raise FileNotFoundError(f"{data.path / counting.ADS} holds no days.")
-    table_rows = data.table_rows(days[-1])
     sizes = {
-        role: table_rows[data.spec.feature(getattr(data.spec, role)).table]
+        role: data.id_spaces[
+            data.spec.feature(getattr(data.spec, role)).table
+        ].rows
         for role in slices.ROLES
     }
     unknown = scored.unknown_rows(data.spec)

@@ -154,9 +154,10 @@ def _snapshot(
     for group in streams.rows(level.data, NATURAL, window, names=names):
         for table, columns in of_table.items():
             for column in columns:
-                counts[table] += np.bincount(
-                    group[column].numpy(), minlength=len(counts[table])
-                )
+                size = len(counts[table])
+                rows = np.bincount(group[column].numpy(), minlength=size)
+                # Ids of a day that came late may not be known yet.
+                counts[table] += rows[:size]
     return {
         table: snapshots.SnapshotTable.seen(
             level.data.id_spaces[table],

@@ -59,11 +59,6 @@ def left(
     Windows that the level has learned are left out, also where the schedule was
     another one then, which is said. A window that it has learned the beginning
     of is cut.
-
-    Args:
-      planned: the windows, in order.
-      directory: where the level publishes.
-      kind: of its artefacts.
     """
     published = [
         store.read_manifest(directory / day, kind).window

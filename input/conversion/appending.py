@@ -5,6 +5,10 @@ at its end: first the vocabularies, which the new days need and the old ones can
 do with, then the days in order, then the summary, and the state as the last.
 Until the state is there, what came before it is leftovers to the next append.
 
+Where days are exchanged, or a state of the same day is, what is new is complete
+in `.pending` first, and then takes its places: `exchange`. Interrupted, it is
+gone on with by the next command.
+
 A reader that has the vocabularies in memory already knows no ids of days that
 came later; `Vocabulary.fingerprint` raises where that would matter.
 """
@@ -15,6 +19,7 @@ import pathlib
 
 from ecdctr_tf import features, store
 from ecdctr_tf.input.conversion import state
+from ecdctr_tf.input.data_directory import PENDING
 
 IDS = "ids"
 
@@ -27,7 +32,7 @@ def begin(lock: store.Lock, past: state.Past, tables: str) -> None:
       past: what the append goes on from.
       tables: fingerprint of what is appended.
     """
-    note = {"after": past.window.last, "tables": tables}
+    note = {"after": past.last_days, "tables": tables}
     lock.keep(json.dumps(note))
 
 
@@ -46,7 +51,7 @@ def finished(lock: store.Lock, past: state.Past) -> str:
         note = json.loads(lock.note or "{}")
     except ValueError:
         note = {}
-    if note.get("after", past.window.last) == past.window.last:
+    if note.get("after", past.last_days) == past.last_days:
         lock.note = ""
         return ""
     return note["tables"]
@@ -92,6 +97,35 @@ def move_in(staging: pathlib.Path, directory: pathlib.Path) -> None:
     newest = pathlib.Path(state.STATE, day)
     os.rename(staging / newest, directory / newest)
     _remove_states_before(directory, day)
+
+
+def exchange(staging: pathlib.Path, directory: pathlib.Path) -> None:
+    """Let what is in a staging directory take the places of what is held."""
+    store.sync(staging)
+    os.rename(staging, directory / PENDING)
+    go_on(directory)
+
+
+def go_on(directory: pathlib.Path) -> None:
+    """Finish an exchange that was interrupted, if there is one."""
+    pending = directory / PENDING
+    if not pending.is_dir():
+        return
+    for file in sorted(pending.glob(f"{IDS}/*")):
+        os.replace(file, directory / IDS / file.name)
+    for domain in features.DOMAINS:
+        for day in store.dated(pending / domain):
+            place = directory / domain / day
+            place.parent.mkdir(exist_ok=True)
+            if place.exists():
+                store.remove(place)
+            os.rename(pending / domain / day, place)
+    for day in store.dated(pending / state.STATE):
+        for older in store.dated(directory / state.STATE):
+            store.remove(directory / state.STATE / older)
+        newest = pathlib.Path(state.STATE, day)
+        os.rename(pending / newest, directory / newest)
+    store.remove(pending)
 
 
 def _remove_states_before(directory: pathlib.Path, day: str) -> None:

@@ -6,15 +6,23 @@ says; what of the past they need is in the directory (`state`). How
 rows are made of events is in `two_passes`.
 """
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from ecdctr_tf import store
+from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import data_directory
-from ecdctr_tf.input.conversion import appending, state, toml_spec, two_passes
+from ecdctr_tf.input.conversion import (
+    appending,
+    exchanged,
+    held,
+    state,
+    toml_spec,
+    two_passes,
+)
 
 ROWS_PER_FILE = 131_072
 SUMMARY = state.SUMMARY
@@ -85,7 +93,11 @@ def append_tables(
 ) -> dict:
     """Append days to a data directory, as if all had been converted at once.
 
-    Days in between without events are written too, as a window has no holes.
+    Each domain is appended at its own pace: its days have to come after its
+    own last day. A day that comes later than days of the other domain that are
+    held has the rows that it would have if it had come in time; the days that
+    are held stay as they are. Days in between without events are written too,
+    as a window has no holes.
     Interrupted at any moment, the directory is taken back to what it was by
     the next append, which may be of the same tables or others. If all was in
     place already, the same tables given again are accepted. Readers see whole
@@ -95,7 +107,8 @@ def append_tables(
       spec: the one that `out` was converted with; what says how to read logs
         may differ: `logs`, `first_day`, and what is done about null users and
         items and wrong times.
-      tables: as of `convert_tables`, of days after the last one of `out`.
+      tables: as of `convert_tables`, of days after the last one that `out`
+        holds of their domain.
       out: the data directory, made by `convert_tables`.
       file_format: that of the days of `out`.
       rows_per_file: rows of a TFRecord file, which are in memory together.
@@ -108,28 +121,147 @@ def append_tables(
       FileNotFoundError: there is no data directory at `out`, or it has no
         state to append to.
       ValueError: as `convert_tables`; a table has events of a day up to the
-        last one of `out`; spec, format or state are not those of `out`; or
+        last one of its domain; spec, format or state are not those of `out`; or
         another append to `out` is under way.
     """
     out = pathlib.Path(out)
     _check(file_format, rows_per_file)
-    # A lock would make a directory where there is none.
-    data_directory.DataDirectory(out)
-    with store.lock(out, "appending days") as lock:
-        past = state.load(out, spec, file_format)
+    with _opened(spec, out, file_format, "appending days") as (lock, past):
         finished = appending.finished(lock, past)
         appending.clean(past)
         with store.staged(out / "append") as staging:
             passes = two_passes.Passes(
-                spec, staging, file_format, rows_per_file, past
+                spec,
+                staging,
+                file_format,
+                rows_per_file,
+                held.Held.all_of(past),
             )
             given = passes.read(tables, progress, finished)
             if given == finished:
                 return json.loads((out / SUMMARY).read_text("utf-8"))
             summary = passes.write(progress)
             appending.begin(lock, past, given)
-            appending.move_in(staging, out)
+            if store.dated(staging / state.STATE) == [past.window.last]:
+                appending.exchange(staging, out)
+            else:
+                appending.move_in(staging, out)
     return summary
+
+
+def replace_day(
+    spec: toml_spec.ConversionSpec,
+    tables: Iterable[tuple[str, pa.Table]],
+    out: str | pathlib.Path,
+    day: str,
+    file_format: str = "blocks",
+    rows_per_file: int = ROWS_PER_FILE,
+    progress: bool = True,
+) -> exchanged.Exchanged:
+    """Convert a day again, and all later days, which depend on it.
+
+    The days come out as if all logs had been converted anew. Ids that only the
+    former rows had are gone; ids after them may have other rows.
+
+    Args:
+      spec: the one that `out` was converted with; see `append_tables`.
+      tables: as of `convert_tables`. Events of other days are passed over. A
+        domain without events of the day keeps those it has.
+      out: the data directory.
+      day: the day, of those that `out` holds.
+      file_format: that of the days of `out`.
+      rows_per_file: rows of a TFRecord file, which are in memory together.
+      progress: whether to show bars on stderr.
+
+    Returns:
+      What has changed.
+
+    Raises:
+      FileNotFoundError, ValueError: as `append_tables`, or `out` does not hold
+        the day, or the tables have no events of it.
+    """
+    out = pathlib.Path(out)
+    _check(file_format, rows_per_file)
+    windows.day_number(day)
+    with _opened(spec, out, file_format, f"replacing {day}") as (_, past):
+        appending.clean(past)
+        with store.staged(out / "replace") as staging:
+            passes = two_passes.Passes(
+                spec,
+                staging,
+                file_format,
+                rows_per_file,
+                held.Held.before(past, day),
+                day,
+            )
+            passes.read(tables, progress)
+            summary = passes.write(progress)
+            before = exchanged.Before(past.data)
+            appending.exchange(staging, out)
+    return before.compared(summary)
+
+
+def drop_days(
+    spec: toml_spec.ConversionSpec,
+    out: str | pathlib.Path,
+    day: str,
+    file_format: str = "blocks",
+    progress: bool = True,
+) -> exchanged.Exchanged:
+    """Take back a day and all later days, of both domains.
+
+    The directory is then what it was before they were appended.
+
+    Args:
+      spec: the one that `out` was converted with; see `append_tables`.
+      out: the data directory.
+      day: the first day to drop.
+      file_format: that of the days of `out`.
+      progress: whether to show bars on stderr.
+
+    Returns:
+      What has changed: nothing if no day is that late.
+
+    Raises:
+      FileNotFoundError, ValueError: as `append_tables`; or no day is earlier.
+    """
+    out = pathlib.Path(out)
+    windows.day_number(day)
+    with _opened(spec, out, file_format, "dropping days") as (_, past):
+        appending.clean(past)
+        if day <= past.window.first:
+            raise ValueError(
+                f"{out} holds the days {past.window}; days can be dropped from "
+                f"the second one on. Received: {day!r}"
+            )
+        if day > past.window.last:
+            summary = json.loads((out / SUMMARY).read_text("utf-8"))
+            return exchanged.Exchanged({}, False, summary)
+        with store.staged(out / "drop") as staging:
+            base = held.Held.before(past, day)
+            passes = two_passes.Passes(
+                spec, staging, file_format, ROWS_PER_FILE, base
+            )
+            summary = passes.write(progress)
+            before = exchanged.Before(past.data)
+            appending.exchange(staging, out)
+        appending.clean(state.load(out, spec, file_format))
+    return before.compared(summary)
+
+
+@contextlib.contextmanager
+def _opened(
+    spec: toml_spec.ConversionSpec,
+    out: pathlib.Path,
+    file_format: str,
+    doing: str,
+) -> Iterator[tuple[store.Lock, state.Past]]:
+    """Give the lock of a data directory, and what it holds."""
+    # A lock would make a directory where there is none.
+    features.DataSpec.load(out / data_directory.SPEC)
+    with store.lock(out, doing) as lock:
+        appending.go_on(out)
+        yield lock, state.load(out, spec, file_format)
 
 
 def _check(file_format: str, rows_per_file: int) -> None:

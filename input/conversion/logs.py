@@ -7,6 +7,7 @@ memory as a whole.
 """
 
 import dataclasses
+import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
 
@@ -31,6 +32,7 @@ def tables(
     spec: toml_spec.ConversionSpec,
     source: str | os.PathLike[str] = ".",
     paths: dict[str, str] | None = None,
+    partly: bool = False,
 ) -> Iterator[tuple[str, pa.Table]]:
     """Yield the tables of all logs of a spec, with their domains.
 
@@ -38,9 +40,11 @@ def tables(
       spec: names the logs.
       source: folder or URI that relative paths start from.
       paths: name of a log -> path or glob to read instead of the spec's.
+      partly: whether a log of the spec may have no files, as when days are
+        appended and those of one domain are not there yet; it is warned about.
 
     Raises:
-      FileNotFoundError: a path matches no file.
+      FileNotFoundError: a path matches no file; with `partly`, none does.
       ValueError: a file cannot be read, lacks a column, or `paths` names a log
         that there is not; the message says where.
     """
@@ -58,7 +62,11 @@ def tables(
         dataclasses.replace(log, path=paths.get(log.name, log.path))
         for log in spec.logs
     ]
-    found = [files.find(source, log.path) for log in logs]
+    found = [
+        _found(source, log, partly and log.name not in paths) for log in logs
+    ]
+    if not any(found):
+        files.find(source, logs[0].path)  # Raises.
     for log, of_log in zip(logs, found, strict=True):
         joins = [(join, _side_table(source, join)) for join in log.joins]
         for file in of_log:
@@ -71,6 +79,19 @@ def tables(
                 row += len(table)
                 for part in _rows(table, log, str(file)):
                     yield log.domain, reader.events(part)
+
+
+def _found(
+    source: str | os.PathLike[str], log: log_spec.Log, optional: bool
+) -> list[files.File]:
+    """Return the files of a log; if there may be none, warn where so."""
+    try:
+        return files.find(source, log.path)
+    except FileNotFoundError as error:
+        if not optional:
+            raise
+        logging.warning("%s No days of this log are read.", error)
+        return []
 
 
 class _Reader:

@@ -4,7 +4,11 @@
 state/<last day>/manifest.json   kind "conversion_state"
 state/<last day>/<part>.npz      arrays of a part of the conversion
 state/<last day>/summary.json    the summary of the days so far
+state/<last day>/behind/         the parts, as they were at an earlier day
 ```
+
+Where one domain ends before the other, `behind` holds the parts as they were at
+the end of its last day: days of it that come later are made from these.
 
 A part has two methods: `arrays` gives its state between two days as NumPy
 arrays without objects, and `restore` takes it back. What they hold depends on
@@ -27,6 +31,7 @@ from ecdctr_tf.input import data_directory, id_space
 from ecdctr_tf.input.conversion import toml_spec
 
 STATE = "state"
+BEHIND = "behind"
 KIND = "conversion_state"
 SUMMARY = "summary.json"
 # Fields of the spec that only say how to read logs: what is in the columns of
@@ -77,6 +82,11 @@ class Past:
         """Whether the logs of a domain hold clicks only, where it is known."""
         return self.manifest.config["clicks_only"]
 
+    @property
+    def behind(self) -> str:
+        """The last day of the domain that ends earlier; "" if none does."""
+        return self.manifest.config[BEHIND]
+
     @functools.cached_property
     def id_spaces(self) -> dict[str, id_space.IdSpace]:
         """The id spaces as they were at the end of the last day.
@@ -99,15 +109,32 @@ class Past:
 
     def restore(self, parts: dict[str, Part]) -> None:
         """Give each part of a conversion its state."""
-        for name, part in parts.items():
-            with np.load(self.path / f"{name}.npz") as file:
-                part.restore({key: file[key] for key in file.files})
+        _read_parts(self.path, parts)
+
+    def restore_behind(self, parts: dict[str, Part]) -> None:
+        """Give each part the state it had at the end of `behind`."""
+        _read_parts(self.path / BEHIND, parts)
+
+
+def write_parts(directory: pathlib.Path, parts: dict[str, Part]) -> None:
+    """Write the state of each part to a directory."""
+    directory.mkdir(exist_ok=True)
+    for name, part in parts.items():
+        arrays: dict[str, typing.Any] = part.arrays()
+        np.savez(directory / f"{name}.npz", **arrays)
+
+
+def _read_parts(directory: pathlib.Path, parts: dict[str, Part]) -> None:
+    for name, part in parts.items():
+        with np.load(directory / f"{name}.npz") as file:
+            part.restore({key: file[key] for key in file.files})
 
 
 def save(
     directory: pathlib.Path,
     manifest: store.Manifest,
     parts: dict[str, Part],
+    behind: pathlib.Path | None,
 ) -> None:
     """Publish the state of a conversion.
 
@@ -115,13 +142,20 @@ def save(
       directory: the data directory, its `summary.json` written.
       manifest: as `described` returns it.
       parts: name -> part.
+      behind: where the parts of an earlier day lie, which are moved; or None.
     """
     path = directory / STATE / manifest.window.last
     with store.publish(path, manifest) as staging:
-        for name, part in parts.items():
-            arrays: dict[str, typing.Any] = part.arrays()
-            np.savez(staging / f"{name}.npz", **arrays)
+        write_parts(staging, parts)
+        if behind is not None:
+            behind.rename(staging / BEHIND)
         shutil.copy(directory / SUMMARY, staging)
+
+
+def behind(last_days: dict[str, str]) -> str:
+    """Return the last day of the domain that ends earlier; "" if none does."""
+    ends = sorted(set(last_days.values()))
+    return ends[0] if len(ends) > 1 else ""
 
 
 def described(
@@ -156,6 +190,7 @@ def described(
             "last_days": _in_order(last_days),
             "clicks_only": _in_order(clicks_only),
             "zone": str(spec.zone),
+            BEHIND: behind(last_days),
         },
     )
 
@@ -207,6 +242,7 @@ def _check_manifest(past: Past) -> None:
         ("last_days", dict[str, str]),
         ("clicks_only", dict[str, bool]),
         ("zone", str),
+        (BEHIND, str),
     ):
         what = f"`config.{key}` of {past.path / store.MANIFEST}"
         typed_values.check(what, expected, config.get(key))

@@ -45,6 +45,10 @@ class Tally:
         for what, rows in counts.items():
             self._counts[domain][what] += rows
 
+    def restore_counts(self, other: "Tally") -> None:
+        """Take over what another tally counted of rows not as usual."""
+        self._counts = other._counts
+
     def add(self, domain: str, made: impressions.Impressions) -> None:
         """Count the impressions of a day with events."""
         self._clicks[domain] += int(made.click.sum())

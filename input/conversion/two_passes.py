@@ -9,37 +9,37 @@ No log is ever in memory as a whole.
 
 Nothing in a day's rows depends on later rows: not the history, not the
 negatives, not the numbers of ids. So a conversion can be taken up where one of
-earlier days ended (`state`).
+earlier days ended (`state`). Where days that are held already lie between,
+their events are gone through again, and their rows are left as they are
+(`held`).
 """
 
-import hashlib
+import functools
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import tqdm
 
 from ecdctr_tf import features, typed_values, windows
 from ecdctr_tf.input import data_directory
 from ecdctr_tf.input.conversion import (
-    day_watch,
+    bars,
     encoding,
-    events,
+    first_pass,
+    held,
     id_checks,
     impressions,
     negatives,
     ordering,
     row_features,
-    spill,
     state,
     tally,
     toml_spec,
 )
 
-_SPILLED = ".spill"
+_SPILLED, _BEHIND = ".spill", ".behind"
 
 
 class Passes:
@@ -51,7 +51,9 @@ class Passes:
         of the new days only where there is a past.
       file_format: "blocks" or "examples".
       rows_per_file: rows of a TFRecord file.
-      past: the days converted before, or None.
+      base: the days converted before, or None.
+      replaced: the day that is converted again, with all days after it; empty
+        where days are only added.
     """
 
     def __init__(
@@ -60,7 +62,8 @@ class Passes:
         directory: pathlib.Path,
         file_format: str,
         rows_per_file: int,
-        past: state.Past | None = None,
+        base: held.Held | None = None,
+        replaced: str = "",
     ):
         spec.data_spec().save(directory / data_directory.SPEC)
         self._spec = spec
@@ -70,17 +73,18 @@ class Passes:
         self._encoder = encoding.Encoder(spec)
         self._features = row_features.RowFeatures(spec, self._encoder)
         self._summary = tally.Tally()
-        self._clicks_only: dict[str, bool] = {}
         self._seen = negatives.SeenPairs()
         self._samplers = {
             domain: impressions.Sampler(rule, features.DOMAINS.index(domain))
             for domain, rule in spec.negatives.items()
         }
-        self._past = past
-        if past is not None:
-            self._clicks_only.update(past.clicks_only)
-            self._encoder.id_spaces.update(past.id_spaces)
-            past.restore(self._carried())
+        self._base = base
+        self._replaced = replaced
+        if base is not None:
+            self._encoder.id_spaces.update(base.id_spaces)
+        self._first = first_pass.FirstPass(
+            spec, self._data.path / _SPILLED, base, replaced
+        )
 
     def read(
         self,
@@ -88,51 +92,8 @@ class Passes:
         progress: bool,
         finished: str = "",
     ) -> str:
-        """Go through the tables; return a fingerprint of them.
-
-        Args:
-          tables: as of `converter.convert_tables`.
-          progress: whether to show a bar.
-          finished: fingerprint of tables that the past holds already, and that
-            may be given again.
-
-        Raises:
-          ValueError: as `converter.convert_tables` and `append_tables`.
-        """
-        self._spilled = spill.Spill(self._data.path / _SPILLED)
-        digest = hashlib.sha256()
-        watch = day_watch.DayWatch(self._spec)
-        early = ""
-        with _bar("reading", progress) as bar:
-            for i, (domain, table) in enumerate(tables):
-                where = _where(table, f"Table {i} of {domain}")
-                self._check_domain(domain, where)
-                part = events.normalised(table, self._spec, domain, where)
-                self._check_label(domain, part)
-                digest.update(domain.encode())
-                digest.update(_bytes(part.table))
-                watch.add(domain, part)
-                early = early or self._early_days(part.table, where)
-                if early and not finished:
-                    raise ValueError(early)
-                self._spilled.add(domain, part.table)
-                self._summary.count(domain, part.counts)
-                bar.update(len(table))
-        fingerprint = digest.hexdigest()
-        if early and fingerprint != finished:
-            raise ValueError(early)
-        watch.check_zone()
-        for domain, day, rows in watch.far(
-            self._past.last_days if self._past else {}
-        ):
-            self._spilled.drop(domain, day)
-            self._summary.count(domain, {tally.FAR: rows})
-        if not self._spilled.span():
-            raise ValueError(
-                "There are no rows to convert. Check the paths and the "
-                "filters (`keep`, `where`) of the logs."
-            )
-        return fingerprint
+        """Go through the tables; see `first_pass.FirstPass.read`."""
+        return self._first.read(tables, progress, finished)
 
     def write(self, progress: bool) -> dict:
         """Write the days of the tables that were read; return the summary."""
@@ -152,100 +113,150 @@ class Passes:
             "summary": self._summary,
         }
 
-    def _check_domain(self, domain: str, where: str) -> None:
-        if domain not in features.DOMAINS:
-            raise ValueError(
-                f"{where}: the domain should be one of "
-                f"{', '.join(features.DOMAINS)}. Received: {domain!r}"
-            )
-
-    def _check_label(self, domain: str, part: events.Events) -> None:
-        only = part.clicks_only
-        if self._clicks_only.setdefault(domain, only) != only:
-            raise ValueError(
-                f"{part.where}: all tables of {domain} should have a column "
-                "'click', or none of them, including those of days converted "
-                "earlier."
-            )
-        if only and domain not in self._spec.negatives:
-            raise ValueError(
-                f"{part.where} has no column 'click', so its rows are clicks "
-                f"only. Name the label (`click` of the log), or add a table "
-                f"[negatives.{domain}] to the spec to draw negatives."
-            )
-
-    def _early_days(self, part: pa.Table, where: str) -> str:
-        """Return what is wrong with the days of a table, or ""."""
-        if self._past is None or not len(part):
-            return ""
-        day = windows.day_name(pc.min(part["day"]).as_py())
-        last = self._past.window.last
-        if day > last:
-            return ""
-        return (
-            f"{where} has events of {day}, but {self._past.data.path} "
-            f"holds all days up to {last}. Append logs of later days only, "
-            "or convert all logs again into another directory. Days are those "
-            f"of the zone {self._spec.zone}."
-        )
-
     def _span(self, domain: str) -> range:
         """Return the days to write of a domain: a window has no holes."""
-        days = self._spilled.days(domain)
+        days = self._first.spilled.days(domain)
+        if self._base is None:
+            return range(days[0], days[-1] + 1) if days else range(0)
+        kept, past = self._base.kept, self._base.past
+        if self._replaced and domain in past.last_days:
+            days.append(windows.day_number(past.last_days[domain]))
         if not days:
             return range(0)
-        first = days[0]
-        if self._past is not None and domain in self._past.last_days:
-            first = windows.day_number(self._past.last_days[domain]) + 1
-        return range(first, days[-1] + 1)
+        first = min(days)
+        if domain in kept:
+            first = windows.day_number(kept[domain]) + 1
+        elif domain in past.last_days:
+            first = windows.day_number(past.data.days(domain)[0])
+        return range(first, max(days) + 1)
 
     def _write_days(self, spans: dict[str, range], progress: bool) -> None:
+        ends = self._ends(spans)
+        behind = state.behind(ends)
+        done = self._restore(behind or max(ends.values()))
+        for domain, counts in self._first.counts.items():
+            self._summary.count(domain, counts)
         # A domain not seen yet may begin with clicks only on a later day.
-        draws = [self._clicks_only.get(d, True) for d in self._samplers]
+        draws = [self._first.clicks_only.get(d, True) for d in self._samplers]
         self._draws = any(draws)
         if not self._draws:
             self._seen = negatives.SeenPairs()
+        self._keep_behind(behind, done)
         days = [day for span in spans.values() for day in span]
-        with _bar("writing", progress) as bar:
-            for day in range(min(days), max(days) + 1):
-                bar.set_postfix_str(windows.day_name(day), refresh=False)
+        if done:
+            days.append(windows.day_number(done) + 1)
+        elif self._base is not None:
+            days.append(windows.day_number(self._base.past.window.first))
+        with bars.bar("writing", progress) as bar:
+            for day in range(
+                min(days), windows.day_number(max(ends.values())) + 1
+            ):
+                name = windows.day_name(day)
+                bar.set_postfix_str(name, refresh=False)
                 domains = [d for d, span in spans.items() if day in span]
-                bar.update(self._write_day(day, domains))
+                if name > done:
+                    bar.update(self._write_day(day, domains))
+                    self._keep_behind(behind, name)
+                    continue
+                rows = self._base.past.data.table_rows(name)
+                for domain in domains:
+                    # Held, when this domain had ended: no events.
+                    self._write(domain, name, rows)
+
+    def _ends(self, spans: dict[str, range]) -> dict[str, str]:
+        """Return the last day of each domain when `spans` are written."""
+        kept = self._base.kept if self._base is not None else {}
+        ends = {d: windows.day_name(s[-1]) for d, s in spans.items() if s}
+        return {**kept, **ends}
+
+    def _restore(self, until: str) -> str:
+        """Take back the newest state that the conversion can go on from.
+
+        Args:
+          until: the first day that a state is kept of.
+
+        Returns:
+          The last day that the state has seen; "" if there is none.
+        """
+        if self._base is None:
+            return ""
+        new = [
+            day for d in features.DOMAINS for day in self._first.spilled.days(d)
+        ]
+        first = min(new, default=windows.day_number(until) + 1)
+        past, done = self._base.past, self._base.start(first)
+        if done == past.window.last:
+            past.restore(self._carried())
+            return done
+        if done:
+            past.restore_behind(self._carried())
+        newest = tally.Tally()
+        past.restore({"summary": newest})
+        self._summary.restore_counts(newest)
+        return done
+
+    def _keep_behind(self, behind: str, day: str) -> None:
+        """Keep the state of a day if it is the one of the domain behind."""
+        path = self._data.path / _BEHIND
+        if behind and day == behind:
+            state.write_parts(path, self._carried())
+        elif behind and day > behind and not path.exists():
+            shutil.copytree(self._base.past.path / state.BEHIND, path)
 
     def _write_day(self, day: int, domains: list[str]) -> int:
-        """Write a day of the domains it belongs to; return its rows."""
-        name = windows.day_name(day)
-        if self._past is not None and name <= self._past.window.last:
-            # Converted before, when this domain had ended: no events.
-            table_rows = self._past.data.table_rows(name)
-            for domain in domains:
-                self._data.write_day(domain, name, (), table_rows, self._format)
-            return 0
-        encoded = {d: self._events(d, day) for d in domains}
-        encoded = {d: e for d, e in encoded.items() if e is not None}
+        """Go through a day, and write it for some domains; return its rows."""
+        tables = {d: self._events(d, day) for d in features.DOMAINS}
+        tables = {d: table for d, table in tables.items() if table is not None}
+        encoded = {d: self._encoder.encode(t) for d, t in tables.items()}
         self._features.start_day(day, encoded)
         made = self._impressions(day, encoded)
-        table_rows = self._encoder.end_day()
+        in_use = self._encoder.end_day()
+        name = windows.day_name(day)
         for domain in domains:
             # A day without events is written too: windows have no holes.
-            rows = made.get(domain)
-            parts = self._parts(domain, rows) if rows is not None else ()
-            self._data.write_day(domain, name, parts, table_rows, self._format)
-            if rows is not None:
-                self._summary.add(domain, rows)
+            self._write(
+                domain, name, in_use, made.get(domain), tables.get(domain)
+            )
+        for domain, rows in made.items():
+            self._summary.add(domain, rows)
         self._features.end_day(day, made)
         return sum(len(rows) for rows in made.values())
 
-    def _events(self, domain: str, day: int) -> dict | None:
-        table = self._spilled.read(domain, day)
-        if table is None:
+    def _write(
+        self,
+        domain: str,
+        name: str,
+        in_use: dict[str, int],
+        made: impressions.Impressions | None = None,
+        table: pa.Table | None = None,
+    ) -> None:
+        """Write a day of a domain, with its events."""
+        known = self._base.table_rows(name) if self._base else None
+        write_more = None
+        if table is not None:
+            write_more = functools.partial(held.write_events, events=table)
+        self._data.write_day(
+            domain,
+            name,
+            self._parts(domain, made) if made is not None else (),
+            known or in_use,
+            self._format,
+            in_use,
+            write_more,
+        )
+
+    def _events(self, domain: str, day: int) -> pa.Table | None:
+        """Return the events of a day, in order: those read, or those held."""
+        table = self._first.spilled.read(domain, day)
+        if table is not None:
+            return ordering.ordered(table, self._spec.user, self._spec.item)
+        if self._base is None:
             return None
-        table = ordering.ordered(table, self._spec.user, self._spec.item)
-        return self._encoder.encode(table)
+        return self._base.events(domain, windows.day_name(day))
 
     def _impressions(self, day: int, encoded: dict) -> dict:
         """Return the impressions of a day by domain."""
-        drawing = [d for d in encoded if self._clicks_only[d]]
+        drawing = [d for d in encoded if self._first.clicks_only[d]]
         if self._draws:
             clicks = [e[encoding.CLICK] == 1 for e in encoded.values()]
             pairs, times = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -280,45 +291,23 @@ class Passes:
         (directory / state.SUMMARY).write_text(
             typed_values.to_json(summary, "the summary"), encoding="utf-8"
         )
-        ends = {d: windows.day_name(s[-1]) for d, s in spans.items() if s}
-        if self._past is not None:
-            ends = {**self._past.last_days, **ends}
-            first = self._past.window.first
-        else:
-            first = windows.day_name(min(s[0] for s in spans.values() if s))
+        ends = self._ends(spans)
+        firsts = [windows.day_name(s[0]) for s in spans.values() if s]
+        if self._base is not None:
+            firsts.append(self._base.past.window.first)
         manifest = state.described(
             self._spec,
             self._format,
-            windows.Window(first, max(ends.values())),
+            windows.Window(min(firsts), max(ends.values())),
             ends,
-            self._clicks_only,
+            {
+                d: only
+                for d, only in self._first.clicks_only.items()
+                if d in ends
+            },
             spaces,
             sum(summary[domain]["rows"] for domain in features.DOMAINS),
         )
-        state.save(directory, manifest, self._carried())
+        behind = directory / _BEHIND if state.behind(ends) else None
+        state.save(directory, manifest, self._carried(), behind)
         return summary
-
-
-def _bytes(part: pa.Table) -> pa.Buffer:
-    """Return the rows of a table as bytes."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, part.schema) as out:
-        out.write_table(part)
-    return sink.getvalue()
-
-
-def _where(table: pa.Table, otherwise: str) -> str:
-    """Return the name that a reader of files gave a table for errors."""
-    metadata = table.schema.metadata or {}
-    return metadata.get(b"where", otherwise.encode()).decode()
-
-
-def _bar(what: str, progress: bool) -> tqdm.tqdm:
-    # The delay keeps an early error alone on its line.
-    return tqdm.tqdm(
-        desc=what,
-        unit=" rows",
-        unit_scale=True,
-        delay=0.5,
-        disable=not progress,
-    )

@@ -1,0 +1,193 @@
+"""Pass 1: tables of logs to events of one day of one domain, checked.
+
+What is wrong with the days of the events is found before anything is written:
+days that are held, days of the wrong zone, and rows far from all others.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecdctr_tf import features, windows
+from ecdctr_tf.input.conversion import (
+    bars,
+    day_watch,
+    events,
+    held,
+    spill,
+    tally,
+    toml_spec,
+)
+
+
+class FirstPass:
+    """The first pass of a conversion.
+
+    Args:
+      spec: tables, features and rules.
+      directory: an empty directory for files of events.
+      base: the days converted before, or None.
+      replaced: the day that is converted again; empty where days are added.
+
+    Attributes:
+      spilled: the events.
+      clicks_only: domain -> whether its logs hold clicks only, where known.
+      counts: domain -> what its tables held that is not as usual.
+    """
+
+    def __init__(
+        self,
+        spec: toml_spec.ConversionSpec,
+        directory: pathlib.Path,
+        base: held.Held | None,
+        replaced: str,
+    ):
+        self.spilled = spill.Spill(directory)
+        self.clicks_only: dict[str, bool] = {}
+        self.counts: dict[str, collections.Counter[str]] = {
+            domain: collections.Counter() for domain in features.DOMAINS
+        }
+        self._spec = spec
+        self._base = base
+        self._replaced = replaced
+        if base is not None:
+            self.clicks_only.update(base.past.clicks_only)
+
+    def read(
+        self,
+        tables: Iterable[tuple[str, pa.Table]],
+        progress: bool,
+        finished: str = "",
+    ) -> str:
+        """Go through the tables; return a fingerprint of them.
+
+        Args:
+          tables: as of `converter.convert_tables`.
+          progress: whether to show a bar.
+          finished: fingerprint of tables that the past holds already, and that
+            may be given again.
+
+        Raises:
+          ValueError: as `converter.convert_tables` and `append_tables`.
+        """
+        digest = hashlib.sha256()
+        watch = day_watch.DayWatch(self._spec)
+        early = ""
+        with bars.bar("reading", progress) as bar:
+            for i, (domain, table) in enumerate(tables):
+                where = _where(table, f"Table {i} of {domain}")
+                self._check_domain(domain, where)
+                part = events.normalised(table, self._spec, domain, where)
+                self._check_label(domain, part)
+                digest.update(domain.encode())
+                part = self._of_the_day(part)
+                digest.update(_bytes(part.table))
+                watch.add(domain, part)
+                early = early or self._early_days(domain, part.table, where)
+                if early and not finished:
+                    raise ValueError(early)
+                self.spilled.add(domain, part.table)
+                self.counts[domain].update(part.counts)
+                bar.update(len(table))
+        fingerprint = digest.hexdigest()
+        if early and fingerprint != finished:
+            raise ValueError(early)
+        watch.check_zone()
+        for domain, day, rows in watch.far(
+            self._base.past.last_days if self._base else {}
+        ):
+            self.spilled.drop(domain, day)
+            self.counts[domain][tally.FAR] += rows
+        if self._replaced:
+            self._check_replaced()
+        if not self.spilled.span():
+            raise ValueError(
+                "There are no rows to convert. Check the paths and the "
+                "filters (`keep`, `where`) of the logs."
+            )
+        return fingerprint
+
+    def _check_domain(self, domain: str, where: str) -> None:
+        if domain not in features.DOMAINS:
+            raise ValueError(
+                f"{where}: the domain should be one of "
+                f"{', '.join(features.DOMAINS)}. Received: {domain!r}"
+            )
+
+    def _check_label(self, domain: str, part: events.Events) -> None:
+        only = part.clicks_only
+        if self.clicks_only.setdefault(domain, only) != only:
+            raise ValueError(
+                f"{part.where}: all tables of {domain} should have a column "
+                "'click', or none of them, including those of days converted "
+                "earlier."
+            )
+        if only and domain not in self._spec.negatives:
+            raise ValueError(
+                f"{part.where} has no column 'click', so its rows are clicks "
+                f"only. Name the label (`click` of the log), or add a table "
+                f"[negatives.{domain}] to the spec to draw negatives."
+            )
+
+    def _of_the_day(self, part: events.Events) -> events.Events:
+        """Return the events of the day that is replaced, if there is one."""
+        if not self._replaced:
+            return part
+        day = windows.day_number(self._replaced)
+        there = part.table["day"].to_numpy() == day
+        return dataclasses.replace(
+            part, table=part.table.filter(there), rows=part.rows[there]
+        )
+
+    def _check_replaced(self) -> None:
+        """Raise a ValueError unless the day can be converted again."""
+        found = [d for d in features.DOMAINS if self.spilled.days(d)]
+        data = self._base.past.data
+        if not found:
+            raise ValueError(
+                f"The logs have no events of {self._replaced}, the day to "
+                "replace. Check the paths and the filters of the logs, and the "
+                "zone of days."
+            )
+        for domain in found:
+            if self._replaced not in data.days(domain):
+                raise ValueError(
+                    f"{data.path} holds no {self._replaced} of {domain} that "
+                    "could be replaced; it holds "
+                    f"{data.window(domain) if data.days(domain) else 'none'}. "
+                    "Append later days with --append."
+                )
+
+    def _early_days(self, domain: str, part: pa.Table, where: str) -> str:
+        """Return what is wrong with the days of a table, or ""."""
+        if self._base is None or not len(part):
+            return ""
+        day = windows.day_name(pc.min(part["day"]).as_py())
+        last = self._base.kept.get(domain, "")
+        if day > last:
+            return ""
+        return (
+            f"{where} has events of {day}, but {self._base.past.data.path} "
+            f"holds all days up to {last}. Append logs of later days of "
+            f"{domain} only, or convert a day again with --replace=DAY. Days "
+            f"are those of the zone {self._spec.zone}."
+        )
+
+
+def _bytes(part: pa.Table) -> pa.Buffer:
+    """Return the rows of a table as bytes."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, part.schema) as out:
+        out.write_table(part)
+    return sink.getvalue()
+
+
+def _where(table: pa.Table, otherwise: str) -> str:
+    """Return the name that a reader of files gave a table for errors."""
+    metadata = table.schema.metadata or {}
+    return metadata.get(b"where", otherwise.encode()).decode()
