@@ -19,7 +19,9 @@ from collections.abc import Collection, Iterable
 
 from ecdctr_tf import typed_values
 
-ID_SPACES = ("vocabulary", "hashing")
+# How ids get their rows -> whose rows the buckets of a table are.
+_SHARED_BY = {"vocabulary": "unknown ids", "hashing": "all ids"}
+ID_SPACES = tuple(_SHARED_BY)
 DTYPES = ("int64", "string")
 SIDES = ("user", "item", "context")
 # Columns of every row, and arguments of Keras models and exported functions.
@@ -30,9 +32,18 @@ DOMAINS = NATURAL, ADS = ("natural", "ads")
 # What a kind does is said in `ecdctr_tf.kinds`.
 KINDS: dict[str, tuple[str, ...]] = {
     "id": ("table",),
-    "sequence": ("table", "max_length"),
+    "sequence": ("table", "max_length", "attribute_table", "ages"),
     "dense": (),
+    "ids": ("table", "max_length", "pooling"),
+    "weighted_ids": ("table", "max_length", "pooling"),
+    "vector": ("length",),
+    "cross": ("table", "of"),
+    "position": ("table", "default"),
 }
+# How a list of ids becomes one vector.
+POOLINGS = ("mean", "sum", "attention")
+# Blocks hold the length of a list in 16 bits.
+_LONGEST_LIST = 65_535
 # Value of the unused places of a padded sequence; never a row of a table.
 PADDING = -1
 
@@ -46,11 +57,6 @@ def check_choice(
             f"`{field}` of {owner} should be one of {', '.join(choices)}. "
             f"Received: {value!r}"
         )
-
-
-def _having(field: str) -> str:
-    """Return the kinds that have a field, for messages."""
-    return ", ".join(kind for kind, fields in KINDS.items() if field in fields)
 
 
 def check_name(what: str, name: str) -> None:
@@ -114,10 +120,12 @@ class TableSpec:
         owner = f"table {self.name!r}"
         check_choice(owner, "ids", self.ids, ID_SPACES)
         check_choice(owner, "dtype", self.dtype, DTYPES)
-        if not isinstance(self.buckets, int) or self.buckets < 1:
+        least = 2 if self.ids == "hashing" else 1
+        if not isinstance(self.buckets, int) or self.buckets < least:
             raise ValueError(
-                f"`buckets` of {owner} should be a whole number of at least 1. "
-                f"Received: {self.buckets!r}"
+                f"`buckets` of {owner} should be a whole number of at least "
+                f"{least}: with `ids` {self.ids!r} so many rows are shared by "
+                f"{_SHARED_BY[self.ids]}. Received: {self.buckets!r}"
             )
 
     @property
@@ -130,9 +138,11 @@ class TableSpec:
 class FeatureSpec:
     """A column of a row.
 
-    In a batch an "id" is int32 `[B]` (rows of its table), a "sequence" int32
-    `[B, T]` with the newest entry last and `PADDING` in unused places, and a
-    "dense" number float32 `[B]`.
+    In a batch an "id", a "cross" and a "position" are int32 `[B]` (rows of
+    their table), "ids", "weighted_ids" and a "sequence" int32 `[B, T]` with
+    `PADDING` in unused places, of a sequence the newest entry last, a "dense"
+    number float32 `[B]` and a "vector" float32 `[B, length]`. Weights,
+    attributes and ages of entries are columns beside these.
 
     Example:
       >>> clicked = ecdctr_tf.FeatureSpec(
@@ -144,34 +154,60 @@ class FeatureSpec:
 
     name: str
     kind: str = "id"
-    # Name of the table that an id or the entries of a sequence belong to.
+    # Name of the table of the ids.
     table: str = ""
     # Whose property it is; products of user and item ids are made from it.
     side: str = "context"
     # Whether the tiny pre-training model reads it.
     basic: bool = False
-    # Longest sequence kept (T), in entries; 0 for other kinds.
+    # Most entries that are kept of a list (T); 0 for kinds of one value.
     max_length: int = 0
+    # How ids are pooled: one of `POOLINGS`. Attention weighs them by the item,
+    # or by the user where they belong to the item.
+    pooling: str = "mean"
+    # Table of a second id that each entry of a sequence has, such as its
+    # category; empty: none.
+    attribute_table: str = ""
+    # Whether each entry of a sequence has an age.
+    ages: bool = False
+    # Numbers of a vector.
+    length: int = 0
+    # Names of the id features that a cross is made of.
+    of: tuple[str, ...] = ()
+    # Raw position that requests without one are scored at.
+    default: int | str | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
         check_name("feature", self.name)
-        owner = f"feature {self.name!r}"
-        check_choice(owner, "kind", self.kind, KINDS)
-        check_choice(owner, "side", self.side, SIDES)
-        if ("table" in KINDS[self.kind]) != (self.table != ""):
-            raise ValueError(
-                f"`table` of {owner} should be set for the kinds "
-                f"{_having('table')} and empty for others. Received: "
-                f"{self.table!r}, kind {self.kind!r}"
-            )
-        has_length = "max_length" in KINDS[self.kind]
-        if self.max_length < 0 or has_length != (self.max_length > 0):
-            raise ValueError(
-                f"`max_length` of {owner} should be positive for the kinds "
-                f"{_having('max_length')} and 0 for others. Received: "
-                f"{self.max_length}, kind {self.kind!r}"
-            )
+        check_choice(f"feature {self.name!r}", "kind", self.kind, KINDS)
+        check_choice(f"feature {self.name!r}", "side", self.side, SIDES)
+        for field in dataclasses.fields(self):
+            kinds = [k for k, fields in KINDS.items() if field.name in fields]
+            if kinds and self.kind not in kinds:
+                value = getattr(self, field.name)
+                if value != field.default:
+                    self._refuse(field.name, f"set for {', '.join(kinds)} only")
+        fields = KINDS[self.kind]
+        if "table" in fields and not self.table:
+            self._refuse("table", "the name of the table of its ids")
+        if "max_length" in fields:
+            if not 1 <= self.max_length <= _LONGEST_LIST:
+                self._refuse("max_length", f"from 1 to {_LONGEST_LIST}")
+        if "pooling" in fields and self.pooling not in POOLINGS:
+            self._refuse("pooling", f"one of {', '.join(POOLINGS)}")
+        if "length" in fields and self.length < 1:
+            self._refuse("length", "the number of its values, at least 1")
+        if "of" in fields and not 2 <= len(set(self.of)) == len(self.of):
+            self._refuse("of", "the names of two id features or more")
+        if "default" in fields and self.default is None:
+            self._refuse("default", "the position that requests are scored at")
+
+    def _refuse(self, field: str, wanted: str) -> typing.NoReturn:
+        raise ValueError(
+            f"`{field}` of feature {self.name!r} should be {wanted}. "
+            f"Received: {getattr(self, field)!r}, kind {self.kind!r}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,14 +248,47 @@ class DataSpec:
         check_names("feature or evaluation column", [*names, *self.evaluation])
         tables = {table.name for table in self.tables}
         for feature in self.features:
-            if feature.table and feature.table not in tables:
-                raise ValueError(
-                    f"The feature {feature.name!r} names the unknown table "
-                    f"{feature.table!r}. The tables are {sorted(tables)}."
-                )
+            for table in _tables(feature):
+                if table not in tables:
+                    raise ValueError(
+                        f"The feature {feature.name!r} names the unknown table "
+                        f"{table!r}. The tables are {sorted(tables)}."
+                    )
+            if feature.kind == "cross":
+                self._check_cross(feature)
+            if feature.kind == "position":
+                self._check_position(feature)
         for role in (self.user, self.item):
             if self.feature(role).kind != "id":
                 raise ValueError(f"{role!r} should be a feature of kind 'id'.")
+
+    def _check_cross(self, cross: FeatureSpec) -> None:
+        """Raise a ValueError unless a cross is made of what there is."""
+        if self.table(cross.table).ids != "hashing":
+            raise ValueError(
+                f"The table {cross.table!r} of the cross {cross.name!r} should "
+                'have `ids = "hashing"` and a number of `buckets`.'
+            )
+        for name in cross.of:
+            part = self.feature(name)
+            if part.kind != "id" or (cross.basic and not part.basic):
+                raise ValueError(
+                    f"`of` of the cross {cross.name!r} should name features of "
+                    "kind 'id', of a basic cross basic ones. Received: "
+                    f"{name!r}"
+                )
+
+    def _check_position(self, position: FeatureSpec) -> None:
+        """Raise a ValueError unless the default is an id of the table."""
+        dtype = self.table(position.table).dtype
+        wanted = str if dtype == "string" else int
+        given = position.default
+        if not isinstance(given, wanted) or isinstance(given, bool):
+            raise ValueError(
+                f"`default` of feature {position.name!r} should be an id of "
+                f"its table {position.table!r}, which is {dtype}. "
+                f"Received: {given!r}"
+            )
 
     def feature(self, name: str) -> FeatureSpec:
         """Return the feature of that name.
@@ -250,15 +319,28 @@ class DataSpec:
         )
 
     def basic(self) -> "DataSpec":
-        """Return the part that the tiny pre-training model reads."""
+        """Return the part that the tiny pre-training model reads.
+
+        Raises:
+          ValueError: the user or the item is not basic.
+        """
+        for role in (self.user, self.item):
+            if not self.feature(role).basic:
+                raise ValueError(
+                    "The tiny pre-training model reads the features with "
+                    "`basic = true`, which the user and the item have to be "
+                    f"among. {role!r} is not. Set it in the conversion spec "
+                    "and convert the logs again, or train models without a "
+                    "TPM, such as `ads_only`."
+                )
         return self.select([f.name for f in self.features if f.basic])
 
     def without(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec less the named features.
 
         Raises:
-          ValueError: a name is not that of a feature, or is that of the user
-            or the item.
+          ValueError: a name is not that of a feature, or is that of the user,
+            of the item, or of a feature that a cross is made of.
         """
         unwanted = {self.feature(name).name for name in names}
         for role in (self.user, self.item):
@@ -267,6 +349,13 @@ class DataSpec:
                     f"The feature {role!r} cannot be excluded: it says who saw "
                     "what, which each model reads."
                 )
+        for cross in self.features:
+            lost = sorted(unwanted.intersection(cross.of))
+            if lost and cross.name not in unwanted:
+                raise ValueError(
+                    f"The feature {lost[0]!r} cannot be excluded without "
+                    f"the cross {cross.name!r}, which is made of it."
+                )
         return self.select(
             [f.name for f in self.features if f.name not in unwanted]
         )
@@ -274,12 +363,16 @@ class DataSpec:
     def select(self, names: Iterable[str]) -> "DataSpec":
         """Return the spec of the named features and the tables they use.
 
+        The features that a named cross is made of are kept too.
+
         Raises:
           ValueError: a name is not that of a feature.
         """
-        wanted = {self.feature(name).name for name in names}
+        wanted: set[str] = set()
+        for name in names:
+            wanted |= {name, *self.feature(name).of}
         features = tuple(f for f in self.features if f.name in wanted)
-        used = {feature.table for feature in features}
+        used = {table for feature in features for table in _tables(feature)}
         return dataclasses.replace(
             self,
             features=features,
@@ -332,3 +425,8 @@ class DataSpec:
             owner = f"an entry of {key}"
             parts[key] = [typed_values.make(kind, owner, e) for e in entries]
         return typed_values.make(cls, "the data spec", {**values, **parts})
+
+
+def _tables(feature: FeatureSpec) -> set[str]:
+    """Return the tables that a feature names."""
+    return {feature.table, feature.attribute_table} - {""}

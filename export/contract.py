@@ -37,6 +37,14 @@ def check(directory: str | pathlib.Path, spec: features.DataSpec) -> None:
                 raise ValueError(
                     f"The signature {name} should have {want}. Received: {have}"
                 )
+    unsaid = graph.signature_def[signatures.DEFAULT].defaults
+    have = {n: tf.make_ndarray(value).shape for n, value in unsaid.items()}
+    want = {n: tuple(t.shape) for n, t in signatures.defaults(spec).items()}
+    if have != want:
+        raise ValueError(
+            f"Requests to {signatures.DEFAULT} should be able to leave out "
+            f"{want}. Received: {have}"
+        )
     called = sorted(operations(graph) & set(_CODE_OUTSIDE_THE_GRAPH))
     if called:
         raise ValueError(f"The graph calls back into Python: {called}")

@@ -37,6 +37,22 @@ def requests(
     return raw
 
 
+def least(
+    raw: dict[str, np.ndarray], spec: features.DataSpec
+) -> dict[str, np.ndarray]:
+    """Return requests as those are read that leave out all they may.
+
+    Args:
+      raw: as of `requests`.
+      spec: the features of the model.
+    """
+    unsaid = {
+        name: np.full(raw[name].shape, value, raw[name].dtype)
+        for name, value in signatures.left_out(spec).items()
+    }
+    return {**raw, **unsaid}
+
+
 def _some_ids(space: id_space.IdSpace) -> np.ndarray:
     """Return an unknown id and, of a vocabulary, the first and last ones."""
     text = space.table.dtype == "string"

@@ -75,10 +75,12 @@ def export_model(
         _warn_of_padding(model, spaces)
         raw = probe.requests(model.spec, spaces)
         answers = probe.expected(model, raw, spaces)
+        unsaid = probe.least(raw, model.spec)
+        least = probe.expected(model, unsaid, spaces)
         load.keep_newest(model)
         write(model, spaces, staging)
         _write_lineage(artefact_dir, target, staging)
-        worst = verify.check(staging, model.spec, raw, answers)
+        worst = verify.check(staging, model.spec, raw, answers, least)
         manifest.parents = {"artefact": store.parent(artefact_dir, target)}
         manifest.metrics = {
             "seconds": time.monotonic() - began,

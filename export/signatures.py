@@ -3,6 +3,7 @@
 Shapes: B batch.
 """
 
+import inspect
 import typing
 
 import tensorflow as tf
@@ -19,7 +20,7 @@ NEWEST_DAY = tf.int32.max
 
 
 def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
-    """Return signature name -> concrete function of a model.
+    """Return signature name -> function of a model.
 
     Args:
       model: the model.
@@ -27,24 +28,42 @@ def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
     """
     spec = model.spec
 
-    @tf.function
-    def serve(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+    wanted = request(spec)
+    unsaid = defaults(spec)
+    names = sorted(wanted, key=lambda name: name in unsaid)
+
+    def serve(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        raw = filled(dict(zip(names, columns, strict=True)), spec)
         return _predict(model, raw, mappings)
+
+    # What may be left out becomes part of the SavedModel's signature.
+    serve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=unsaid.get(name, inspect.Parameter.empty),
+            )
+            for name in names
+        ]
+    )
 
     @tf.function
     def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        wanted: dict[str, typing.Any] = {}
+        looked_for: dict[str, typing.Any] = {}
         raw: dict[str, tf.Tensor] = {}
         for feature in kinds.of(spec):
-            wanted |= feature.example_features(raw=True)
-        parsed = tf.io.parse_example(examples, wanted)
+            looked_for |= feature.example_features(raw=True)
+        parsed = tf.io.parse_example(examples, looked_for)
         for feature in kinds.of(spec):
             raw |= feature.request_of_examples(parsed)
         return _predict(model, raw, mappings)
 
     strings = tf.TensorSpec([None], tf.string, "examples")
     return {
-        DEFAULT: serve.get_concrete_function(**request(spec)),
+        DEFAULT: tf.function(
+            serve, input_signature=[wanted[name] for name in names]
+        ),
         EXAMPLES: serve_examples.get_concrete_function(examples=strings),
     }
 
@@ -55,6 +74,48 @@ def request(spec: features.DataSpec) -> dict[str, tf.TensorSpec]:
     for feature in kinds.of(spec):
         specs |= feature.request()
     return specs
+
+
+def left_out(spec: features.DataSpec) -> dict[str, float | int | str]:
+    """Return the tensors that a request may lack, and what then stands there.
+
+    `kinds.Feature.left_out` of all features.
+    """
+    values: dict[str, float | int | str] = {}
+    for feature in kinds.of(spec):
+        values |= feature.left_out()
+    return values
+
+
+def defaults(spec: features.DataSpec) -> dict[str, tf.Tensor]:
+    """Return what a server takes for tensors that a request lacks: no rows."""
+    wanted = request(spec)
+    return {
+        name: tf.zeros([size or 0 for size in wanted[name].shape], tensor.dtype)
+        for name, tensor in wanted.items()
+        if name in left_out(spec)
+    }
+
+
+def filled(
+    raw: dict[str, tf.Tensor], spec: features.DataSpec
+) -> dict[str, tf.Tensor]:
+    """Return a request with the rows of the tensors that it lacks.
+
+    Args:
+      raw: the tensors of `request`; those it lacks have no rows.
+      spec: the features of the model.
+    """
+    count = tf.shape(raw[spec.user])[0]
+    whole = dict(raw)
+    for name, value in left_out(spec).items():
+        shape = tf.shape(raw[name])
+        # Another number of rows is an error of the client, and stays one.
+        lacking = tf.where(shape[0] == 0, count, 0)
+        shape = tf.concat([[lacking], shape[1:]], axis=0)
+        filler = tf.fill(shape, tf.constant(value, raw[name].dtype))
+        whole[name] = tf.concat([raw[name], filler], axis=0)
+    return whole
 
 
 def _predict(

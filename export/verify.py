@@ -31,6 +31,7 @@ def check(
     spec: features.DataSpec,
     raw: dict[str, np.ndarray],
     expected: dict[str, np.ndarray],
+    least: dict[str, np.ndarray] | None = None,
 ) -> float:
     """Make sure that a SavedModel answers as its model does.
 
@@ -39,6 +40,8 @@ def check(
       spec: the features of the model.
       raw: requests, as `probe.requests` makes them.
       expected: the model's answers, float32 `[N]` by output name.
+      least: the same to requests that leave out all they may; None does not
+        try these.
 
     Returns:
       The greatest difference of a click probability.
@@ -48,24 +51,35 @@ def check(
         signatures are not those promised, or an answer differs.
     """
     contract.check(directory, spec)
-    cases = {"many": slice(None), "one": slice(0, 1)}
+    needed = set(raw) - set(signatures.left_out(spec))
+    many = {name: expected[name] for name in signatures.OUTPUTS}
+    # Name of a case -> its rows, the inputs that are sent, the answers.
+    cases = {
+        "many": (slice(None), set(raw), many),
+        "one": (slice(0, 1), set(raw), many),
+    }
+    if least is not None:
+        cases["least"] = (slice(None), needed, least)
     sent = {}
-    for case, part in cases.items():
+    for case, (part, names, _) in cases.items():
         some = {name: column[part] for name, column in raw.items()}
-        rows = np.array(examples.requests(some, spec), object)
+        rows = np.array(examples.requests(some, spec, names), object)
         sent[f"{case}/{signatures.EXAMPLES}/examples"] = rows
-        for name, column in some.items():
+        # A server fills in what the signature says of inputs left out.
+        unsaid = {n: t.numpy() for n, t in signatures.defaults(spec).items()}
+        for name in raw:
+            column = some[name] if name in names else unsaid[name]
             sent[f"{case}/{signatures.DEFAULT}/{name}"] = column
     answers = in_fresh_process(directory, sent)
     worst = 0.0
-    for case, part in cases.items():
+    for case, (part, _, wanted) in cases.items():
         for signature in (signatures.DEFAULT, signatures.EXAMPLES):
             for output in signatures.OUTPUTS:
                 answer = answers[f"{case}/{signature}/{output}"]
-                wanted = expected[output][part]
-                _compare(signature, output, answer, wanted)
+                _compare(signature, output, answer, wanted[output][part])
                 if output == "ctr":
-                    worst = max(worst, float(np.abs(answer - wanted).max()))
+                    difference = np.abs(answer - wanted[output][part])
+                    worst = max(worst, float(difference.max()))
     return worst
 
 

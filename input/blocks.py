@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input import shuffling
-from ecdctr_tf.kinds.sequence import pad as pad
+from ecdctr_tf.kinds.listed import pad as pad
 
 BLOCK_ROWS = 4096
 # What a TFRecord adds to a record: its length and a check sum of that before

@@ -7,7 +7,7 @@ The requests of clients have the same form, but raw ids.
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -39,15 +39,21 @@ def write(
 
 
 def requests(
-    columns: dict[str, np.ndarray], spec: features.DataSpec
+    columns: dict[str, np.ndarray],
+    spec: features.DataSpec,
+    names: Collection[str] | None = None,
 ) -> list[bytes]:
     """Return the requests of clients as serialized Examples.
 
     Args:
       columns: what `kinds.Feature.request` says of each feature.
       spec: the features in them.
+      names: columns that are sent; None sends all.
     """
-    return list(_serialized(*_values(columns, spec, raw=True)))
+    values, types = _values(columns, spec, raw=True)
+    if names is not None:
+        values = {name: values[name] for name in values if name in names}
+    return list(_serialized(values, types))
 
 
 def places(path: str | pathlib.Path) -> list[int]:

@@ -77,13 +77,14 @@ class Vocabulary:
             self._ids = pa.concat_arrays([self._ids, new])
 
     def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
-        """Return the rows of raw ids as int32 `[N]`; unknown ids and nulls: 0.
+        """Return the rows of raw ids as int32 `[N]`; those of unknown ids: 0.
 
         With several buckets an unknown id goes to bucket
         `tf.strings.to_hash_bucket_fast(str(id), buckets)`, as it does in the
-        exported graph.
+        exported graph. Null counts as the id -1, or the empty text, which is
+        what stands for a missing id in requests.
         """
-        raw = pa.array(raw, self._type)
+        raw = pc.fill_null(pa.array(raw, self._type), self.table.padding)
         place = pc.index_in(raw, self._ids)
         rows = pc.add(pc.fill_null(place, -1), self.table.buckets)
         rows = rows.to_numpy(zero_copy_only=False).astype(np.int32)
@@ -92,9 +93,7 @@ class Vocabulary:
             rows[unknown] = 0
         elif unknown.any():
             text = raw.filter(pa.array(unknown)).cast(pa.string())
-            rows[unknown] = hash_rows(
-                pc.fill_null(text, ""), self.table.buckets
-            )
+            rows[unknown] = hash_rows(text, self.table.buckets)
         return rows
 
     def bucket_of(self, rows: np.ndarray) -> np.ndarray:
@@ -193,9 +192,9 @@ class Hashing:
         """Do nothing: every id has a row already."""
 
     def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
-        """Return the rows of raw ids as int32 `[N]`."""
-        text = pa.array(raw, _type(self.table)).cast(pa.string())
-        return hash_rows(pc.fill_null(text, ""), self.rows)
+        """Return the rows of raw ids as int32 `[N]`; null as `Vocabulary`."""
+        raw = pc.fill_null(pa.array(raw, _type(self.table)), self.table.padding)
+        return hash_rows(raw.cast(pa.string()), self.rows)
 
     def bucket_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the rows: all of them are buckets; see `Vocabulary`."""

@@ -154,8 +154,8 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path):
             "`of` of the count 'n' should name one or two",
         ),
         (
-            {"features": [{"name": "f", "kind": "ids"}]},
-            "`kind` of the feature 'f' should be one of id, dense",
+            {"features": [{"name": "f", "kind": "image"}]},
+            "`kind` of the feature 'f' should be one of id, sequence, dense",
         ),
         (
             {"features": [{"name": "f", "time": "minute"}]},

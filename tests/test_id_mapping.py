@@ -40,8 +40,9 @@ def test_text_is_taken_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["int64", "string"])
-@pytest.mark.parametrize("buckets", [1, 5])
-@pytest.mark.parametrize("ids", ["vocabulary", "hashing"])
+@pytest.mark.parametrize(
+    ("ids", "buckets"), [("vocabulary", 1), ("vocabulary", 5), ("hashing", 5)]
+)
 def test_rows_are_those_of_the_id_space(tmp_path, ids, dtype, buckets):
     known = np.random.randint(-(2**62), 2**62, 200)
     raw = np.concatenate([known, np.arange(-50, 50)])
@@ -76,9 +77,14 @@ def test_bucket_of_a_row_is_where_its_id_is_served_if_unknown(
 
 
 @pytest.mark.parametrize("ids", ["vocabulary", "hashing"])
-def test_empty_text_has_the_row_of_a_null(tmp_path, ids):
-    space = space_of(ids, "string", 7, ["a"])
-    rows = rows_in_graph(space, [""], tmp_path)
+@pytest.mark.parametrize("dtype", ["int64", "string"])
+@pytest.mark.parametrize("padding_is_known", [False, True])
+def test_padding_has_the_row_of_a_null(tmp_path, ids, dtype, padding_is_known):
+    padding = features.TableSpec("t", dtype=dtype).padding
+    known = ["7", *([str(padding)] if padding_is_known else [])]
+    known = known if dtype == "string" else [int(i) for i in known]
+    space = space_of(ids, dtype, 7, known)
+    rows = rows_in_graph(space, [padding], tmp_path)
     np.testing.assert_array_equal(rows, space.lookup([None]))
 
 

@@ -49,8 +49,10 @@ def test_string_ids():
     space = vocabulary("string", ids=["ü b", "", "a", None])
     np.testing.assert_array_equal(
         space.lookup(np.array(["a", "", "ü b", "A", None], object)),
-        [3, 2, 1, 0, 0],
+        [3, 2, 1, 0, 2],
     )
+    without = vocabulary("string", ids=["a"])
+    np.testing.assert_array_equal(without.lookup([None, "a"]), [0, 1])
 
 
 def test_lookup_of_nothing_and_in_an_empty_vocabulary():
@@ -77,10 +79,13 @@ def test_unknown_ids_go_to_the_bucket_of_tf_hashing(dtype):
     assert set(rows[1:]) == set(range(5))
 
 
-def test_null_with_several_buckets_goes_to_the_bucket_of_empty_text():
+def test_null_with_several_buckets_goes_to_the_bucket_of_the_padding():
+    """That is what requests without the id are served as."""
     rows = vocabulary(buckets=5, ids=[1]).lookup([None, 1])
-    empty = tf.strings.to_hash_bucket_fast([""], 5).numpy()[0]
-    np.testing.assert_array_equal(rows, [empty, 5])
+    missing = tf.strings.to_hash_bucket_fast(["-1", ""], 5).numpy()
+    np.testing.assert_array_equal(rows, [missing[0], 5])
+    rows = vocabulary("string", 5, ["a"]).lookup([None, "a"])
+    np.testing.assert_array_equal(rows, [missing[1], 5])
 
 
 def test_bucket_of_a_row_is_the_hash_of_its_id():
@@ -183,7 +188,7 @@ def test_hashing_needs_no_files_and_never_grows(tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert space.rows == 100
     assert space.fingerprint() == before
-    expected = tf.strings.to_hash_bucket_fast(["7", "-7", ""], 100)
+    expected = tf.strings.to_hash_bucket_fast(["7", "-7", "-1"], 100)
     rows = space.lookup([7, -7, None])
     assert rows.dtype == np.int32
     np.testing.assert_array_equal(rows, expected)

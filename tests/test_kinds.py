@@ -15,7 +15,7 @@ from ecdctr_tf.diagnostics import domain_shift, logistic
 from ecdctr_tf.export import probe, saved_model, verify
 from ecdctr_tf.input import blocks, data_directory, examples, streams
 from ecdctr_tf.input.conversion import converter, toml_spec
-from ecdctr_tf.kinds import sequence
+from ecdctr_tf.kinds import listed
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.transfer import checkpoint
@@ -95,7 +95,7 @@ def test_order_of_inputs_and_names_in_checkpoints_stay(tiny_spec):
 
 
 def test_pad_puts_padding_behind_the_entries():
-    padded = sequence.pad(tf.constant([1, 2, 3, 4]), tf.constant([0, 1, 3]), 2)
+    padded = listed.pad(tf.constant([1, 2, 3, 4]), tf.constant([0, 1, 3]), 2)
     assert padded.shape[1] == 2
     np.testing.assert_array_equal(padded, [[-1, -1], [1, -1], [3, 4]])
     assert features.PADDING == -1
@@ -104,7 +104,7 @@ def test_pad_puts_padding_behind_the_entries():
 # Where no row is too long none is cut, which is another way through `pad`.
 @pytest.mark.parametrize("max_length", [3, 4])
 def test_pad_of_short_rows_keeps_all_entries(max_length):
-    padded = sequence.pad(
+    padded = listed.pad(
         tf.constant([1, 2, 3, 4]), tf.constant([0, 1, 3]), max_length
     )
     np.testing.assert_array_equal(
@@ -115,7 +115,7 @@ def test_pad_of_short_rows_keeps_all_entries(max_length):
 
 def test_pad_of_no_rows_has_no_rows():
     none = tf.zeros([0], tf.int32)
-    assert sequence.pad(none, none, 2).shape == [0, 2]
+    assert listed.pad(none, none, 2).shape == [0, 2]
 
 
 class Rated(kinds.Feature):
@@ -296,7 +296,7 @@ def test_a_new_kind_is_trained_on_and_served(rated, tmp_path):
 
 
 def test_a_new_kind_has_the_fields_that_its_row_says(rated):
-    with pytest.raises(ValueError, match="the kinds id, sequence, rated and"):
+    with pytest.raises(ValueError, match="`table` of feature 'tag'"):
         features.FeatureSpec("tag", "rated")
     with pytest.raises(ValueError, match="`max_length` of feature 'tag'"):
         features.FeatureSpec("tag", "rated", "tag", max_length=2)

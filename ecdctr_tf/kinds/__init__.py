@@ -5,24 +5,41 @@ row in `features.KINDS`, which says what a spec has to say about such a feature.
 """
 
 from ecdctr_tf import features
+from ecdctr_tf.kinds.cross import Cross
 from ecdctr_tf.kinds.dense import Dense
 from ecdctr_tf.kinds.feature import Feature
 from ecdctr_tf.kinds.id import Id
+from ecdctr_tf.kinds.ids import Ids
+from ecdctr_tf.kinds.listed import Listed
+from ecdctr_tf.kinds.position import Position
 from ecdctr_tf.kinds.sequence import Sequence
+from ecdctr_tf.kinds.vector import Vector
+from ecdctr_tf.kinds.weighted_ids import WeightedIds
 
 # `FeatureSpec.kind` -> its class. Models read the kinds in this order.
 KINDS: dict[str, type[Feature]] = {
     "id": Id,
     "sequence": Sequence,
     "dense": Dense,
+    "ids": Ids,
+    "weighted_ids": WeightedIds,
+    "vector": Vector,
+    "cross": Cross,
+    "position": Position,
 }
 
 __all__ = [
+    "Cross",
     "Dense",
     "Feature",
     "Id",
+    "Ids",
     "KINDS",
+    "Listed",
+    "Position",
     "Sequence",
+    "Vector",
+    "WeightedIds",
     "by_kind",
     "ids",
     "of",
@@ -30,8 +47,22 @@ __all__ = [
 
 
 def of(spec: features.DataSpec) -> list[Feature]:
-    """Return the features of a data set, in the order of the spec."""
-    return [KINDS[feature.kind](feature, spec) for feature in spec.features]
+    """Return the features of a data set, in the order of the spec.
+
+    Raises:
+      ValueError: two features would send a column of one name in requests.
+    """
+    found = [KINDS[feature.kind](feature, spec) for feature in spec.features]
+    senders: dict[str, str] = {}
+    for feature in found:
+        for column in feature.request():
+            other = senders.setdefault(column.lower(), feature.name)
+            if other != feature.name:
+                raise ValueError(
+                    f"The features {other!r} and {feature.name!r} would both "
+                    f"have the column {column!r} in requests. Rename one."
+                )
+    return found
 
 
 def by_kind(spec: features.DataSpec) -> list[Feature]:

@@ -167,6 +167,14 @@ class Feature:
         """Return the raw columns that a client sends."""
         raise NotImplementedError
 
+    def left_out(self) -> dict[str, float | int | str]:
+        """Return the columns of `request` that a client may leave out.
+
+        Returns:
+          Column -> the value that then stands in each row, or each place.
+        """
+        return {}
+
     def request_of_examples(self, parsed: Tensors) -> dict[str, tf.Tensor]:
         """Return the columns of `request`, given parsed raw Examples."""
         return {name: parsed[name] for name in self.request()}

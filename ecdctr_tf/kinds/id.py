@@ -33,9 +33,10 @@ class Id(Feature):
         return {self.name: tf.TensorSpec([None], tf.int32)}
 
     def example_features(self, raw: bool) -> dict:
-        """Return one id, which has to be there."""
+        """Return one id, which requests may leave out, as `left_out` says."""
         dtype = tf.as_dtype(self.table.dtype) if raw else tf.int64
-        return {self.name: tf.io.FixedLenFeature([], dtype)}
+        unsaid = self.left_out().get(self.name) if raw else None
+        return {self.name: tf.io.FixedLenFeature([], dtype, unsaid)}
 
     def tables(self, config: configs.ModelConfig) -> dict[str, str]:
         """Return the table."""
@@ -52,6 +53,15 @@ class Id(Feature):
     def request(self) -> dict[str, tf.TensorSpec]:
         """Return the raw ids."""
         return {self.name: tf.TensorSpec([None], self.table.dtype, self.name)}
+
+    def left_out(self) -> dict[str, float | int | str]:
+        """Return that a missing id is sent as the padding of its table.
+
+        The ids that say who saw what have to be there.
+        """
+        if self.name in (self.data.user, self.data.item):
+            return {}
+        return {self.name: self.table.padding}
 
     def from_request(
         self, raw: Tensors, mappings: Mapping[str, Any]

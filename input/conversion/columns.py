@@ -61,7 +61,9 @@ class Columns:
 def described(reader: str) -> str:
     """Return what reads a column, for messages."""
     known = {TIME: "the event time", CLICK: "the label", DAY: "the day"}
-    return known.get(reader, f"the feature {reader!r}")
+    feature, _, part = reader.partition("/")
+    described = f"the feature {feature!r}"
+    return known.get(reader, f"{part} of {described}" if part else described)
 
 
 def of_table(table: pa.Table) -> Columns | None:
@@ -95,7 +97,7 @@ def in_memory(
                 "of tables in memory. Give its column another name."
             )
         if feature.source and feature.domain in ("both", domain):
-            found[feature.name] = feature.source
+            found |= feature.sources
     return Columns({**found, **{name: name for name in spec.evaluation}})
 
 
@@ -133,13 +135,17 @@ def of_log(
             column = log.item
         elif column not in have:
             column = roles.get(column, column)
-        if column in _labels(log):
-            raise ValueError(
-                f"The feature {feature.name!r} would read the column "
-                f"{column!r} of the log {log.name or log.path!r}, which is its "
-                "label. Leave the feature out, or name another column."
-            )
-        found[feature.name] = column
+        read = {**feature.sources, feature.name: column}
+        for reader, column in read.items():
+            if reader != feature.name:
+                column = log.feature_columns.get(reader, column)
+            if column in _labels(log):
+                raise ValueError(
+                    f"The feature {feature.name!r} would read the column "
+                    f"{column!r} of the log {log.name or log.path!r}, which is "
+                    "its label. Leave the feature out, or name another column."
+                )
+            found[reader] = column
     found |= {name: name for name in spec.evaluation}
     tables = {t.name: log.id_spaces.get(t.name, t.name) for t in spec.tables}
     zone = zones.Zone(log.time_zone) if log.time_zone else None

@@ -30,6 +30,12 @@ class Encoder:
             role: id_space.Vocabulary(self._key_table(role))
             for role in (spec.user, spec.item)
         }
+        self._crossed = {
+            part: feature
+            for feature in self.features.values()
+            if isinstance(feature, kinds.Cross)
+            for part in feature.feature.of
+        }
         self._waiting = {
             table: _Admission(self.data_spec.table(table), count)
             for table, count in spec.min_count.items()
@@ -57,8 +63,8 @@ class Encoder:
         Returns:
           `TIME` int64, seconds UTC; `SECOND` int64, seconds since the local day
           began; `USER` and `ITEM` int32 keys, -1 for unknown ones; `CLICK`
-          uint8; the columns of each feature, as batches hold them; the
-          evaluation columns.
+          uint8; the columns of each feature, as batches hold them, of crosses
+          the hashes of their parts instead (`hashed`); the evaluation columns.
         """
         columns = {
             TIME: table["timestamp"].to_numpy(),
@@ -75,9 +81,15 @@ class Encoder:
             elif feature.time == "weekday":
                 # Day 0 was a Thursday.
                 raw = pa.array(np.full(len(table), (day + 3) % 7))
-            else:
+            elif feature.source:
                 raw = table[feature.name].combine_chunks()
+            else:
+                continue
             columns |= self.features[feature.name].encode(raw, self._rows)
+            if feature.name in self._crossed:
+                cross = self._crossed[feature.name]
+                hashes = cross.hashed(feature.name, raw)
+                columns[hashed(feature.name)] = hashes
         for name in self.spec.evaluation:
             columns[name] = table[name].to_numpy()
         return columns
@@ -111,6 +123,11 @@ class Encoder:
         for name, waiting in self._waiting.items():
             self.id_spaces[name].append(waiting.admitted())
         return {name: space.rows for name, space in self.id_spaces.items()}
+
+
+def hashed(part: str) -> str:
+    """Return the name of the hashes of an id feature that crosses read."""
+    return f"{part}/hash"
 
 
 class _Admission:

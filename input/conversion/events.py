@@ -17,6 +17,7 @@ from ecdctr_tf import kinds
 from ecdctr_tf.input.conversion import (
     columns,
     ids,
+    lists,
     log_columns,
     times,
     toml_spec,
@@ -105,8 +106,8 @@ class _Table:
         of_data = {f.name: f for f in kinds.of(self._spec.data_spec())}
         for feature in self._spec.features:
             if feature.source:
-                dtype = of_data[feature.name].log_type()
-                made[feature.name] = self._feature(feature, dtype)
+                kind = of_data[feature.name]
+                made[feature.name] = self._feature(feature, kind, stamp)
         for name in self._spec.evaluation:
             numbers = self._numbers(name)
             self._column(name).reject(
@@ -198,11 +199,18 @@ class _Table:
         return pa.array(days.astype(np.int32))
 
     def _feature(
-        self, feature: toml_spec.Column, dtype: pa.DataType
+        self, feature: toml_spec.Column, kind: kinds.Feature, stamp: pa.Array
     ) -> pa.Array:
         """Return the values of a feature, of the type its kind asks for."""
+        dtype = kind.log_type()
         if feature.name not in self._found.by_reader:
             return _missing(len(self._table), dtype)
+        if pa.types.is_list(dtype):
+            found = {name: self._column(name) for name in feature.sources}
+            reader = lists.Reader(
+                feature, found, self._ids, self._found.reading, stamp
+            )
+            return reader.read(kind)
         if pa.types.is_floating(dtype):
             numbers = self._numbers(feature.name)
             if feature.missing is not None:
@@ -219,9 +227,15 @@ class _Table:
             text = ids.read(column, pa.string())
             parts = pc.split_pattern(text, feature.separator, max_splits=1)
             column = column.having(pc.list_element(parts, 0))
-        space = self._found.spaces.get(feature.table, "")
+        return self._ids(column, feature.table, dtype)
+
+    def _ids(
+        self, column: log_columns.LogColumn, table: str, dtype: pa.DataType
+    ) -> pa.Array:
+        """Return raw ids of a table."""
+        space = self._found.spaces.get(table, "")
         values = ids.read(column, dtype, space)
-        for name in self._spec.foreign_spaces(feature.table):
+        for name in self._spec.foreign_spaces(table):
             if not space:
                 taken = pc.starts_with(values, name + ids.SPACE)
                 column.reject(

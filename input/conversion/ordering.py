@@ -36,4 +36,7 @@ def _rank(column: pa.ChunkedArray) -> np.ndarray:
     """Return numbers that sort as the column does."""
     if pa.types.is_integer(column.type) and not column.null_count:
         return column.to_numpy()
+    if pa.types.is_nested(column.type):
+        # Lists have no order of their own; that of their text will do.
+        column = pa.array([str(value) for value in column.to_pylist()])
     return pc.rank(column, tiebreaker="dense").to_numpy()

@@ -9,7 +9,7 @@ Shapes: N rows, T entries of a sequence.
 
 import numpy as np
 
-from ecdctr_tf import features
+from ecdctr_tf import features, kinds
 from ecdctr_tf.input.conversion import (
     encoding,
     history_features,
@@ -112,9 +112,22 @@ class RowFeatures:
             "click": made.click[part],
             "timestamp": events[encoding.TIME][context],
         }
-        for feature in self._spec.features:
-            place = item if feature.side == "item" else context
-            for column in self._encoder.features[feature.name].tensors():
+        places = {
+            feature.name: item if feature.side == "item" else context
+            for feature in self._spec.features
+        }
+        for name, place in places.items():
+            kind = self._encoder.features[name]
+            if isinstance(kind, kinds.Cross):
+                # Of a drawn negative, the item's part is of another event.
+                out |= kind.crossed(
+                    {
+                        part: events[encoding.hashed(part)][places[part]]
+                        for part in kind.feature.of
+                    }
+                )
+                continue
+            for column in kind.tensors():
                 out[column] = events[column][place]
         for name in self._spec.evaluation:
             out[name] = events[name][context]

@@ -1,5 +1,6 @@
 """Checks of a conversion spec: every reference resolves, every key counts."""
 
+import dataclasses
 import typing
 
 from ecdctr_tf import features, kinds
@@ -9,6 +10,19 @@ if typing.TYPE_CHECKING:
     from ecdctr_tf.input.conversion import log_spec, toml_spec
 
 _NULLS = ("error", "drop", "unknown")
+# Keys that only some kinds of features have beside those of the data spec.
+_READING = {
+    "separator": ("id", "ids", "weighted_ids", "sequence", "vector"),
+    "time": ("id",),
+    "divide": ("id", "position"),
+    "missing": ("dense",),
+    "weights": ("weighted_ids",),
+    "weight_separator": ("weighted_ids",),
+    "newest_first": ("sequence",),
+    "attribute_column": ("sequence",),
+    "time_column": ("sequence",),
+    "time_column_unit": ("sequence",),
+}
 
 
 def check_used(owner: str, column: "toml_spec.Column") -> None:
@@ -28,6 +42,14 @@ def check_used(owner: str, column: "toml_spec.Column") -> None:
             raise ValueError(
                 f"`{key}` of {owner} does nothing beside its other keys; leave "
                 f"it out. Received: {getattr(column, key)!r}"
+            )
+    for field in dataclasses.fields(column):
+        having = _READING.get(field.name, (column.kind,))
+        value = getattr(column, field.name)
+        if column.kind not in having and value != field.default:
+            raise ValueError(
+                f"`{field.name}` of {owner} is for the kinds "
+                f"{', '.join(having)}. Received: kind {column.kind!r}"
             )
 
 
@@ -104,7 +126,8 @@ def _check_history(spec: "toml_spec.ConversionSpec") -> None:
                 f'`side = "item"`. Received: table {sequence.table!r}, side '
                 f"{item.side!r}"
             )
-    known = {feature.name for feature in kinds.ids(spec.data_spec())}
+    ids = kinds.ids(spec.data_spec())
+    known = {feature.name for feature in ids if feature.kind != "cross"}
     for count in spec.counts:
         if not set(count.of) <= known:
             raise ValueError(
@@ -150,7 +173,7 @@ def _check_log(
     spec: "toml_spec.ConversionSpec", log: "log_spec.Log", owner: str
 ) -> None:
     for name in log.feature_columns:
-        if name not in {f.name for f in spec.features if f.source}:
+        if name not in {name for f in spec.features for name in f.sources}:
             raise ValueError(
                 f"`feature_columns` of {owner} should name features that are "
                 f"read from columns. Received: {name!r}"
@@ -160,10 +183,11 @@ def _check_log(
                 f"The column of the feature {name!r} is said by `user` and "
                 f"`item` of {owner}, not by `feature_columns`."
             )
-        if spec.column(name).domain not in ("both", log.domain):
+        domain = spec.column(name.partition("/")[0]).domain
+        if domain not in ("both", log.domain):
             raise ValueError(
                 f"`feature_columns` of {owner} names the feature {name!r}, "
-                f"which only logs of {spec.column(name).domain!r} have."
+                f"which only logs of {domain!r} have."
             )
     for space in log.id_spaces.values():
         features.check_name("id space", space)

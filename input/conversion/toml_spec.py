@@ -16,6 +16,7 @@ from ecdctr_tf.input.conversion import (
     log_spec,
     past_spec,
     spec_checks,
+    times,
     zones,
 )
 
@@ -25,12 +26,12 @@ WHERE = ("both", *features.DOMAINS)
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A feature that is read from a column or from the event time."""
+    """A feature that is read from the log, or made of what is read."""
 
     name: str
-    # "id" or "dense".
+    # A key of `features.KINDS`.
     kind: str = "id"
-    # The table of an id.
+    # The table of ids.
     table: str = ""
     # The column; empty: the one with the name of the feature.
     column: str = ""
@@ -44,29 +45,88 @@ class Column:
     basic: bool = False
     # Whole number by which a column of whole numbers is divided, rounding down.
     divide: int = 1
-    # Keeps only the part of a text such as "Drama|War" before this; empty: all.
+    # What separates the values in a text such as "Drama|War"; an id keeps only
+    # the first one. Empty: ids are whole texts, lists are Arrow lists.
     separator: str = ""
     # Replaces missing dense numbers; without it they stay missing (NaN).
     missing: float | None = None
+    # Most entries that are kept of a list: the newest ones of a sequence, else
+    # the first ones.
+    max_length: int = 0
+    # How ids are pooled: "mean", "sum" or "attention".
+    pooling: str = "mean"
+    # Column with the weights of weighted ids; empty: they are in the same
+    # column, as text such as "sports:0.7" or as pairs of id and weight.
+    weights: str = ""
+    # What separates id and weight in a text.
+    weight_separator: str = ":"
+    # Whether the log holds the newest entry of a sequence first.
+    newest_first: bool = False
+    # Column with a second id of each entry of a sequence, and its table.
+    attribute_column: str = ""
+    attribute_table: str = ""
+    # Column with the time of each entry of a sequence, and the unit of numbers
+    # in it: s, ms, us or ns. Empty: times are written as those of the log.
+    time_column: str = ""
+    time_column_unit: str = ""
+    # Numbers of a vector.
+    length: int = 0
+    # Names of the id features that a cross is made of.
+    of: tuple[str, ...] = ()
+    # The position that requests without one are scored at.
+    default: int | str | None = None
 
     def __post_init__(self) -> None:
-        """Check the choices."""
+        """Check the choices; `features.FeatureSpec` checks the rest."""
         owner = f"the feature {self.name!r}"
         readable = [name for name, kind in kinds.KINDS.items() if kind.in_logs]
         features.check_choice(owner, "kind", self.kind, readable)
         features.check_choice(owner, "time", self.time, ("", *TIME_PARTS))
         features.check_choice(owner, "domain", self.domain, WHERE)
+        units = ("", *times.UNITS)
+        features.check_choice(
+            owner, "time_column_unit", self.time_column_unit, units
+        )
         if self.divide < 1:
             raise ValueError(
                 f"`divide` of {owner} should be at least 1. "
                 f"Received: {self.divide}"
             )
         spec_checks.check_used(owner, self)
+        if not self.weight_separator:
+            raise ValueError(f"`weight_separator` of {owner} should be text.")
+        if bool(self.attribute_column) != bool(self.attribute_table):
+            raise ValueError(
+                f"`attribute_column` and `attribute_table` of {owner} should "
+                "both be set, or neither. Received: "
+                f"{self.attribute_column!r} and {self.attribute_table!r}"
+            )
 
     @property
     def source(self) -> str:
-        """The column of the log, or "" for a part of the time."""
-        return "" if self.time else self.column or self.name
+        """The column of the log, or "" for what is made of other columns."""
+        made = self.time or self.kind == "cross"
+        return "" if made else self.column or self.name
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What reads columns, the feature or a part of it -> the column."""
+        found = {
+            self.name: self.source,
+            f"{self.name}/weight": self.weights,
+            f"{self.name}/attribute": self.attribute_column,
+            f"{self.name}/age": self.time_column,
+        }
+        return {reader: column for reader, column in found.items() if column}
+
+    def feature_spec(self) -> features.FeatureSpec:
+        """Return the feature in the data spec, which checks its fields."""
+        shared = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(features.FeatureSpec)
+            if hasattr(self, field.name)
+        }
+        return features.FeatureSpec(**shared, ages=bool(self.time_column))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,10 +207,7 @@ class ConversionSpec:
 
     def data_spec(self) -> DataSpec:
         """Return the spec of the data directory."""
-        made = [
-            features.FeatureSpec(f.name, f.kind, f.table, f.side, f.basic)
-            for f in self.features
-        ]
+        made = [feature.feature_spec() for feature in self.features]
         made += [
             features.FeatureSpec(
                 s.name, "sequence", s.table, "user", max_length=s.max_length

@@ -1,0 +1,118 @@
+"""Vectors, such as the embedding of a picture: read through a projection.
+
+Shapes: N rows, B rows of a batch, L numbers of a vector, D embedding width.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+import tf_keras as keras
+
+from ecdctr_tf import config as configs
+from ecdctr_tf.kinds.feature import Arrays, Feature, Layers, Numbering, Tensors
+from ecdctr_tf.layers.vector_projection import VectorProjection
+
+# Numbers of a vector that `Vector.codes` looks at.
+_LOOKED_AT = 8
+
+
+class Vector(Feature):
+    """L numbers a row: float32 `[B, L]`, all NaN where they are missing."""
+
+    in_logs = True
+
+    def log_type(self) -> pa.DataType:
+        """Return a list of numbers; null is a missing vector."""
+        return pa.list_(pa.float32())
+
+    def encode(self, raw: pa.Array, number: Numbering) -> dict[str, np.ndarray]:
+        """Return the numbers."""
+        del number
+        there = raw.is_valid().to_numpy(zero_copy_only=False)
+        vectors = np.full([len(raw), self.feature.length], np.nan, np.float32)
+        values = raw.flatten().to_numpy(zero_copy_only=False)
+        vectors[there] = values.reshape(-1, self.feature.length)
+        return {self.name: vectors}
+
+    def tensors(self) -> dict[str, tf.TensorSpec]:
+        """Return the numbers."""
+        shape = [None, self.feature.length]
+        return {self.name: tf.TensorSpec(shape, tf.float32)}
+
+    def from_block(self, block: Tensors) -> dict[str, tf.Tensor]:
+        """Return the numbers, a vector a row."""
+        shape = [-1, self.feature.length]
+        return {self.name: tf.reshape(block[self.name], shape)}
+
+    def example_features(self, raw: bool) -> dict:
+        """Return a vector; where there is none it is missing."""
+        del raw
+        length = self.feature.length
+        missing = [math.nan] * length
+        return {self.name: tf.io.FixedLenFeature([length], tf.float32, missing)}
+
+    def layers(
+        self, config: configs.ModelConfig
+    ) -> dict[str, keras.layers.Layer]:
+        """Return the projection to D numbers."""
+        return {self._projection: VectorProjection(config.embedding_dim)}
+
+    def inputs(
+        self, batch: Tensors, embedded: Tensors, layers: Layers
+    ) -> list[tf.Tensor]:
+        """Return the projected vectors, `[B, D]`."""
+        del embedded
+        return [layers[self._projection](batch[self.name])]
+
+    def request(self) -> dict[str, tf.TensorSpec]:
+        """Return the numbers."""
+        shape = [None, self.feature.length]
+        return {self.name: tf.TensorSpec(shape, tf.float32, self.name)}
+
+    def left_out(self) -> dict[str, float | int | str]:
+        """Return that a missing vector is NaN."""
+        return {self.name: math.nan}
+
+    def from_request(
+        self, raw: Tensors, mappings: Mapping[str, Any]
+    ) -> dict[str, tf.Tensor]:
+        """Return the numbers."""
+        del mappings
+        return {self.name: raw[self.name]}
+
+    def made_up(
+        self, random: np.random.Generator, ids: Arrays, count: int
+    ) -> dict[str, np.ndarray]:
+        """Return normally distributed vectors, every third one missing."""
+        del ids
+        vectors = random.normal(size=[count, self.feature.length])
+        vectors[::3] = math.nan
+        return {self.name: vectors.astype(np.float32)}
+
+    def looked_up(
+        self, raw: Arrays, spaces: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        """Return the numbers."""
+        del spaces
+        return {self.name: raw[self.name]}
+
+    def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
+        """Return which numbers are above those in the middle of `train`.
+
+        Missing vectors have a code of their own.
+        """
+        vectors = columns[self.name][:, :_LOOKED_AT]
+        there = ~np.isnan(vectors).any(axis=1)
+        if not (there & train).any():
+            return there.astype(np.int64)
+        above = vectors > np.median(vectors[there & train], axis=0)
+        bits = 1 << np.arange(vectors.shape[1])
+        return np.where(there, 1 + (above * bits).sum(axis=1), 0)
+
+    @property
+    def _projection(self) -> str:
+        return f"projection_{self.name}"

@@ -1,0 +1,287 @@
+"""One log of two domains with a feature of each kind, from text to answers.
+
+It is converted at once and in two parts, all levels are trained on it, and the
+exported model answers as the trained one does, also requests that leave out
+whatever they may.
+"""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import tensorflow as tf
+
+from ecdctr_tf import artefacts, features, store
+from ecdctr_tf.export import contract, load, probe, verify
+from ecdctr_tf.input import convert, data_directory, streams
+from ecdctr_tf.input.conversion import toml_spec
+from tests import conversion_world, training_world
+
+SPEC = """
+[[logs]]
+name = "feed"
+domain = "natural"
+path = "natural*.parquet"
+user = "user_id"
+item = "item_id"
+time = "time"
+click = "click"
+
+[[logs]]
+name = "ads"
+domain = "ads"
+path = "ads*.csv"
+user = "user_id"
+item = "item_id"
+time = "time"
+click = "click"
+
+[[tables]]
+name = "user"
+[[tables]]
+name = "item"
+[[tables]]
+name = "city"
+dtype = "string"
+buckets = 3
+[[tables]]
+name = "genre"
+dtype = "string"
+[[tables]]
+name = "position"
+[[tables]]
+name = "user_city"
+ids = "hashing"
+buckets = 50
+
+[[features]]
+name = "user_id"
+table = "user"
+side = "user"
+basic = true
+
+[[features]]
+name = "item_id"
+table = "item"
+side = "item"
+basic = true
+
+[[features]]
+name = "city"
+table = "city"
+side = "user"
+
+[[features]]
+name = "price"
+kind = "dense"
+missing = 0.0
+
+[[features]]
+name = "genres"
+kind = "ids"
+table = "genre"
+separator = "|"
+max_length = 3
+side = "item"
+basic = true
+
+[[features]]
+name = "tags"
+kind = "ids"
+column = "genres"
+table = "genre"
+separator = "|"
+max_length = 2
+pooling = "attention"
+side = "item"
+
+[[features]]
+name = "interests"
+kind = "weighted_ids"
+table = "genre"
+separator = "|"
+max_length = 3
+pooling = "sum"
+side = "user"
+
+[[features]]
+name = "seen"
+kind = "sequence"
+table = "item"
+separator = ","
+max_length = 4
+newest_first = true
+attribute_column = "seen_genres"
+attribute_table = "genre"
+time_column = "seen_times"
+time_column_unit = "ms"
+side = "user"
+
+[[features]]
+name = "picture"
+kind = "vector"
+separator = " "
+length = 3
+side = "item"
+
+[[features]]
+name = "user_city"
+kind = "cross"
+of = ["user_id", "city", "item_id"]
+table = "user_city"
+
+[[features]]
+name = "position"
+kind = "position"
+table = "position"
+default = 1
+
+[[sequences]]
+name = "clicked"
+table = "item"
+max_length = 5
+
+[[counts]]
+name = "clicks"
+of = ["item_id"]
+side = "item"
+"""
+GENRES = np.array(["drama", "war", "comedy", "news", "crime"])
+# Names of the inputs that a request has to have.
+NEEDED = {"user_id", "item_id"}
+
+
+def rows(domain: str, first: int, stop: int) -> dict[str, list]:
+    """Return a log of some days, numbered from 2024-01-01, as text columns."""
+    rng = np.random.default_rng([features.DOMAINS.index(domain), first, stop])
+    count = (80 if domain == "natural" else 40) * (stop - first)
+    start = (conversion_world.FIRST_DAY + first) * 86_400
+    time = np.sort(rng.integers(0, (stop - first) * 86_400, count)) + start
+    columns: dict[str, list] = {
+        "user_id": rng.integers(1, 12, count).tolist(),
+        "item_id": rng.integers(1, 9, count).tolist(),
+        "time": time.tolist(),
+        "click": rng.integers(0, 2, count).tolist(),
+    }
+    others: list[dict] = []
+    for second in time.tolist():
+        genres = rng.choice(GENRES, rng.integers(0, 5))
+        seen = rng.integers(1, 9, rng.integers(0, 6))
+        ages = np.sort(rng.integers(1, 90_000, len(seen)))
+        liked = rng.choice(GENRES, 2)
+        weights = rng.random(2).round(2)
+        others.append(
+            {
+                "city": rng.choice(["", "rome", "oslo"]),
+                "price": rng.choice(["", "1.5", "20"]),
+                "genres": "|".join(genres),
+                "interests": rng.choice(["", _weighted(liked, weights)]),
+                "seen": ",".join(map(str, seen)),
+                "seen_genres": ",".join(rng.choice(GENRES, len(seen))),
+                "seen_times": ",".join(str((second - a) * 1000) for a in ages),
+                "picture": rng.choice(["", "0.5 -1 2", "[3 0 1]"]),
+                "position": rng.choice(["", "1", "2", "3"]),
+            }
+        )
+    for name in others[0]:
+        columns[name] = [str(row[name]) or None for row in others]
+    return columns
+
+
+def _weighted(ids, weights) -> str:
+    pairs = zip(ids, weights, strict=True)
+    return "|".join(f"{name}:{weight}" for name, weight in pairs)
+
+
+def write(folder, name: str, domain: str, first: int, stop: int) -> None:
+    table = pa.table(rows(domain, first, stop))
+    if domain == "natural":
+        pa.parquet.write_table(table, folder / f"natural{name}.parquet")
+    else:
+        pa.csv.write_csv(table, folder / f"ads{name}.csv")
+
+
+def run_convert(folder, out: str, paths=None, append=False, **options) -> None:
+    spec = toml_spec.ConversionSpec.load(folder / "logs.toml")
+    convert.convert_logs(
+        spec, folder, folder / out, paths, append, progress=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Logs of 6 natural days, of which the last 3 have ads, and their data."""
+    folder = tmp_path_factory.mktemp("kinds")
+    (folder / "logs.toml").write_text(SPEC)
+    write(folder, "1", "natural", 0, 5)
+    write(folder, "1", "ads", 3, 5)
+    run_convert(folder, "data")
+    write(folder, "2", "natural", 5, 6)
+    write(folder, "2", "ads", 5, 6)
+    run_convert(folder, "whole")
+    new = {"feed": "natural2.parquet", "ads": "ads2.csv"}
+    run_convert(folder, "data", new, append=True)
+    return folder
+
+
+def test_an_append_gives_the_bytes_of_one_conversion(world):
+    appended = conversion_world.everything(world / "data")
+    assert appended == conversion_world.everything(world / "whole")
+
+
+def test_examples_hold_what_blocks_do(world):
+    run_convert(world, "examples", file_format="examples")
+    window = data_directory.DataDirectory(world / "data").window("ads")
+    columns = [
+        streams.read_columns(
+            data_directory.DataDirectory(world / name), "ads", window
+        )
+        for name in ("data", "examples")
+    ]
+    assert list(columns[0]) == list(columns[1])
+    for name in columns[0]:
+        np.testing.assert_array_equal(columns[0][name], columns[1][name])
+        assert len(np.unique(columns[0][name], axis=0)) > 1, name
+
+
+def test_all_levels_are_trained_and_answer_as_exported(world, tmp_path):
+    training_world.train(
+        world / "data",
+        world / "run",
+        "all",
+        "--models=e_cdctr",
+        settings=(
+            "model.embedding_dim=4",
+            "model.hidden_units=4",
+            "tpm_model.embedding_dim=4",
+            "schedule.tpm_days=2",
+            "schedule.cpm_days=2",
+        ),
+    )
+    (version,) = (world / "run/export").iterdir()
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["metrics"]["max_difference"] <= 1e-6
+    # And once more from outside, as the export has done it itself.
+    data = data_directory.DataDirectory(world / "data")
+    day = world / "run/e_cdctr/ctr/2024-01-06"
+    model = artefacts.read_model(day, data)
+    spaces = load.known_spaces(store.read_manifest(day, artefacts.CTR), data)
+    raw = probe.requests(model.spec, spaces)
+    whole, least = (
+        probe.expected(model, requests, spaces)["ctr"]
+        for requests in (raw, probe.least(raw, model.spec))
+    )
+    assert np.abs(whole - least).max() > 1e-4
+    unsaid = contract.meta_graph(version).signature_def["serving_default"]
+    left_out = {n: tf.make_ndarray(t) for n, t in unsaid.defaults.items()}
+    assert set(left_out) == set(raw) - NEEDED
+    sent = {f"whole/serving_default/{name}": raw[name] for name in raw}
+    for name, column in {**raw, **left_out}.items():
+        sent[f"least/serving_default/{name}"] = column
+    answers = verify.in_fresh_process(version, sent)
+    for case, expected in (("whole", whole), ("least", least)):
+        found = answers[f"{case}/serving_default/ctr"]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
