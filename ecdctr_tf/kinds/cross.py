@@ -11,7 +11,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from ecdctr_tf.kinds.feature import Arrays, Tensors
-from ecdctr_tf.kinds.id import Id
+from ecdctr_tf.kinds.id import Id, id_type
 
 # Hashes of raw ids lie below this prime, so that none of the products below
 # is longer than 64 bits.
@@ -33,7 +33,8 @@ class Cross(Id):
           raw: its ids; null counts as the padding of its table.
         """
         table = self.data.table(self.data.feature(part).table)
-        coded = raw.fill_null(table.padding).dictionary_encode()
+        ids = raw.cast(id_type(table)).fill_null(table.padding)
+        coded = ids.dictionary_encode()
         text = coded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False)
         of_each = tf.strings.to_hash_bucket_fast(text.astype(object), _PRIME)
         return of_each.numpy()[coded.indices.to_numpy()]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from ecdctr_tf import config as configs
+from ecdctr_tf import features
 from ecdctr_tf.kinds.feature import Arrays, Feature, Layers, Numbering, Tensors
 
 
@@ -22,7 +23,7 @@ class Id(Feature):
 
     def log_type(self) -> pa.DataType:
         """Return the type of a raw id."""
-        return pa.int64() if self.table.dtype == "int64" else pa.string()
+        return id_type(self.table)
 
     def encode(self, raw: pa.Array, number: Numbering) -> dict[str, np.ndarray]:
         """Return the rows of raw ids."""
@@ -87,3 +88,8 @@ class Id(Feature):
         """Return the rows."""
         del train
         return columns[self.name]
+
+
+def id_type(table: features.TableSpec) -> pa.DataType:
+    """Return the Arrow type of a table's raw ids."""
+    return pa.int64() if table.dtype == "int64" else pa.string()

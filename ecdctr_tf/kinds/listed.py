@@ -16,6 +16,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import features
 from ecdctr_tf.features import PADDING
 from ecdctr_tf.kinds.feature import Arrays, Feature, Numbering, Tensors
+from ecdctr_tf.kinds.id import id_type
 
 _LENGTH = "/length"
 # Name of the ids in the Arrow structs of entries that have parts.
@@ -286,11 +287,6 @@ class Listed(Feature):
             name: pad(values, lengths, most, fills[name], self.keeps_last)
             for name, values in flat.items()
         }
-
-
-def id_type(table: features.TableSpec) -> pa.DataType:
-    """Return the Arrow type of a table's raw ids."""
-    return pa.int64() if table.dtype == "int64" else pa.string()
 
 
 def widened(

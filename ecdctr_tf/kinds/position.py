@@ -16,8 +16,9 @@ from ecdctr_tf.kinds.id import Id
 class Position(Id):
     """An id that training reads from the log, and requests leave out.
 
-    All rows of a request without positions are scored as if they were shown at
-    the `default` of the spec, so that their scores can be compared.
+    Scored days read the position of the log too. All rows of a request without
+    positions are scored as if they were shown at the `default` of the spec, so
+    that their scores can be compared.
     """
 
     def from_request(

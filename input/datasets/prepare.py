@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow_datasets as tfds
 from absl import logging
 
+from ecdctr_tf import features
 from ecdctr_tf.input.conversion import converter, tally, toml_spec
 from ecdctr_tf.input.datasets import (
     globo,
@@ -80,6 +81,10 @@ def prepare(
         )
     options = {}
     if dataset == "synthetic" and world is not None:
+        if world.keywords:
+            # The builder's blocks have no lists.
+            rows = synthetic_world.generate(world)
+            return converter.convert_tables(keyword_spec(), rows, out)
         options["config"] = synthetic_two_domain.world_builder_config(world)
     with contextlib.ExitStack() as stack:
         if tfds_dir is None:
@@ -96,6 +101,22 @@ def spec(dataset: str) -> toml_spec.ConversionSpec:
     """Return the conversion spec of a data set, a key of `BUILDERS`."""
     path = pathlib.Path(__file__).with_name(f"{dataset}.toml")
     return toml_spec.ConversionSpec.load(path)
+
+
+def keyword_spec() -> toml_spec.ConversionSpec:
+    """Return the conversion spec of synthetic worlds with keywords."""
+    world = spec("synthetic")
+    keywords = toml_spec.Column(
+        "keywords",
+        "ids",
+        "keyword",
+        max_length=synthetic_world.KEYWORDS_OF_ROW,
+    )
+    return dataclasses.replace(
+        world,
+        tables=(*world.tables, features.TableSpec("keyword")),
+        features=(*world.features, keywords),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

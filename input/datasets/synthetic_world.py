@@ -6,10 +6,13 @@ user (the domain shift). Users drift over time, and may have seasons: interests
 that go and come back. Activity and popularity have heavy tails. The default
 dial is the one that published figures refer to.
 
-A model may see ids, categories, time and past clicks; `true_ctr` is the
-oracle, for evaluation only.
+Impressions may have keywords, each with an effect of its own on clicks.
 
-Shapes: U users, I items, C categories, K latent dimensions, N rows of a day.
+A model may see ids, categories, keywords, time and past clicks; `true_ctr` is
+the oracle, for evaluation only.
+
+Shapes: U users, I items, C categories, K latent dimensions, N rows of a day, W
+keywords.
 """
 
 import dataclasses
@@ -24,11 +27,14 @@ from ecdctr_tf import features, windows
 # K and C.
 DIMENSIONS = 6
 CATEGORIES = 20
+# Most keywords of an impression.
+KEYWORDS_OF_ROW = 5
 # Days over which the vector of a user stays the same.
 DRIFT_DAYS = 10
 _DAY_SECONDS = 86_400
 # Names of the independent streams of random numbers.
 _USERS, _ITEMS, _ADS_WORLD, _DRIFT, _COLD, _ROWS, _SEASONS = range(7)
+_KEYWORDS = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +67,11 @@ class WorldConfig:
     seasons: int = 3
     # Share of a user's variance that belongs to the season, in [0, 1].
     season_strength: float = 0.5
+    # W; 0 for a world without keywords. An impression has up to 5 of them, and
+    # their mean effect is added to its logit.
+    keywords: int = 0
+    # Standard deviation of the effects.
+    keyword_strength: float = 2.0
     # First day, `YYYY-MM-DD`.
     start: str = "2024-01-01"
     # Of everything random. Worlds differ: over 30 seeds the AUC of `true_ctr`
@@ -78,7 +89,13 @@ class WorldConfig:
             self._refuse("items", "at least 4: a quarter of them are ads")
         if not 0 <= self.ads_days <= self.days:
             self._refuse("ads_days", "between 0 and `days`")
-        for name in ("ads_per_day", "domain_shift", "season_days", "seed"):
+        for name in (
+            "ads_per_day",
+            "domain_shift",
+            "season_days",
+            "seed",
+            "keywords",
+        ):
             if getattr(self, name) < 0:
                 self._refuse(name, "at least 0")
         for name in ("user_exponent", "item_exponent"):
@@ -163,6 +180,11 @@ class World:
         # bool [I]: the quarter of the items that is advertised.
         self.is_ad = np.zeros(items, bool)
         self.is_ad[rng.permutation(items)[: items // 4]] = True
+        rng = self._rng(_KEYWORDS)
+        # float [W]
+        self.keyword_effects = config.keyword_strength * rng.standard_normal(
+            config.keywords
+        )
         rng = self._rng(_COLD)
         # int64 [I]: number of the first day of an item, from 0.
         self.first_day = np.zeros(items, np.int64)
@@ -221,7 +243,9 @@ class World:
         Returns:
           A table of `user_id`, `item_id`, `category` and `timestamp` (int64;
           seconds since 1970-01-01 UTC), `click` (uint8, 0 or 1) and `true_ctr`
-          (float32); no rows before the first day of ads.
+          (float32); in a world with keywords also `keywords` (lists of int64)
+          and their mean effect, `keyword_effect` (float32), which is the same
+          information given ideally. No rows before the first day of ads.
 
         Raises:
           ValueError: the world has no such domain or day.
@@ -244,7 +268,11 @@ class World:
         item = _draw(rng, weights, count)
         seconds = np.sort(rng.integers(0, _DAY_SECONDS, count))
         midnight = (windows.day_number(config.start) + day) * _DAY_SECONDS
-        ctr = 1 / (1 + np.exp(-self.logits(domain, day, user, item)))
+        logits = self.logits(domain, day, user, item)
+        keywords = self._keywords(domain, day, count)
+        if keywords:
+            logits = logits + keywords["keyword_effect"].to_numpy()
+        ctr = 1 / (1 + np.exp(-logits))
         return pa.table(
             {
                 "user_id": user,
@@ -253,8 +281,28 @@ class World:
                 "timestamp": midnight + seconds,
                 "click": (rng.random(count) < ctr).astype(np.uint8),
                 "true_ctr": ctr.astype(np.float32),
+                **keywords,
             }
         )
+
+    def _keywords(
+        self, domain: str, day: int, count: int
+    ) -> dict[str, pa.Array]:
+        """Return the columns of the keywords of a day; none without any."""
+        if not self.config.keywords:
+            return {}
+        place = features.DOMAINS.index(domain)
+        rng = self._rng(_KEYWORDS, place, day)
+        lengths = rng.integers(0, KEYWORDS_OF_ROW + 1, count)
+        flat = rng.integers(0, self.config.keywords, lengths.sum())
+        row = np.repeat(np.arange(count), lengths)
+        total = np.bincount(row, self.keyword_effects[flat], count)
+        effect = total / np.maximum(lengths, 1)
+        ends = np.r_[0, np.cumsum(lengths)].astype(np.int32)
+        return {
+            "keywords": pa.ListArray.from_arrays(pa.array(ends), flat),
+            "keyword_effect": pa.array(effect.astype(np.float32)),
+        }
 
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, *key])
