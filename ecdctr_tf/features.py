@@ -19,9 +19,7 @@ from collections.abc import Collection, Iterable
 
 from ecdctr_tf import typed_values
 
-# How ids get their rows -> whose rows the buckets of a table are.
-_SHARED_BY = {"vocabulary": "unknown ids", "hashing": "all ids"}
-ID_SPACES = tuple(_SHARED_BY)
+ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
 SIDES = ("user", "item", "context")
 # Columns of every row, and arguments of Keras models and exported functions.
@@ -120,12 +118,10 @@ class TableSpec:
         owner = f"table {self.name!r}"
         check_choice(owner, "ids", self.ids, ID_SPACES)
         check_choice(owner, "dtype", self.dtype, DTYPES)
-        least = 2 if self.ids == "hashing" else 1
-        if not isinstance(self.buckets, int) or self.buckets < least:
+        if not isinstance(self.buckets, int) or self.buckets < 1:
             raise ValueError(
-                f"`buckets` of {owner} should be a whole number of at least "
-                f"{least}: with `ids` {self.ids!r} so many rows are shared by "
-                f"{_SHARED_BY[self.ids]}. Received: {self.buckets!r}"
+                f"`buckets` of {owner} should be a whole number of at least 1. "
+                f"Received: {self.buckets!r}"
             )
 
     @property

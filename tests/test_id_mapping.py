@@ -40,9 +40,8 @@ def test_text_is_taken_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["int64", "string"])
-@pytest.mark.parametrize(
-    ("ids", "buckets"), [("vocabulary", 1), ("vocabulary", 5), ("hashing", 5)]
-)
+@pytest.mark.parametrize("buckets", [1, 5])
+@pytest.mark.parametrize("ids", ["vocabulary", "hashing"])
 def test_rows_are_those_of_the_id_space(tmp_path, ids, dtype, buckets):
     known = np.random.randint(-(2**62), 2**62, 200)
     raw = np.concatenate([known, np.arange(-50, 50)])

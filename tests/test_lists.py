@@ -391,7 +391,7 @@ def test_what_cannot_be_read_is_said_where(values, fields, message):
 
 
 def test_an_error_shows_the_beginning_of_a_long_list():
-    with pytest.raises(ValueError, match=r"Received: \[1.0, .{75}\.\.\.$"):
+    with pytest.raises(ValueError, match=r"Received: \[1.0, .{70,80}\.\.\.$"):
         read(lists_of(pa.float32(), [1] * 1_000), **VECTOR)
 
 
