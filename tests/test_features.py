@@ -65,6 +65,82 @@ def test_feature_spec_with_length_that_does_not_fit_its_kind_raises():
         features.FeatureSpec("x", table="item", max_length=-1)
 
 
+CROSS = features.FeatureSpec(
+    "both", "cross", "both", of=("user_id", "category")
+)
+HASHED = features.TableSpec("both", ids="hashing", buckets=9)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "cross", "table": "t", "of": ("a",)}, "`of` of feature 'x'"),
+        ({"kind": "cross", "table": "t", "of": ("a", "a")}, "names of two id"),
+        ({"kind": "position", "table": "t"}, "`default` of feature 'x'"),
+        ({"kind": "vector", "length": -1}, "`length` of feature 'x'"),
+        ({"table": "t", "ages": True}, "`ages`.*set for sequence only"),
+        ({"kind": "dense", "default": 1}, "`default`.*set for position only"),
+    ],
+)
+def test_fields_that_do_not_fit_the_kind_raise(fields, message):
+    with pytest.raises(ValueError, match=message):
+        features.FeatureSpec("x", **fields)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"of": ("user_id", "price")}, "kind 'id'.*'price'"),
+        ({"of": ("user_id", "clicked")}, "kind 'id'.*'clicked'"),
+        ({"of": ("user_id", "colour")}, "There is no feature 'colour'"),
+        ({"basic": True}, "of a basic cross basic ones.*'category'"),
+        ({"table": "item"}, 'should have `ids = "hashing"`'),
+    ],
+)
+def test_a_cross_of_other_things_raises(tiny_spec, changes, message):
+    cross = dataclasses.replace(CROSS, **changes)
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(
+            tiny_spec,
+            tables=(*tiny_spec.tables, HASHED),
+            features=(*tiny_spec.features, cross),
+        )
+
+
+def test_a_cross_keeps_what_it_is_made_of(tiny_spec):
+    spec = dataclasses.replace(
+        tiny_spec,
+        tables=(*tiny_spec.tables, HASHED),
+        features=(*tiny_spec.features, CROSS),
+    )
+    less = spec.select(["user_id", "item_id", "both"])
+    assert [f.name for f in less.features] == [
+        *("user_id", "item_id", "category", "both")
+    ]
+    with pytest.raises(ValueError, match="'category' cannot be.*cross 'both'"):
+        spec.without(["category"])
+    assert "both" not in [f.name for f in spec.without(["both"]).features]
+    assert [f.name for f in spec.basic().features] == ["user_id", "item_id"]
+
+
+@pytest.mark.parametrize("default", ["1", True, 1.5])
+def test_a_position_of_another_type_than_its_table_raises(tiny_spec, default):
+    position = features.FeatureSpec(
+        "position", "position", "item", default=default
+    )
+    with pytest.raises(ValueError, match="`default` of feature 'position'"):
+        dataclasses.replace(tiny_spec, features=(*tiny_spec.features, position))
+
+
+def test_no_basic_user_raises(tiny_spec):
+    user = dataclasses.replace(tiny_spec.feature("user_id"), basic=False)
+    spec = dataclasses.replace(
+        tiny_spec, features=(user, *tiny_spec.features[1:])
+    )
+    with pytest.raises(ValueError, match="`basic = true`.*'user_id' is not"):
+        spec.basic()
+
+
 def test_data_spec_with_a_name_twice_raises(tiny_spec):
     with pytest.raises(ValueError, match="Each table needs.*'user' and 'USER'"):
         dataclasses.replace(
