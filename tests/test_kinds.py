@@ -217,7 +217,12 @@ def converted(path, file_format):
         {
             "tables": [{"name": "user"}, {"name": "item"}, {"name": "tag"}],
             "features": [
-                {"name": "user_id", "table": "user", "side": "user"},
+                {
+                    "name": "user_id",
+                    "table": "user",
+                    "side": "user",
+                    "basic": True,
+                },
                 {
                     "name": "item_id",
                     "table": "item",

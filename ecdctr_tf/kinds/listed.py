@@ -205,7 +205,7 @@ class Listed(Feature):
                 f"`{self.name}`, or none.",
             )
             shape = tf.shape(wide, tf.int64)
-            columns[self.sent(part)] = said.to_tensor(part.unsaid, shape)
+            columns[self.sent(part)] = said.to_tensor(part.unsaid, shape=shape)
         return columns
 
     def from_request(
