@@ -17,6 +17,7 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, features, store
 from ecdctr_tf.export import contract, load, probe, verify
 from ecdctr_tf.input import convert, data_directory, streams
+from ecdctr_tf.input.checking import checking
 from ecdctr_tf.input.conversion import toml_spec
 from tests import conversion_world, training_world
 
@@ -245,6 +246,15 @@ def test_examples_hold_what_blocks_do(world):
     for name in columns[0]:
         np.testing.assert_array_equal(columns[0][name], columns[1][name])
         assert len(np.unique(columns[0][name], axis=0)) > 1, name
+
+
+def test_a_check_counts_lists_and_vectors(world):
+    spec = toml_spec.ConversionSpec.load(world / "logs.toml")
+    found = checking.check(spec, world)["features"]
+    read = {feature.name for feature in spec.features if feature.source}
+    assert set(found) == read
+    assert found["genres"]["natural"]["missing"] > 0.1
+    assert found["picture"]["ads"]["values"] == 2
 
 
 def test_all_levels_are_trained_and_answer_as_exported(world, tmp_path):

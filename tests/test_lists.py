@@ -56,7 +56,6 @@ def read(values, **fields) -> list:
         "item_id": np.zeros(count, np.int64),
         "timestamp": np.full(count, NOW),
         "click": np.zeros(count, np.int8),
-        events.ROW: np.arange(count) + 70,
     }
     for name, value in others.items():
         table = table.append_column(name, pa.array(value))
@@ -263,7 +262,7 @@ def test_an_entry_that_is_not_of_the_past_is_rejected(time, unit):
         "f": lists_of(pa.int64(), [1]),
         "times": lists_of(pa.int64(), [time]),
     }
-    message = rf"row 70: the column 'times' \(age of .*'f'\).*before.*: {time}$"
+    message = rf"row 0: the column 'times' \(age of .*'f'\).*before.*: {time}$"
     with pytest.raises(ValueError, match=message):
         read(given, **TIMED, time_column_unit=unit)
 
@@ -321,28 +320,28 @@ A = lists_of(pa.string(), ["a"], ["b"])
             "should hold lists or separated text. It is double",
         ),
         ([True], IDS, "It is bool"),
-        (["1", "1|x"], {**NUMBERS, "separator": "|"}, "row 71.*int64.*: 'x'"),
+        (["1", "1|x"], {**NUMBERS, "separator": "|"}, "row 1.*int64.*: 'x'"),
         (
             lists_of(pa.float32(), [1], [2.5]),
             NUMBERS,
-            "row 71.*whole numbers.*: 2.5",
+            "row 1.*whole numbers.*: 2.5",
         ),
         (lists_of(pa.list_(pa.int64()), [[1]]), NUMBERS, "int64.*It is list"),
         (
             ["a:1", "a:1|b"],
             {**WEIGHTED, "separator": "|"},
-            "row 71.*a weight each.*: 'b'",
+            "row 1.*a weight each.*: 'b'",
         ),
         (
             ["a:-1"],
             {**WEIGHTED, "separator": "|"},
-            "row 70.*at least 0.*: '-1'",
+            "row 0.*at least 0.*: '-1'",
         ),
-        (["a:nan"], {**WEIGHTED, "separator": "|"}, "row 70.*finite.*: 'nan'"),
-        (["a:inf"], {**WEIGHTED, "separator": "|"}, "row 70.*finite"),
-        (["a:x"], {**WEIGHTED, "separator": "|"}, "row 70.*finite.*: 'x'"),
-        (["a:"], {**WEIGHTED, "separator": "|"}, "row 70.*finite.*: ''"),
-        (A, WEIGHTED, "row 70.*a weight each"),
+        (["a:nan"], {**WEIGHTED, "separator": "|"}, "row 0.*finite.*: 'nan'"),
+        (["a:inf"], {**WEIGHTED, "separator": "|"}, "row 0.*finite"),
+        (["a:x"], {**WEIGHTED, "separator": "|"}, "row 0.*finite.*: 'x'"),
+        (["a:"], {**WEIGHTED, "separator": "|"}, "row 0.*finite.*: ''"),
+        (A, WEIGHTED, "row 0.*a weight each"),
         (
             lists_of(pa.int64(), [1]),
             WEIGHTED,
@@ -356,12 +355,12 @@ A = lists_of(pa.string(), ["a"], ["b"])
         (
             {"f": A, "w": lists_of(pa.float32(), [1], [])},
             {**WEIGHTED, "weights": "w"},
-            "row 71: the column 'w'.*as many entries as the column 'f', 1",
+            "row 1: the column 'w'.*as many entries as the column 'f', 1",
         ),
         (
             {"f": A, "w": lists_of(pa.float32(), [1], [None])},
             {**WEIGHTED, "weights": "w"},
-            "row 71: the column 'w'.*finite weights",
+            "row 1: the column 'w'.*finite weights",
         ),
         (
             {
@@ -374,13 +373,13 @@ A = lists_of(pa.string(), ["a"], ["b"])
         (
             lists_of(pa.float32(), [1, 2], [1]),
             VECTOR,
-            r"row 71.*2 finite numbers, or none.*\[1.0\]",
+            r"row 1.*2 finite numbers, or none.*\[1.0\]",
         ),
-        (lists_of(pa.float32(), [1, 2, 3]), VECTOR, "row 70.*2 finite"),
-        (lists_of(pa.float32(), [1, None]), VECTOR, "row 70.*2 finite"),
-        (lists_of(pa.float32(), [1, math.nan]), VECTOR, "row 70.*2 finite"),
-        (lists_of(pa.float32(), [1, math.inf]), VECTOR, "row 70.*2 finite"),
-        (["1 x"], {**VECTOR, "separator": " "}, "row 70.*numbers.*'x'"),
+        (lists_of(pa.float32(), [1, 2, 3]), VECTOR, "row 0.*2 finite"),
+        (lists_of(pa.float32(), [1, None]), VECTOR, "row 0.*2 finite"),
+        (lists_of(pa.float32(), [1, math.nan]), VECTOR, "row 0.*2 finite"),
+        (lists_of(pa.float32(), [1, math.inf]), VECTOR, "row 0.*2 finite"),
+        (["1 x"], {**VECTOR, "separator": " "}, "row 0.*numbers.*'x'"),
     ],
 )
 def test_what_cannot_be_read_is_said_where(values, fields, message):

@@ -75,7 +75,11 @@ def _prepare(part: pa.Table, edges: dict[str, np.ndarray | None]) -> None:
             continue
         if pa.types.is_floating(dtype):
             edges[name] = measures.edges(part[name])
-        elif pa.types.is_integer(dtype) or pa.types.is_string(dtype):
+        elif (
+            pa.types.is_integer(dtype)
+            or pa.types.is_string(dtype)
+            or pa.types.is_nested(dtype)
+        ):
             edges[name] = None
 
 

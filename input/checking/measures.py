@@ -36,6 +36,11 @@ class Feature:
     def add(self, column: pa.ChunkedArray, day: np.ndarray) -> None:
         """Take in the values of some events, and the day of each."""
         column = column.combine_chunks()
+        if pa.types.is_nested(column.type):
+            # A list is one value; an empty one is missing.
+            lists = column.to_pylist()
+            text = [str(values) if values else None for values in lists]
+            column = pa.array(text, pa.string())
         there = pc.is_valid(column).to_numpy(False)
         if pa.types.is_floating(column.type):
             there &= ~np.isnan(column.fill_null(0).to_numpy())

@@ -29,7 +29,8 @@ class Column:
     """A feature that is read from the log, or made of what is read."""
 
     name: str
-    # A key of `features.KINDS`.
+    # "id", "dense", "ids", "weighted_ids", "sequence", "vector", "cross" or
+    # "position".
     kind: str = "id"
     # The table of ids.
     table: str = ""
@@ -62,12 +63,14 @@ class Column:
     weight_separator: str = ":"
     # Whether the log holds the newest entry of a sequence first.
     newest_first: bool = False
-    # Column with a second id of each entry of a sequence, and its table.
+    # Column with a second id of each entry of a sequence, such as its category.
     attribute_column: str = ""
+    # The table of these ids.
     attribute_table: str = ""
-    # Column with the time of each entry of a sequence, and the unit of numbers
-    # in it: s, ms, us or ns. Empty: times are written as those of the log.
+    # Column with the time of each entry of a sequence.
     time_column: str = ""
+    # Unit of numbers in that column: s, ms, us or ns; empty: times are written
+    # as those of the log.
     time_column_unit: str = ""
     # Numbers of a vector.
     length: int = 0
