@@ -43,10 +43,14 @@ def check(
     """
     domains: dict[str, measures.Domain] = {}
     edges: dict[str, np.ndarray | None] = {}
-    for i, (domain, table) in enumerate(logs.tables(spec, source, paths)):
-        where = (table.schema.metadata or {}).get(b"where", b"").decode()
-        where = where or f"table {i}"
+    lacks = {
+        domain: {f.name for f in spec.features if domain not in _of(f)}
+        for domain in features.DOMAINS
+    }
+    for domain, table in logs.tables(spec, source, paths):
+        where = table.schema.metadata[b"where"].decode()
         part = events.normalised(table, spec, domain, where).table
+        part = part.drop_columns(sorted(lacks[domain]))
         _prepare(part, edges)
         if domain not in domains:
             domains[domain] = measures.Domain(spec.user, spec.item)
@@ -65,6 +69,12 @@ def check(
         },
         "features": {name: _feature(name, domains) for name in edges},
     }
+
+
+def _of(feature: toml_spec.Column) -> tuple[str, ...]:
+    """Return the domains whose logs have a feature."""
+    of_both = feature.domain == "both"
+    return features.DOMAINS if of_both else (feature.domain,)
 
 
 def _prepare(part: pa.Table, edges: dict[str, np.ndarray | None]) -> None:

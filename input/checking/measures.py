@@ -125,6 +125,8 @@ class Domain:
             key = sketch.mixed((key ^ hashed).view(np.int64))
         self.events.add(key)
         for name, borders in edges.items():
+            if name not in events.column_names:
+                continue
             if name not in self.features:
                 self.features[name] = Feature(borders)
             self.features[name].add(events[name], day)

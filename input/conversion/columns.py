@@ -17,6 +17,9 @@ from ecdctr_tf import windows
 from ecdctr_tf.input.conversion import log_spec, times, toml_spec, zones
 
 TIME, CLICK, DAY = ("timestamp", "click", "day")
+# Column of row numbers that readers of files add for error messages. No file
+# has a column of such a name.
+ROW = "\0row"
 _KEY = b"columns"
 
 
@@ -123,7 +126,7 @@ def of_log(
         spec.column(spec.user).source: log.user,
         spec.column(spec.item).source: log.item,
     }
-    found = {TIME: log.time}
+    found = {TIME: log.time or ROW}
     found |= {n: c for n, c in ((CLICK, log.click), (DAY, log.day)) if c}
     for feature in spec.features:
         if not feature.source or feature.domain not in ("both", log.domain):

@@ -24,9 +24,7 @@ from ecdctr_tf.input.conversion import (
     zones,
 )
 
-# Column of row numbers that readers of files add for error messages. No file
-# has a column of such a name.
-ROW = "\0row"
+ROW = columns.ROW
 
 
 @dataclasses.dataclass(frozen=True)

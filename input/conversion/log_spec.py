@@ -128,7 +128,10 @@ class Log(Text):
     # Columns with the user, the item and the event time.
     user: str
     item: str
-    time: str
+    time: str = ""
+    # Instead of `time`, if rows are in the order of time but do not say it: how
+    # many of them make a day. The first day is `time_origin`.
+    rows_per_day: int = 0
     # The name that `--log=name=path` refers to.
     name: str = ""
     # Column with the label; empty if the log holds only clicks.
@@ -184,9 +187,15 @@ class Log(Text):
 
 def _check_rules(owner: str, log: "Log") -> None:
     """Raise a ValueError for keys that would do nothing, or nonsense."""
-    for key in ("user", "item", "time"):
+    for key in ("user", "item"):
         if not getattr(log, key):
             raise ValueError(f"`{key}` of {owner} should name a column.")
+    if bool(log.time) == (log.rows_per_day > 0) or log.rows_per_day < 0:
+        raise ValueError(
+            f"`time` of {owner} should name a column; or, if its rows are in "
+            "the order of time, `rows_per_day` should be at least 1 instead. "
+            f"Received: {log.time!r}, {log.rows_per_day}"
+        )
     if log.click_at_least is not None and not log.click:
         raise ValueError(
             f"{owner} has `click_at_least`, but no `click` that it applies to."

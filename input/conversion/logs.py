@@ -25,6 +25,7 @@ from ecdctr_tf.input.conversion import (
     log_spec,
     readers,
     toml_spec,
+    zones,
 )
 
 
@@ -69,8 +70,9 @@ def tables(
         files.find(source, logs[0].path)  # Raises.
     for log, of_log in zip(logs, found, strict=True):
         joins = [(join, _side_table(source, join)) for join in log.joins]
+        before = 0
         for file in of_log:
-            reader = _Reader(spec, log, joins, file)
+            reader = _Reader(spec, log, joins, file, before)
             row = 0
             for table in readers.batches(file, log, reader.wanted()):
                 table = table.append_column(
@@ -79,6 +81,7 @@ def tables(
                 row += len(table)
                 for part in _rows(table, log, str(file)):
                     yield log.domain, reader.events(part)
+            before += row
 
 
 def _found(
@@ -102,6 +105,7 @@ class _Reader:
       log: the log that the file is of.
       joins: its joins, with their files.
       file: names the file and its columns.
+      before: rows of the log in the files before.
     """
 
     def __init__(
@@ -110,11 +114,13 @@ class _Reader:
         log: log_spec.Log,
         joins: list[tuple[log_spec.Join, pa.Table]],
         file: files.File,
+        before: int,
     ):
         self._spec = spec
         self._log = log
         self._joins = joins
         self._file = str(file)
+        self._before = before
         self._joined = {name for join in log.joins for name in join.take}
         own = readers.columns(file, log)
         again = sorted(self._joined.intersection(own))
@@ -126,7 +132,8 @@ class _Reader:
         self._columns = columns.of_log(spec, log, {*own, *self._joined})
         # An empty file has no columns, and no rows that would need them.
         if set(own) - set(file.partitions):
-            self._columns.check([*own, *self._joined], self._file)
+            have = [*own, *self._joined, events.ROW]
+            self._columns.check(have, self._file)
 
     def wanted(self) -> list[str]:
         """Return the columns to read from the file."""
@@ -136,7 +143,8 @@ class _Reader:
         if log.explode:
             names += [log.explode.column, log.explode.clicked]
         names += [name for rule in log.where for name in rule.weights]
-        return [n for n in dict.fromkeys(names) if n and n not in self._joined]
+        unwanted = {"", events.ROW, *self._joined}
+        return [name for name in dict.fromkeys(names) if name not in unwanted]
 
     def events(self, table: pa.Table) -> pa.Table:
         """Return the rows of a batch as `events.normalised` takes them."""
@@ -157,6 +165,10 @@ class _Reader:
         elif log.click:
             made[columns.CLICK] = self._labels(table)
         made[events.ROW] = table[events.ROW]
+        if log.rows_per_day:
+            number = pc.add(table[events.ROW], self._before)
+            seconds = pc.multiply(number, zones.DAY_SECONDS)
+            made[columns.TIME] = pc.divide(seconds, log.rows_per_day)
         return pa.table(made).replace_schema_metadata(
             self._columns.metadata(where)
         )

@@ -43,7 +43,10 @@ class Decision:
 
 
 def decide(
-    name: str, column: pa.ChunkedArray, click: np.ndarray | None
+    name: str,
+    column: pa.ChunkedArray,
+    click: np.ndarray | None,
+    text: bool = False,
 ) -> Decision:
     """Return what becomes of a column of a sample.
 
@@ -51,6 +54,7 @@ def decide(
       name: the column.
       column: its values.
       click: whether each row is a click, bool; None if that is not known.
+      text: whether the file is text, in which ids have no decimal point.
     """
     present = column.drop_null()
     rows, distinct = len(column), 0
@@ -70,7 +74,7 @@ def decide(
     if pa.types.is_boolean(column.type):
         return Decision("id", "true or false", "int64", values=distinct)
     if pa.types.is_floating(column.type):
-        if distinct <= 20 and _whole(present):
+        if distinct <= 20 and _whole(present) and not text:
             return Decision("id", "few whole numbers", "int64", "", distinct)
         return Decision("dense", "numbers")
     if pa.types.is_integer(column.type):

@@ -16,6 +16,8 @@ from ecdctr_tf.input.inference.draft import Log
 _BASIC_VALUES = 2_000
 # Values that two columns have to share to be called alike, and how many.
 _ALIKE, _ALIKE_VALUES = 0.5, 10
+# Share of items below which those of two logs are taken for different things.
+_FEW_SHARED = 0.05
 
 
 @dataclasses.dataclass
@@ -49,6 +51,8 @@ class Features:
     # Type of user and item ids: "int64" or "string".
     user_dtype: str
     item_dtype: str
+    # Name of a log -> the id space of its items, where it is one of its own.
+    spaces: dict[str, str]
 
 
 def make(logs: list[Log]) -> Features:
@@ -76,7 +80,10 @@ def make(logs: list[Log]) -> Features:
     alike = _alike(made, holders)
     entries = _named(list(made.values()))
     users = _dtype(logs, "user")
-    return Features(entries, left_out, alike, users, _dtype(logs, "item"))
+    spaces = _spaces(logs)
+    # Ids of several spaces are held as text, each with its space.
+    items = "string" if spaces else _dtype(logs, "item")
+    return Features(entries, left_out, alike, users, items, spaces)
 
 
 def _decide(column: str, log: Log) -> columns.Decision:
@@ -90,7 +97,10 @@ def _decide(column: str, log: Log) -> columns.Decision:
         values = side.sample.table[column]
         if pa.types.is_string(values.type):
             return columns.decide(column, values, None)
-    return columns.decide(column, log.table[column], log.click)
+        text = not side.sample.parquet
+        return columns.decide(column, log.table[column], log.click, text)
+    text = not log.sample.parquet
+    return columns.decide(column, log.table[column], log.click, text)
 
 
 def _later(bad: list[columns.Decision]) -> bool:
@@ -209,6 +219,26 @@ def _named(made: list[Feature]) -> list[Feature]:
         feature.name = name
         feature.table = name if feature.kind == "id" else ""
     return made
+
+
+def _spaces(logs: list[Log]) -> dict[str, str]:
+    """Return the id spaces of items that are no items of natural logs."""
+    natural = [log for log in logs if log.domain == "natural"]
+    found = {}
+    for ads in [log for log in logs if log.domain == "ads"]:
+        names = {log.item.column for log in natural} - {""}
+        plain = {side_files.normalised(name) for name in names}
+        if not ads.item.column or not names:
+            continue
+        unlike = side_files.normalised(ads.item.column) not in plain
+        shared = max(
+            _shared(log.table[log.item.column], ads.table[ads.item.column])
+            for log in natural
+            if log.item.column
+        )
+        if unlike and (roles.is_ad(ads.item.column) or shared < _FEW_SHARED):
+            found[ads.name] = ads.item.column
+    return found
 
 
 def _dtype(logs: list[Log], role: str) -> str:

@@ -222,15 +222,18 @@ def _unique(name: str, taken: list[str]) -> str:
 def _edits(found: list[Log]) -> list[str]:
     """Return a sentence for each role that no column was found for."""
     edits = []
+    timeless = [log.sample.path for log in found if not log.time]
+    if timeless:
+        have = "has" if len(timeless) == 1 else "have"
+        edits.append(
+            f"{' and '.join(timeless)} {have} no column with a time. Replace "
+            f'`time = "{UNKNOWN}"` by the column with the time; or, if rows '
+            "are in the order of time, by `rows_per_day = 100000`."
+        )
     for log in found:
         for role in log.missing():
             line = f'`{role} = "{UNKNOWN}"` of the log {log.name!r}'
             if role == "time":
-                edits.append(
-                    f"{log.sample.path} has no column with a time. Replace "
-                    f"{line} by the column with the time; or, if its rows are "
-                    "in the order of time, by `rows_per_day = 100000`."
-                )
                 continue
             choice = log.user if role == "user" else log.item
             could = [f"{name} ({_values(log, name)})" for name in choice.others]

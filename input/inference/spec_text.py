@@ -4,10 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-
-from ecdctr_tf.input.conversion import times
-from ecdctr_tf.input.inference import layout
+from ecdctr_tf.input.inference import layout, times
 from ecdctr_tf.input.inference.draft import UNKNOWN, Log
 from ecdctr_tf.input.inference.feature_drafts import Feature, Features
 
@@ -16,8 +13,6 @@ Written by `ecdctr-convert --infer` from a sample of the files. Read the
 comments: they say how sure each choice is. All keys are described in
 docs/conversion_spec.md."""
 _LONGEST_LINE = 79
-# The day that times count from where files do not say it.
-_ORIGIN = "2000-01-01"
 # Entries of the sequence of clicked items.
 _CLICKED = 20
 
@@ -57,13 +52,13 @@ def _top(logs: list[Log]) -> str:
     if len(hours) == 1:
         column = next(d.column for d in told if d.hours is not None)
         text = _comment(f"Sure: so begin the days of the column {column!r}.")
+        text += f"utc_offset_hours = {hours.pop()}\n"
     else:
-        hours = {0.0}
         text = _comment(
             "A guess: days begin at midnight UTC. Choose the zone of your "
-            "users now; it cannot be changed once days are appended."
+            "users now; it cannot be changed once days are appended:",
+            'time_zone = "Europe/Berlin"',
         )
-    text += f"utc_offset_hours = {hours.pop()}\n"
     if len(firsts) == 1:
         text += f'first_day = "{firsts.pop()}"\n'
     return text
@@ -75,7 +70,8 @@ def _log(log: Log, features: Features) -> str:
     if log.time and not log.time.unit and not log.time.format:
         notes.append(f"Time: sure; UTC from {log.time.says}.")
     elif log.time:
-        notes.append(f"Time: likely; UTC from {log.time.says}.")
+        since = ", counted from a day that is not known" * log.time.relative
+        notes.append(f"Time: likely; UTC from {log.time.says}{since}.")
     notes.append(f"User: {_trust(log.user)} Item: {_trust(log.item)}")
     if log.label.column:
         notes.append(f"Click: {log.label.trust}.")
@@ -94,11 +90,10 @@ def _log(log: Log, features: Features) -> str:
         "item": log.called(log.item.column) or UNKNOWN,
         "time": log.called(log.time.column) if log.time else UNKNOWN,
     }
+    if not log.time or log.time.relative:
+        keys["time_origin"] = times.ORIGIN
     if log.time and log.time.unit:
         keys["time_unit"] = log.time.unit
-        if np.nanmin(log.time.seconds) < times.FIRST:
-            notes.append("Times count from a day that the files do not say.")
-            keys["time_origin"] = _ORIGIN
     if log.time and log.time.format:
         keys["time_format"] = log.time.format
     if log.days and log.days.hours is not None:
@@ -108,6 +103,12 @@ def _log(log: Log, features: Features) -> str:
         if log.label.at_least is not None:
             keys["click_at_least"] = log.label.at_least
     keys |= {n: v for n, v in (("keep", log.keep), ("drop", log.drop)) if v}
+    if log.name in features.spaces:
+        keys["id_spaces"] = {"item": features.spaces[log.name]}
+        notes.append(
+            "The items are no items of the natural logs: an ad and an item of "
+            "one number stay two."
+        )
     elsewhere = {
         f.name: f.elsewhere[log.name]
         for f in features.made

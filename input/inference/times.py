@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf.input.conversion import times
+from ecdctr_tf.input.conversion import times as units
 
 # Years that logs are of; more than these are other numbers.
 _YEARS = (1995, 2040)
+# Stands for the first day of logs that do not tell theirs.
+ORIGIN = "2000-01-01"
 _FORMATS = (
     "%Y-%m-%d %H:%M:%S",
     "%Y-%m-%dT%H:%M:%S",
@@ -52,6 +54,8 @@ class Time:
     )
     # Higher is more likely.
     score: float = 0.0
+    # Whether numbers count from a day that is not known.
+    relative: bool = False
 
     @property
     def says(self) -> str:
@@ -94,7 +98,7 @@ def _time(name: str, column: pa.ChunkedArray) -> Time | None:
     if not pa.types.is_integer(column.type):
         return None
     values = _floats(column)
-    for unit, per_second in times.UNITS.items():
+    for unit, per_second in units.UNITS.items():
         seconds = values / per_second
         if _plausible(seconds) and score > -2:
             finer = np.log10(per_second) / 10
@@ -102,7 +106,7 @@ def _time(name: str, column: pa.ChunkedArray) -> Time | None:
     # Seconds since the log began, as some public logs have them.
     if score >= 2 and 0 <= np.nanmin(values) and np.nanmax(values) > 1_000:
         if len(np.unique(values)) > min(100, len(values) / 10):
-            return Time(name, "s", "", values, score)
+            return Time(name, "s", "", values, score, relative=True)
     return None
 
 
