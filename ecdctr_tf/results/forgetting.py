@@ -11,7 +11,7 @@ Arrays of 1 + R values have that of all rows first.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tqdm
@@ -186,22 +186,12 @@ def _of_matrices(
     served: np.ndarray, today: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return the measures of each matrix, `[1 + R]`."""
-    baseline = np.full(served.shape[1], 0.5)
-
-    def each(
-        measure: Callable[[np.ndarray], float | None], matrices: np.ndarray
-    ) -> np.ndarray:
-        # None, for what is undefined, becomes NaN.
-        return np.array([measure(matrix) for matrix in matrices], float)
-
     return {
-        "backward_transfer": each(metrics.backward_transfer, served),
-        "backward_transfer_today": each(metrics.backward_transfer, today),
+        "backward_transfer": metrics.backward_transfer(served),
+        "backward_transfer_today": metrics.backward_transfer(today),
         "kept": served[:, -1, :-1].mean(axis=1),
-        "forward_transfer": each(
-            lambda matrix: metrics.forward_transfer(matrix, baseline), served
-        ),
-        "forgetting": each(metrics.average_forgetting, served),
+        "forward_transfer": metrics.forward_transfer(served, 0.5),
+        "forgetting": metrics.average_forgetting(served),
     }
 
 
