@@ -78,11 +78,6 @@ def test_rows_before_of_nothing():
     assert slices.rows_before({}, [("2024-03-01", [5])])[0].tolist() == [0]
 
 
-def test_rows_before_of_negative_numbers_raises():
-    with pytest.raises(ValueError, match="at least 0. Received: -3"):
-        slices.rows_before({"2024-03-01": [1, -3]}, [])
-
-
 def test_masks_by_hand(monkeypatch):
     monkeypatch.setattr(slices, "TAIL", 1)
     day = make_day(held={"item": np.array([9, 5])})
@@ -211,29 +206,6 @@ def test_days_without_history_are_not_in_covered_slices():
     covered = found["user_covered"]["rows"] + found["user_uncovered"]["rows"]
     assert covered == len(days[1].click)
     assert found["all"]["rows"] == 2 * covered
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rows": {"user": np.zeros(4, int)}}, "user and item. Received: user"),
-        (
-            {"ctr": {"a": [np.zeros(3)]}},
-            r"'a' of 2024-03-03.*the 4 clicks.*\(3,",
-        ),
-        ({"day": "3 March"}, "written YYYY-MM-DD"),
-    ],
-)
-def test_malformed_days_raise(change, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(make_day(), **change)
-
-
-def test_no_days_or_other_models_raise():
-    other = dataclasses.replace(make_day(), ctr={"a": [np.zeros(4)]})
-    for days in ([], [make_day(), other]):
-        with pytest.raises(ValueError, match="scored by the same models"):
-            slices.by_slice(days, ADS)
 
 
 def test_unknown_rows_are_the_buckets_of_vocabularies():

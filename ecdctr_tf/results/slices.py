@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ecdctr_tf import metrics, windows
+from ecdctr_tf import metrics
 
 ROLES = ("user", "item")
 ALL = "all"
@@ -33,9 +33,6 @@ class ScoredDay:
       ctr: model -> predictions `[N]`, in [0, 1], one a seed.
       held: "user" and "item" -> row numbers that the historical tables hold,
         int `[H]`; a role that is missing has no covered slices.
-
-    Raises:
-      ValueError: a role is missing, or columns are of unlike lengths.
     """
 
     day: str
@@ -43,27 +40,6 @@ class ScoredDay:
     rows: Mapping[str, np.ndarray]
     ctr: Mapping[str, Sequence[np.ndarray]]
     held: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check the columns."""
-        windows.day_number(self.day)
-        missing = set(ROLES) - set(self.rows)
-        if missing:
-            raise ValueError(
-                f"`rows` of {self.day} should have {' and '.join(ROLES)}. "
-                f"Received: {', '.join(self.rows) or 'nothing'}"
-            )
-        columns = [
-            *self.rows.items(),
-            *((model, c) for model, seeds in self.ctr.items() for c in seeds),
-        ]
-        for name, column in columns:
-            if np.shape(column) != (len(self.click),):
-                raise ValueError(
-                    f"{name!r} of {self.day} should have a value for each of "
-                    f"the {len(self.click):,} clicks. "
-                    f"Received: shape {np.shape(column)}"
-                )
 
     def of(self, mask: np.ndarray | slice) -> metrics.ScoredRows:
         """Return the rows `mask` `[N]` as intervals take them."""
@@ -97,15 +73,7 @@ def by_slice(
       Slice ("all", and those of `masks`) -> `rows`, `clicks`, `models` (model
       -> metric -> fields of `metrics.Estimate`) and `differences` ("a - b" ->
       metric -> fields of `metrics.Difference`; empty of no rows).
-
-    Raises:
-      ValueError: there are no days, or they are of unlike models.
     """
-    if not days or any(set(d.ctr) != set(days[0].ctr) for d in days):
-        raise ValueError(
-            "`days` should be one or more, scored by the same models. "
-            f"Received: {[(d.day, list(d.ctr)) for d in days]}"
-        )
     before = {
         role: rows_before(
             {day: columns[role] for day, columns in ads.items()},
@@ -168,16 +136,8 @@ def rows_before(
 
     Returns:
       int64 `[N]` of each of `scored`.
-
-    Raises:
-      ValueError: a row number is below 0.
     """
     columns = [*ads.values(), *(rows for _, rows in scored)]
-    if any(np.min(rows, initial=0) < 0 for rows in columns):
-        raise ValueError(
-            "Row numbers should be at least 0. Received: "
-            f"{min(np.min(rows, initial=0) for rows in columns)}"
-        )
     size = 1 + max((int(np.max(r, initial=0)) for r in columns), default=0)
     counts = np.zeros(size, np.int64)
     result: list = [None] * len(scored)
