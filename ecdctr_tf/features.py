@@ -95,6 +95,16 @@ def check_names(what: str, names: list[str]) -> None:
         seen[name.lower()] = name
 
 
+def _named(what: str, entries: Iterable[typing.Any], name: str) -> typing.Any:
+    """Return the entry of a name; the error lists those there are."""
+    known = {entry.name: entry for entry in entries}
+    if name not in known:
+        raise ValueError(
+            f"There is no {what} {name!r}. The {what}s are {', '.join(known)}."
+        )
+    return known[name]
+
+
 @dataclasses.dataclass(frozen=True)
 class TableSpec:
     """An embedding table and the id space that numbers its rows.
@@ -292,13 +302,7 @@ class DataSpec:
         Raises:
           ValueError: there is none; the message lists those there are.
         """
-        for feature in self.features:
-            if feature.name == name:
-                return feature
-        raise ValueError(
-            f"There is no feature {name!r}. The features are "
-            f"{', '.join(f.name for f in self.features)}."
-        )
+        return _named("feature", self.features, name)
 
     def table(self, name: str) -> TableSpec:
         """Return the table of that name.
@@ -306,13 +310,7 @@ class DataSpec:
         Raises:
           ValueError: there is none; the message lists those there are.
         """
-        for table in self.tables:
-            if table.name == name:
-                return table
-        raise ValueError(
-            f"There is no table {name!r}. The tables are "
-            f"{', '.join(t.name for t in self.tables)}."
-        )
+        return _named("table", self.tables, name)
 
     def basic(self) -> "DataSpec":
         """Return the part that the tiny pre-training model reads.

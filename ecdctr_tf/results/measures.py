@@ -189,7 +189,7 @@ def summary(results: Mapping) -> dict:
     """Return the few numbers that a report of a run is opened for.
 
     Args:
-      results: what `report.measure` returned.
+      results: what `report.write` returned.
 
     Returns:
       `models` (name -> each metric, `<metric>_std`), `differences` ("a - b" ->

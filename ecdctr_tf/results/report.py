@@ -59,46 +59,12 @@ def write(
         the short `summary.json` and `summary.md`, and `plots/<name>.png`;
         files there are replaced.
       notes: sentences that qualify the numbers.
-      rescored: as for `measure`.
-      others: as for `measure`.
-
-    Returns:
-      What `results.json` holds, see `measure`; and `paths`, what was written.
-
-    Raises:
-      ValueError: no day was scored by all models, or they scored different
-        rows of a day.
-    """
-    results = measure(data, models, notes, rescored, others)
-    page = sections.full_page(results, details.sections(models))
-    files = {
-        "results.json": text.to_json(results),
-        "results.csv": _csv(results),
-        "summary.json": text.to_json(measures.summary(results)),
-        "summary.md": sections.short_page(results).markdown(),
-    }
-    paths = page.write(out_dir, "results", files, png=True)
-    return {**results, "paths": paths}
-
-
-def measure(
-    data: DataDirectory,
-    models: Sequence[Model],
-    notes: Sequence[str] = (),
-    rescored: bool = True,
-    others: Sequence[given.Given] = (),
-) -> dict:
-    """Measure models on the days that all of them scored.
-
-    Args:
-      data: the data directory.
-      models: the models, of the same seeds.
-      notes: sentences that qualify the numbers.
       rescored: whether models of past days score again: what they forget, and
         E-CDCTR with its history down.
       others: scores from files, which join on the days that means are over.
 
     Returns:
+      `paths`, what was written, and what `results.json` holds:
       `models` (name -> metric -> fields of `metrics.Estimate`), `differences`
       ("a - b" -> metric -> fields of `metrics.Difference`, `days_higher`),
       `gap_closed` (model -> metric -> share of the way from ads only to the
@@ -110,8 +76,29 @@ def measure(
       `measures.COUNTS`.
 
     Raises:
-      ValueError: as for `write`.
+      ValueError: no day was scored by all models, or they scored different
+        rows of a day.
     """
+    results = _measured(data, models, notes, rescored, others)
+    page = sections.full_page(results, details.sections(models))
+    files = {
+        "results.json": text.to_json(results),
+        "results.csv": _csv(results),
+        "summary.json": text.to_json(measures.summary(results)),
+        "summary.md": sections.short_page(results).markdown(),
+    }
+    paths = page.write(out_dir, "results", files, png=True)
+    return {**results, "paths": paths}
+
+
+def _measured(
+    data: DataDirectory,
+    models: Sequence[Model],
+    notes: Sequence[str],
+    rescored: bool,
+    others: Sequence[given.Given],
+) -> dict:
+    """Return what `results.json` holds; see `write`."""
     names = common_days(models)
     reported = measures.reported_days(models, names)
     pooled = models[0].config.schedule.report_pooled

@@ -28,7 +28,7 @@ def full_page(results: Mapping, more: Sequence[Section]) -> Page:
     """Return the page of results.
 
     Args:
-      results: what `report.measure` returned.
+      results: what `report.write` returned.
       more: sections that go to the end.
     """
     return Page(
