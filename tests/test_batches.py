@@ -2,8 +2,13 @@
 
 import pytest
 
-from ecdctr_tf.training import batches
+from ecdctr_tf import config as configs
+from ecdctr_tf import model_table, store
+from ecdctr_tf.training import batches, natural
+from ecdctr_tf.training.level import Level
+from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.windows import Window
+from tests import training_world
 
 
 class Data:
@@ -40,3 +45,18 @@ def test_days_of_ads(rows, expected):
 def test_both_domains_together():
     data = Data(natural=8_000, ads=1_000)
     assert batches.size(data, {"natural": WEEK, "ads": DAY}) == 256
+
+
+def test_a_level_keeps_the_size_it_began_with(tmp_path, monkeypatch):
+    """Days that grow do not change it, nor does another process."""
+    data = training_world.small_data(tmp_path / "data")
+    config = configs.override(training_world.SMALL_CONFIG, ["tpm.batch_size=0"])
+    run, row = Workdir(tmp_path / "run"), model_table.model("e_cdctr")
+    days = training_world.SMALL_NATURAL.split(2)
+    made = []
+    for window in days[:2]:
+        level = Level(data, run, config, row, "snapshot")
+        path = natural.train(level, window)
+        made.append(store.read_manifest(path, "snapshot").config["batch_size"])
+        monkeypatch.setattr(batches, "size", lambda data, parts: 999)
+    assert made == [16, 16]

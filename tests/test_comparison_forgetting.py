@@ -166,7 +166,7 @@ def test_measures_are_those_of_the_matrix(data, runs, measured):
     np.testing.assert_allclose(of["matrix"], np.mean(matrices, axis=0))
     assert of["days"] == [str(span) for span in SPANS]
     measures = of["measures"]
-    expected = [metrics.backward_transfer(m) for m in matrices]
+    expected = [float(metrics.backward_transfer(m)) for m in matrices]
     assert measures["backward_transfer"]["seeds"] == pytest.approx(expected)
     expected = [(m[2, 0] + m[2, 1]) / 2 for m in matrices]
     assert measures["kept"]["seeds"] == pytest.approx(expected)
