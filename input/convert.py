@@ -12,14 +12,14 @@ last one in `data` are rejected. They can be replaced or taken back:
 
 ```
 python -m ecdctr_tf.input.convert --spec=globo.toml --source=corrected \\
-    --out=data --replace=2024-06-03 --workdir=run
+    --out=data --replace=2024-06-03 --artefacts_of=run
 python -m ecdctr_tf.input.convert --spec=globo.toml --out=data \\
-    --drop_from=2024-06-03 --workdir=run
+    --drop_from=2024-06-03 --artefacts_of=run
 ```
 
 `--replace` converts a day again, and with it all later days, whose sequences
 and counts depend on it; `--drop_from` takes back a day and all later ones. With
-`--workdir`, the artefacts that have seen the former rows are named.
+`--artefacts_of`, the artefacts that have seen the former rows are named.
 
 Where there is no conversion spec yet, or logs are new:
 
@@ -95,8 +95,8 @@ _DROP_FROM = flags.DEFINE_string(
     "",
     "Take back this day of --out, YYYY-MM-DD, and all days after it.",
 )
-_WORKDIR = flags.DEFINE_multi_string(
-    "workdir",
+_ARTEFACTS_OF = flags.DEFINE_multi_string(
+    "artefacts_of",
     [],
     "With --replace or --drop_from: a work directory whose artefacts that have "
     "seen the former rows are named. May be repeated.",
@@ -250,12 +250,12 @@ def _changes() -> bool:
             f"{', '.join(f'--{flag.name}' for flag in ways)}"
         )
     changes = bool(_REPLACE.value or _DROP_FROM.value)
-    if _WORKDIR.value and not changes:
+    if _ARTEFACTS_OF.value and not changes:
         raise ValueError(
-            "--workdir says what to look through after --replace or "
+            "--artefacts_of says what to look through after --replace or "
             "--drop_from; without these nothing that was seen has changed."
         )
-    for workdir in _WORKDIR.value:
+    for workdir in _ARTEFACTS_OF.value:
         if not pathlib.Path(workdir).is_dir():
             raise FileNotFoundError(f"There is no work directory at {workdir}.")
     return changes
@@ -280,7 +280,7 @@ def _change(spec: "toml_spec.ConversionSpec", paths: dict[str, str]) -> None:
         )
     tally.show(found.summary)
     print("\n".join(found.lines()))
-    for workdir in _WORKDIR.value:
+    for workdir in _ARTEFACTS_OF.value:
         seen = found.seen_by(workdir)
         if not seen:
             print(f"No artefact of {workdir} has seen the former rows.")

@@ -310,9 +310,15 @@ def test_artefacts_that_saw_the_former_rows_are_named(tmp_path, capsys):
     [
         ({"append": True, "replace": "2024-01-01"}, "exclude each other"),
         ({"replace": "2024-01-01", "drop_from": "2024-01-01"}, "exclude"),
-        ({"workdir": ["run"]}, "--workdir says what to look through"),
-        ({"workdir": ["run"], "append": True}, "--workdir says what to look"),
-        ({"workdir": ["/none"], "replace": "2024-01-01"}, "no work directory"),
+        ({"artefacts_of": ["run"]}, "--artefacts_of says what to look through"),
+        (
+            {"artefacts_of": ["run"], "append": True},
+            "--artefacts_of says what to look",
+        ),
+        (
+            {"artefacts_of": ["/none"], "replace": "2024-01-01"},
+            "no work directory",
+        ),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(capsys, given, message):

@@ -41,7 +41,7 @@ class Cross(Id):
 
     def crossed(self, hashes: Arrays) -> dict[str, np.ndarray]:
         """Return the rows, int32 `[N]`, given the hashes of each part."""
-        code = np.int64(0)
+        code: np.ndarray = np.zeros(1, np.int64)
         for part in self.feature.of:
             code = (code * _FACTOR + hashes[part]) % _PRIME
         return {self.name: (code % self.table.buckets).astype(np.int32)}

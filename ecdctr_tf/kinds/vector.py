@@ -108,7 +108,7 @@ class Vector(Feature):
         vectors = columns[self.name][:, :_LOOKED_AT]
         there = ~np.isnan(vectors).any(axis=1)
         if not (there & train).any():
-            return there.astype(np.int64)
+            return np.asarray(there, np.int64)
         above = vectors > np.median(vectors[there & train], axis=0)
         bits = 1 << np.arange(vectors.shape[1])
         return np.where(there, 1 + (above * bits).sum(axis=1), 0)

@@ -31,10 +31,9 @@ def found(
     crossings: dict[str, int] = {}
     alike: dict[str, list] = {}
     for table, space in spaces.items():
-        texts = isinstance(space, id_space.Vocabulary) and (
-            space.table.dtype == "string"
-        )
-        if not texts:
+        if not isinstance(space, id_space.Vocabulary):
+            continue
+        if space.table.dtype != "string":
             continue
         known = pa.array(space.ids, pa.string())
         names = spec.foreign_spaces(table)

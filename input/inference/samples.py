@@ -187,7 +187,7 @@ def _of_parquet(file: files.File) -> tuple[pa.Table, float]:
         with pq.ParquetFile(file.path, filesystem=file.filesystem) as opened:
             count = opened.num_row_groups
             places = sorted({0, count // 2, count - 1} - {-1, count})
-            parts = []
+            parts: list[pa.RecordBatch] = []
             for place in places:
                 batches = opened.iter_batches(
                     max(ROWS // len(places), 1), row_groups=[place]

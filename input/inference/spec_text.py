@@ -125,7 +125,7 @@ def _log(log: Log, features: Features) -> str:
         text += "\n" + _comment(
             f"{side.contained:.0%} of the values of the sample are found there."
         )
-        join = {"path": side.sample.path}
+        join: dict[str, object] = {"path": side.sample.path}
         found = side.sample.layout
         if found.columns and not found.header:
             join["columns"] = list(found.columns)
