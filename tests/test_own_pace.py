@@ -184,7 +184,12 @@ def test_the_same_day_of_natural_logs_then_ads_gives_the_same_bytes(tmp_path):
         if day < 7:
             more = delivered(tables, {N: (day + 1, day + 2)})
             world.append(out, more, spec)
-    assert world.everything(out) == world.everything(whole)
+    found, expected = world.everything(out), world.everything(whole)
+    for name in expected:
+        # What ads that come later make known is in their manifests only.
+        if not name.startswith("natural/") or "manifest" not in name:
+            assert found[name] == expected[name], name
+    assert list(found) == list(expected)
 
 
 def test_a_late_append_killed_at_any_step_and_given_again(
@@ -210,20 +215,16 @@ def test_a_late_append_killed_at_any_step_and_given_again(
                 pass
         if not done:
             committed = (victim / data_directory.PENDING).exists()
-            if step % 2 and not committed:
-                with pytest.raises(ValueError, match="There are no rows"):
-                    world.append(victim, [])
-                if world.everything(victim) != expected:
-                    assert world.everything(victim) == before
             if committed:
                 with pytest.raises(ValueError, match="are being exchanged"):
                     data_directory.DataDirectory(victim)
-            if (
-                world.everything(victim) != expected
-                or committed
-                or not step % 2
-            ):
-                world.append(victim, late)
+            elif step % 2:
+                with pytest.raises(ValueError, match="There are no rows"):
+                    world.append(victim, [])
+                found = world.everything(victim)
+                found.pop(".lock", None)
+                assert found in (before, expected)
+            world.append(victim, late)
         assert world.everything(victim) == expected, step
         shutil.rmtree(victim)
     assert step > 20

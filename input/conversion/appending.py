@@ -16,6 +16,7 @@ came later; `Vocabulary.fingerprint` raises where that would matter.
 import json
 import os
 import pathlib
+import shutil
 
 from ecdctr_tf import features, store
 from ecdctr_tf.input.conversion import state
@@ -120,12 +121,14 @@ def go_on(directory: pathlib.Path) -> None:
             if place.exists():
                 store.remove(place)
             os.rename(pending / domain / day, place)
+    if (pending / state.SUMMARY).exists():
+        os.replace(pending / state.SUMMARY, directory / state.SUMMARY)
     for day in store.dated(pending / state.STATE):
         for older in store.dated(directory / state.STATE):
             store.remove(directory / state.STATE / older)
         newest = pathlib.Path(state.STATE, day)
         os.rename(pending / newest, directory / newest)
-    store.remove(pending)
+    shutil.rmtree(pending)
 
 
 def _remove_states_before(directory: pathlib.Path, day: str) -> None:

@@ -17,10 +17,15 @@ TIME, SECOND, CLICK, USER, ITEM = "@time", "@second", "@click", "@user", "@item"
 
 
 class Encoder:
-    """The id spaces of a conversion and the keys of users and items."""
+    """The id spaces of a conversion and the keys of users and items.
+
+    Attributes:
+      goes_again: whether id spaces may hold ids of days still to come.
+    """
 
     def __init__(self, spec: toml_spec.ConversionSpec):
         self.spec = spec
+        self.goes_again = False
         self.data_spec = spec.data_spec()
         self.features = {f.name: f for f in kinds.of(self.data_spec)}
         self.id_spaces = {
@@ -110,11 +115,24 @@ class Encoder:
             self._waiting[table].count(raw)
         else:
             space.append(raw)
-        return space.lookup(raw)
+        return self._admitted(table, raw)
+
+    def _admitted(self, table: str, raw: pa.Array | np.ndarray) -> np.ndarray:
+        """Return the rows of raw ids, of those admitted before the day.
+
+        Where days are gone through again, ids that are admitted later have rows
+        already.
+        """
+        space = self.id_spaces[table]
+        rows = space.lookup(raw)
+        if self.goes_again and table in self._waiting:
+            later = ~self._waiting[table].was_admitted(raw)
+            rows[later] = space.bucket_of(rows[later])
+        return rows
 
     def item_rows(self, table: str) -> np.ndarray:
         """Return the rows of a table that the item keys have, then -1."""
-        rows = self.id_spaces[table].lookup(self._keys[self.spec.item].ids)
+        rows = self._admitted(table, self._keys[self.spec.item].ids)
         # The last entry stands for key -1, an unused place of a sequence.
         return np.append(rows, np.int32(features.PADDING))
 
@@ -139,6 +157,8 @@ class _Admission:
         )
         self._min_count = min_count
         self._counts = np.zeros(0, np.int64)
+        # Whether each id had enough events at the end of the last day.
+        self._frequent = np.zeros(0, bool)
 
     def count(self, raw: pa.Array) -> None:
         raw = raw.drop_null()
@@ -157,8 +177,15 @@ class _Admission:
         """Take back what `arrays` returned."""
         self._known.restore(arrays)
         self._counts = arrays["counts"]
+        self._frequent = self._counts >= self._min_count
+
+    def was_admitted(self, raw: pa.Array | np.ndarray) -> np.ndarray:
+        """Return which ids were admitted by the end of the last day."""
+        rows = np.minimum(self._known.lookup(raw), len(self._frequent))
+        return np.append(self._frequent, False)[rows]
 
     def admitted(self) -> np.ndarray:
         """Return the ids with enough events, in order of appearance."""
+        self._frequent = self._counts >= self._min_count
         counts = self._counts[1 : self._known.rows]
         return self._known.ids[: len(counts)][counts >= self._min_count]

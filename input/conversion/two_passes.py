@@ -82,6 +82,7 @@ class Passes:
         self._replaced = replaced
         if base is not None:
             self._encoder.id_spaces.update(base.id_spaces)
+            self._encoder.goes_again = True
         self._first = first_pass.FirstPass(
             spec, self._data.path / _SPILLED, base, replaced
         )
