@@ -30,6 +30,7 @@ REAL["ebnerd_sample"] = 200
 # Made-up data sets that need an edit -> what is found in the message and what
 # the message says to put there.
 EDITS = {
+    "tenrec": ('time = "FILL IN"', "rows_per_day = 100000"),
     "avazu": ('item = "FILL IN"', 'item = "C14"'),
 }
 
@@ -80,9 +81,7 @@ def test_real_files_convert_without_an_edit(tmp_path, name):
     assert 0 < summary["natural"]["ctr"] < 1
 
 
-@pytest.mark.parametrize(
-    "name", ["mind", "ebnerd", "avazu", "amazon", "criteo_attribution"]
-)
+@pytest.mark.parametrize("name", public_formats.ALL)
 def test_made_up_files_convert(tmp_path, name):
     source = tmp_path / "logs"
     public_formats.ALL[name](source)
