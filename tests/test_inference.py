@@ -231,6 +231,36 @@ def test_kinds_of_columns(name, values, kind):
     assert found.kind == kind
 
 
+@pytest.mark.parametrize(
+    "values, kind, length",
+    [
+        (["a|b", "b|c|a", "a"] * 50, "ids", 3),
+        ([["a", "b"], ["b"], []] * 50, "ids", 2),
+        ([[1, 2], None, [3, 1, 2]] * 50, "ids", 3),
+        ([[0.5, 1.0], [2.0, 3.0], [1.0, 0.0]] * 50, "vector", 2),
+        ([[0.5], [2.0, 3.0], [1.0]] * 50, "", 0),
+    ],
+)
+def test_lists(values, kind, length):
+    found = columns.decide("x", pa.chunked_array([pa.array(values)]), None)
+    assert (found.kind, found.length) == (kind, length)
+
+
+@pytest.mark.parametrize(
+    "name, values, items, length",
+    [
+        ("x", ["N1 N2", "", "N2 N9 N1"], ["N1", "N2"], 3),
+        ("history", [[1, 2], [3, 1]], [1, 2, 3], 2),
+        ("tags", [[1, 2], [3, 1]], [1, 2, 3], None),
+        ("title", ["The news of today", "Of the night"], ["N1"], None),
+    ],
+)
+def test_lists_of_items(name, values, items, length):
+    column, items = (pa.chunked_array([pa.array(v)]) for v in (values, items))
+    found = columns.history(name, column, items)
+    assert (found.length if found else None) == length
+
+
 def test_a_column_that_only_clicks_have_is_left_out():
     click = np.arange(200) % 4 == 0
     values = pa.array(np.arange(200) % 7, mask=~click)

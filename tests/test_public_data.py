@@ -31,7 +31,7 @@ def test_files_of_the_format_convert(tmp_path, name):
         assert 0 < summary[domain]["ctr"] < 1
     assert summary["overlap"]["user"]["ids"] > 0.5
     data = data_directory.DataDirectory(out)
-    for feature in data.spec.basic().of_kind("id"):
+    for feature in data.spec.basic().features:
         rows = _rows(data, "natural", feature.name)
         assert rows.max() > 1, f"{feature.name} has one value"
 

@@ -21,6 +21,13 @@ _NUMBER = re.compile(
 _COUNTED = re.compile(r"(^|_)(cnt|counts?|num|ctr|ratio|rate)($|_)")
 _EVENTS = {"pv", "view", "click", "impression", "cart", "fav", "buy"}
 _EVENTS |= {"purchase", "show", "exposure"}
+# The last one divides words, too.
+_SEPARATORS = ("|", "^", ";", ",", " ")
+_HISTORY = re.compile(r"hist|seq|click|seen|view|bought|items|articles")
+# Most entries that are kept of a list.
+_LONGEST = 50
+# Share of the entries of a list of items that are items of the sample.
+_ITEMS = 0.02
 # Whole numbers of at most so many values are ids unless a name says otherwise.
 _FEW = 200
 # Share of the users or items that have one value of their own property.
@@ -31,7 +38,7 @@ _CONSTANT = 0.98
 class Decision:
     """What becomes of a column."""
 
-    # "id" or "dense"; empty if it is left out.
+    # "id", "ids", "sequence", "vector" or "dense"; empty if it is left out.
     kind: str
     # Why, for the comment.
     why: str
@@ -40,6 +47,8 @@ class Decision:
     # Stands between the entries of a text of several ids.
     separator: str = ""
     values: int = 0
+    # Entries of the longest list; of a vector, of each.
+    length: int = 0
 
 
 def decide(
@@ -63,7 +72,7 @@ def decide(
     if roles.known_later(name):
         return Decision("", "seems to be known only after the impression")
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return Decision("", "a list")
+        return _of_lists(present)
     if pa.types.is_temporal(column.type):
         return Decision("", "a time")
     distinct = len(pc.unique(present))
@@ -124,14 +133,71 @@ def _of_text(
             "are impressions or clicks",
         )
     separator = _separator(present)
-    why = f"several values, divided by {separator!r}" if separator else "text"
-    return Decision("id", why, "string", separator, distinct)
+    if not separator:
+        return Decision("id", "text", "string", "", distinct)
+    lists = pc.split_pattern(present, separator)
+    why = f"several values, divided by {separator!r}"
+    return _of_ids(lists, "string", why, separator)
+
+
+def _of_lists(present: pa.ChunkedArray) -> Decision:
+    """Return what becomes of Arrow lists."""
+    entries = pc.list_flatten(present).combine_chunks()
+    lengths = pc.unique(pc.list_value_length(present))
+    if pa.types.is_floating(entries.type):
+        if len(lengths) == 1 and lengths[0].as_py() > 0:
+            length = lengths[0].as_py()
+            return Decision("vector", "lists of numbers", length=length)
+        return Decision("", "lists of numbers of several lengths")
+    text = pa.types.is_string(entries.type)
+    if not (text or pa.types.is_integer(entries.type)) or not len(entries):
+        return Decision("", f"lists of {entries.type}")
+    return _of_ids(present, "string" if text else "int64", "lists", "")
+
+
+def _of_ids(
+    lists: pa.ChunkedArray, dtype: str, why: str, separator: str
+) -> Decision:
+    longest = pc.max(pc.list_value_length(lists)).as_py()
+    values = len(pc.unique(pc.list_flatten(lists)))
+    length = min(max(longest, 1), _LONGEST)
+    return Decision("ids", why, dtype, separator, values, length)
+
+
+def history(
+    name: str, column: pa.ChunkedArray, items: pa.ChunkedArray
+) -> Decision | None:
+    """Return what becomes of a column that lists items, or None.
+
+    Args:
+      name: the column.
+      column: text, or lists.
+      items: the items of the log.
+    """
+    if pa.types.is_integer(items.type) and not _HISTORY.search(name.lower()):
+        return None  # Small whole numbers are alike by chance.
+    present, known = column.drop_null(), pc.unique(items.drop_null())
+    for separator in _SEPARATORS if pa.types.is_string(column.type) else ("",):
+        lists = present
+        if separator:
+            divided = pc.match_substring(present, separator)
+            if not pc.any(divided).as_py():
+                continue
+            lists = pc.split_pattern(present, separator)
+        elif not pa.types.is_list(lists.type):
+            return None
+        entries = pc.unique(pc.list_flatten(lists))
+        shared = pc.is_in(entries.cast(pa.string()), known.cast(pa.string()))
+        if len(entries) and pc.sum(shared).as_py() >= _ITEMS * len(entries):
+            made = _of_ids(lists, "", "a list of items", separator)
+            return dataclasses.replace(made, kind="sequence")
+    return None
 
 
 def _separator(present: pa.ChunkedArray) -> str:
     """Return what divides texts into entries that come again, or ""."""
     distinct = pc.unique(present)
-    for separator in ("|", "^", ";", ","):
+    for separator in _SEPARATORS[:-1]:
         divided = pc.match_substring(present, separator)
         if pc.mean(divided.cast(pa.int8())).as_py() < 0.05:
             continue

@@ -9,11 +9,15 @@ import pyarrow.compute as pc
 
 from ecdctr_tf import features
 from ecdctr_tf.input.conversion import exploding
-from ecdctr_tf.input.inference import columns, roles, side_files
+from ecdctr_tf.input.inference import columns, roles, samples, side_files
 from ecdctr_tf.input.inference.draft import Log
 
 # Ids of at most so many values are cheap enough for the TPM.
 _BASIC_VALUES = 2_000
+# Rows that are looked at for lists of items.
+_HISTORIES = 5_000
+# Kinds of a column, from the first on if logs differ.
+_PREFERRED = ("sequence", "ids", "id", "vector", "dense")
 # Values that two columns have to share to be called alike, and how many.
 _ALIKE, _ALIKE_VALUES = 0.5, 10
 # Share of items below which those of two logs are taken for different things.
@@ -33,6 +37,8 @@ class Feature:
     table: str = ""
     basic: bool = False
     separator: str = ""
+    # Most entries of a list, or the length of a vector.
+    length: int = 0
     # "both", "natural" or "ads".
     domain: str = "both"
     # Name of a log -> the column there, where it is another one.
@@ -99,6 +105,11 @@ def _decide(column: str, log: Log) -> columns.Decision:
             return columns.decide(column, values, None)
         text = not side.sample.parquet
         return columns.decide(column, log.table[column], log.click, text)
+    values = log.sample.table[column].slice(0, _HISTORIES)
+    if log.item.column and samples.is_text_or_list(values.type):
+        found = columns.history(column, values, log.table[log.item.column])
+        if found:
+            return found
     text = not log.sample.parquet
     return columns.decide(column, log.table[column], log.click, text)
 
@@ -113,19 +124,22 @@ def _feature(
     found: list[columns.Decision],
     of: list[Log],
 ) -> Feature:
-    kinds = {decision.kind for decision in found}
+    kinds = [decision.kind for decision in found]
     largest = max(found, key=lambda decision: decision.values)
-    kind = "id" if "id" in kinds else "dense"
+    kind = next(kind for kind in _PREFERRED if kind in kinds)
     log = of[0]
     feature = Feature(column, column, kind, _side(column, log), largest.why)
-    if kind == "id":
+    feature.length = max(decision.length for decision in found)
+    separators = [decision.separator for decision in found]
+    feature.separator = next(filter(None, separators), "")
+    if kind == "sequence":
+        feature.side = "user"
+    if kind in ("id", "ids"):
         texts = any(decision.dtype == "string" for decision in found)
         feature.dtype = "string" if texts else "int64"
-        feature.separator = next(
-            (d.separator for d in found if d.separator), ""
-        )
         known = feature.side != "context"
-        feature.basic = known and largest.values <= _BASIC_VALUES
+        few = largest.values <= _BASIC_VALUES
+        feature.basic = known and few and kind == "id"
         feature.why += f", {largest.values:,} values in the sample"
     return feature
 
@@ -136,7 +150,8 @@ def _side(column: str, log: Log) -> str:
             on_user = side.on == log.user.column
             on_item = side.on == log.item.column
             return "user" if on_user else "item" if on_item else "context"
-    if not (log.user.column and log.item.column):
+    unknown = not (log.user.column and log.item.column)
+    if unknown or samples.is_list(log.table[column].type):
         return "context"
     roles_ = log.table[log.user.column], log.table[log.item.column]
     return columns.side(log.table[column], *roles_)
@@ -155,13 +170,15 @@ def _alike(
         for ads in [c for c, f in made.items() if f.domain == "ads"]:
             if natural not in made or ads not in made:
                 continue
+            if made[natural].kind != "id" or made[ads].kind != "id":
+                continue
             here, there = holders[natural][0], holders[ads][0]
             share = _shared(here.table[natural], there.table[ads])
             names = (
                 f"{natural!r} of {here.name!r} and {ads!r} of {there.name!r}"
             )
             same = side_files.normalised(natural) == side_files.normalised(ads)
-            if share >= _ALIKE and same and made[natural].kind == "id":
+            if share >= _ALIKE and same:
                 _merge(made, natural, ads, holders)
                 said.append(
                     f"{names} are taken for one thing: {share:.0%} of the "
@@ -217,7 +234,10 @@ def _named(made: list[Feature]) -> list[Feature]:
             name = f"{name}_column"
         taken.add(name.lower())
         feature.name = name
-        feature.table = name if feature.kind == "id" else ""
+        if feature.kind in ("id", "ids"):
+            feature.table = name
+        elif feature.kind == "sequence":
+            feature.table = "item"
     return made
 
 

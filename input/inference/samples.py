@@ -68,6 +68,11 @@ def is_list(dtype: pa.DataType) -> bool:
     return pa.types.is_list(dtype) or pa.types.is_large_list(dtype)
 
 
+def is_text_or_list(dtype: pa.DataType) -> bool:
+    """Return whether the values of a column may be lists, also as text."""
+    return is_list(dtype) or pa.types.is_string(dtype)
+
+
 def take(source: str | pathlib.Path) -> tuple[list[Sample], list[str]]:
     """Return a sample of each group of files, and files that hold no table.
 

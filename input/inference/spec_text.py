@@ -179,7 +179,7 @@ def _tables(features: Features) -> str:
     tables = {"user": features.user_dtype, "item": features.item_dtype}
     text = ""
     for feature in features.made:
-        if feature.kind == "id":
+        if feature.kind in ("id", "ids"):
             tables[_table_name(feature.table)] = feature.dtype
     for name, dtype in {**tables, "hour": "int64", "weekday": "int64"}.items():
         keys = {"name": name}
@@ -216,7 +216,9 @@ def _keys(feature: Feature) -> dict[str, object]:
         keys["kind"] = feature.kind
     if feature.column != feature.name:
         keys["column"] = feature.column
-    if feature.kind == "id":
+    if feature.kind == "sequence":
+        keys["table"] = feature.table
+    elif feature.table:
         keys["table"] = _table_name(feature.table)
     if feature.side != "context":
         keys["side"] = feature.side
@@ -224,6 +226,10 @@ def _keys(feature: Feature) -> dict[str, object]:
         keys["basic"] = True
     if feature.separator:
         keys["separator"] = feature.separator
+    if feature.kind in ("ids", "sequence"):
+        keys["max_length"] = feature.length
+    if feature.kind == "vector":
+        keys["length"] = feature.length
     if feature.domain != "both":
         keys["domain"] = feature.domain
     return keys
