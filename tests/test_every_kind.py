@@ -267,8 +267,8 @@ def test_all_levels_are_trained_and_answer_as_exported(world, tmp_path):
             "model.embedding_dim=4",
             "model.hidden_units=4",
             "tpm_model.embedding_dim=4",
-            "schedule.tpm_days=2",
-            "schedule.cpm_days=2",
+            "schedule.tpm_days=5",
+            "schedule.cpm_days=5",
         ),
     )
     (version,) = (world / "run/export").iterdir()
