@@ -86,7 +86,9 @@ def _auc(data, way: str, rate: float, last: str, seed: int) -> float:
     end = windows.day_number(last) + _SCORED.value
     scored = windows.Window.ending(windows.day_name(end), _SCORED.value)
     scores = level.score(scored, _DOMAIN)
-    result = metrics.evaluate(scores["click"], scores["ctr"], scores["user"])
+    result = metrics.evaluate(
+        scores["click"], scores["ctr"], scores["user"], scores["weight"]
+    )
     return result["auc"]
 
 

@@ -5,7 +5,8 @@ Writer, parser, model inputs and serving signature are all made from a
 impression and the items of a behavior sequence are two features on one table.
 
 Besides its features every row holds `click` (0 or 1), `timestamp` (seconds
-since 1970-01-01 UTC) and the `day` of the partition it lies in.
+since 1970-01-01 UTC), the `day` of the partition it lies in, and its `weight`
+in losses and metrics (1 by default).
 """
 
 import dataclasses
@@ -23,7 +24,15 @@ ID_SPACES = ("vocabulary", "hashing")
 DTYPES = ("int64", "string")
 SIDES = ("user", "item", "context")
 # Columns of every row, and arguments of Keras models and exported functions.
-RESERVED = ("click", "timestamp", "day", "domain", "self", "training")
+RESERVED = (
+    "click",
+    "timestamp",
+    "day",
+    "weight",
+    "domain",
+    "self",
+    "training",
+)
 _LONGEST_NAME = 64
 DOMAINS = NATURAL, ADS = ("natural", "ads")
 # Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.

@@ -26,6 +26,7 @@ BLOCK_ROWS = 4096
 _HEAD_BYTES, _TAIL_BYTES = 8 + 4, 4
 # Types on disk of the columns that are no features.
 _CLICK, _TIME, _EVALUATION = np.uint8, np.int64, np.float32
+_WEIGHT = np.float32
 
 
 def write(
@@ -36,12 +37,14 @@ def write(
     Args:
       path: the file; an existing one is overwritten.
       rows: the columns of each feature, as batches hold them, and `click`
-        `[N]` (0 or 1), `timestamp` int64 `[N]`, seconds, and float32 `[N]` for
-        each of `spec.evaluation`.
+        `[N]` (0 or 1), `timestamp` int64 `[N]`, seconds, float32 `[N]` for
+        each of `spec.evaluation`, and, unless it is 1 everywhere, `weight`
+        float32 `[N]`, at least 0. Blocks whose weights are all 1 hold none.
       spec: says which columns there are.
 
     Raises:
-      ValueError: a column is missing or not as long as the others.
+      ValueError: a column is missing or not as long as the others, or a
+        weight is below 0 or not finite.
     """
     check(rows, spec)
     count = len(rows["click"])
@@ -52,8 +55,9 @@ def write(
 
 
 def check(rows: dict, spec: features.DataSpec) -> None:
-    """Raise ValueError unless there are all columns, equally long."""
+    """Raise ValueError unless all columns are there and as `write` says."""
     names = [name for f in kinds.of(spec) for name in f.tensors()]
+    names += ["weight"] if "weight" in rows else []
     for name in ("click", "timestamp", *spec.evaluation, *names):
         if name not in rows:
             raise ValueError(
@@ -64,6 +68,18 @@ def check(rows: dict, spec: features.DataSpec) -> None:
                 f"The column {name!r} should have {len(rows['click'])} rows, "
                 f"as `click` has. Received: {len(rows[name])}"
             )
+    weight = np.asarray(rows.get("weight", 1))
+    bad = weight[~(np.isfinite(weight) & (weight >= 0))]
+    if bad.size:
+        raise ValueError(
+            "`weight` should be finite numbers of at least 0. "
+            f"Received: {bad[0]}"
+        )
+
+
+def weighted(rows: dict) -> bool:
+    """Return whether rows have weights other than 1."""
+    return bool((np.asarray(rows.get("weight", 1)) != 1).any())
 
 
 def places(path: str | pathlib.Path) -> list[int]:
@@ -158,25 +174,28 @@ def parse(
         the evaluation columns.
 
     Returns:
-      The columns of each feature, `click` float32 `[N]`, `timestamp` int64
-      `[N]` and the evaluation columns.
+      The columns of each feature, `click` and `weight` float32 `[N]`,
+      `timestamp` int64 `[N]` and the evaluation columns.
 
     Raises:
       InvalidArgumentError: a column is missing, or not as long as `click`.
     """
-    types: dict[str, type[np.generic]] = {"click": _CLICK}
+    types: dict[str, type[np.generic]] = {"click": _CLICK, "weight": _WEIGHT}
     if not inputs_only:
         types |= {"timestamp": _TIME}
         types |= dict.fromkeys(spec.evaluation, _EVALUATION)
     others = list(types)
     for feature in kinds.of(spec):
         types |= feature.block_types()
-    raw = tf.io.parse_single_example(
-        record, {n: tf.io.FixedLenFeature([], tf.string) for n in types}
-    )
+    wanted = {n: tf.io.FixedLenFeature([], tf.string) for n in types}
+    wanted["weight"] = tf.io.FixedLenFeature([], tf.string, "")
+    raw = tf.io.parse_single_example(record, wanted)
     block = {n: tf.io.decode_raw(raw[n], dtype) for n, dtype in types.items()}
     columns = {name: block[name] for name in others}
     columns["click"] = tf.cast(columns["click"], tf.float32)
+    stored = tf.size(columns["weight"]) > 0
+    rows = tf.where(stored, 0, tf.size(columns["click"]))
+    columns["weight"] = tf.concat([columns["weight"], tf.ones([rows])], 0)
     for feature in kinds.of(spec):
         columns |= feature.from_block(block)
     return _equally_long(columns)
@@ -204,6 +223,8 @@ def _serialize(block: dict, spec: features.DataSpec) -> bytes:
         "click": _bytes(block["click"], _CLICK),
         "timestamp": _bytes(block["timestamp"], _TIME),
     }
+    if weighted(block):
+        columns["weight"] = _bytes(block["weight"], _WEIGHT)
     for name in spec.evaluation:
         columns[name] = _bytes(block[name], _EVALUATION)
     for feature in kinds.of(spec):

@@ -1,8 +1,9 @@
 """Row-wise `tf.train.Example` files: what other systems read and write.
 
 A record is one row: ids and sequences are int64 lists of rows of their tables,
-dense numbers float lists, `click` and `timestamp` int64. A sequence may be
-empty or missing. Slower and larger than columnar blocks; use it for exchange.
+dense numbers float lists, `click` and `timestamp` int64, `weight` a float, 1 if
+it is missing. A sequence may be empty or missing. Slower and larger than
+columnar blocks; use it for exchange.
 The requests of clients have the same form, but raw ids.
 """
 
@@ -30,6 +31,8 @@ def write(
     values, types = _values(rows, spec, raw=False)
     others = dict.fromkeys(("click", "timestamp"), tf.int64)
     others |= dict.fromkeys(spec.evaluation, tf.float32)
+    if blocks.weighted(rows):
+        others["weight"] = tf.float32
     for name, dtype in others.items():
         column = np.asarray(rows[name], dtype.as_numpy_dtype)
         values[name] = column[:, np.newaxis].tolist()
@@ -103,7 +106,8 @@ def parse(
       inputs_only: as `blocks.parse`.
     """
     number = tf.io.FixedLenFeature([], tf.int64)
-    wanted = {"click": number}
+    weight = tf.io.FixedLenFeature([], tf.float32, 1.0)
+    wanted = {"click": number, "weight": weight}
     if not inputs_only:
         wanted["timestamp"] = number
         for name in spec.evaluation:

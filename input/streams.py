@@ -43,8 +43,9 @@ def batches(
 
     Returns:
       A dataset of known cardinality. Features: name -> int32 `[B]`, int32
-      `[B, T]` or float32 `[B]`, and `day` int32 `[B]`, days since 1970-01-01;
-      clicks: float32 `[B]`, 0 or 1.
+      `[B, T]` or float32 `[B]`, `day` int32 `[B]`, days since 1970-01-01, and
+      `weight` float32 `[B]`, which only losses and metrics read; clicks:
+      float32 `[B]`, 0 or 1.
 
     Raises:
       FileNotFoundError, ValueError: a day is missing, damaged or of another

@@ -105,6 +105,7 @@ def tiny_rows(day: str, first: int, count: int) -> dict:
         "price": number.astype(np.float32),
         "true_ctr": (number / 100).astype(np.float32),
         "click": (number % 3 == 0).astype(np.float32),
+        "weight": np.ones(count, np.float32),
         "timestamp": windows.day_number(day) * 86_400 + number,
     }
 

@@ -48,6 +48,7 @@ def test_columns_have_the_dtypes_that_models_read(tiny_spec, tmp_path, module):
         "price": "float32",
         "true_ctr": "float32",
         "click": "float32",
+        "weight": "float32",
         "timestamp": "int64",
     }
 
@@ -93,7 +94,7 @@ def test_parse_reads_only_the_features_asked_for(tiny_spec, tmp_path, module):
     )
     columns = read_back(module, tmp_path / "f", tiny_spec.basic())
     expected = {"user_id", "item_id", "click", "timestamp", "true_ctr"}
-    assert set(columns) == expected
+    assert set(columns) == {*expected, "weight"}
 
 
 @pytest.mark.parametrize("module", [blocks, examples])
@@ -207,3 +208,33 @@ def test_a_block_with_a_column_of_another_length_raises(
     parsed = damaged.map(lambda record: blocks.parse(record, tiny_spec))
     with pytest.raises(tf.errors.InvalidArgumentError, match="is damaged"):
         list(parsed)
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_weights_survive_a_file(tiny_spec, tmp_path, module, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
+    rows = conftest.tiny_rows("2024-01-01", 0, 10)
+    rows["weight"][5:] = [0, 0.1, 3, 1e6, 1]
+    module.write(tmp_path / "f", rows, tiny_spec)
+    columns = read_back(module, tmp_path / "f", tiny_spec)
+    np.testing.assert_array_equal(columns["weight"], rows["weight"])
+
+
+@pytest.mark.parametrize("module", [blocks, examples])
+def test_weights_of_1_leave_no_trace_in_files(tiny_spec, tmp_path, module):
+    rows = conftest.tiny_rows("2024-01-01", 0, 10)
+    module.write(tmp_path / "with", rows, tiny_spec)
+    del rows["weight"]
+    module.write(tmp_path / "without", rows, tiny_spec)
+    files = [(tmp_path / name).read_bytes() for name in ("with", "without")]
+    assert files[0] == files[1]
+    columns = read_back(module, tmp_path / "without", tiny_spec)
+    np.testing.assert_array_equal(columns["weight"], np.ones(10))
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+def test_weights_that_mean_nothing_are_not_written(tiny_spec, tmp_path, weight):
+    rows = conftest.tiny_rows("2024-01-01", 0, 3)
+    rows["weight"][1] = weight
+    with pytest.raises(ValueError, match=f"at least 0. Received: {weight}"):
+        blocks.write(tmp_path / "f", rows, tiny_spec)

@@ -483,7 +483,9 @@ def test_weighted_expected_auc_is_that_of_rows_repeated(levels):
     truth = np.random.default_rng(5).random(len(score))
     weights = np.random.default_rng(2).integers(0, 4, (5, 30), dtype=np.int32)
     weights[4] = 0
-    found = metrics.weighted_expected_auc(truth, score, day.user, weights)
+    found = metrics.weighted_expected_auc(
+        truth, score, day.user, weights, np.ones(len(truth))
+    )
     for value, row in zip(found[:4], weights, strict=False):
         rows, _ = repeated(day, row)
         expected = metrics.expected_auc(truth[rows], score[rows])

@@ -11,14 +11,16 @@ SIZES = {"user": 10, "item": 8}
 UNKNOWN = {"user": 1, "item": 1}
 
 
-def rows(day, domain, user, item, click=None):
+def rows(day, domain, user, item, click=None, weight=None):
     click = np.zeros(len(user)) if click is None else click
+    weight = np.ones(len(user)) if weight is None else weight
     return counting.Rows(
         f"2024-03-0{day}",
         domain,
         np.array(user, np.int32),
         np.array(item, np.int32),
         np.array(click, np.float32),
+        np.array(weight, np.float32),
     )
 
 

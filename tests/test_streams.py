@@ -53,6 +53,7 @@ def test_batches_hold_features_day_and_clicks(tiny_data):
         "clicked",
         "price",
         "day",
+        "weight",
     }
     np.testing.assert_array_equal(inputs["price"], [60, 61, 62, 63, 64])
     np.testing.assert_array_equal(inputs["user_id"], [1, 2, 3, 4, 1])
@@ -212,7 +213,7 @@ def test_names_select_features(tiny_data):
         tiny_data, "natural", WINDOW, 8, names=["user_id", "item_id"]
     )
     inputs, _ = next(iter(stream))
-    assert set(inputs) == {"user_id", "item_id", "day"}
+    assert set(inputs) == {"user_id", "item_id", "day", "weight"}
 
 
 # The second stream reads with what was traced for the first.
@@ -258,6 +259,7 @@ def test_read_columns_has_everything_in_order(tiny_data):
         "click",
         "timestamp",
         "day",
+        "weight",
     }
     np.testing.assert_array_equal(columns["price"], range(60))
     np.testing.assert_allclose(columns["true_ctr"], np.arange(60) / 100)
@@ -293,6 +295,7 @@ def test_read_columns_of_a_day_without_rows(tiny_data):
         "click": (0,),
         "timestamp": (0,),
         "day": (0,),
+        "weight": (0,),
     }
     assert columns["user_id"].dtype == np.int32
 
@@ -391,6 +394,7 @@ def test_mixed_does_without_a_domain_that_has_no_rows(tiny_data):
         assert {name for i in inputs for name in i} == {
             *NAMES,
             "day",
+            "weight",
             "domain",
         }
         np.testing.assert_array_equal(
@@ -423,3 +427,28 @@ def test_streams_feed_fit(tiny_data):
         stream.map(lambda x, y: ({k: x[k] for k in inputs}, y)), verbose=0
     )
     assert np.isfinite(history.history["loss"][0])
+
+
+@pytest.mark.parametrize("file_format", ["blocks", "examples"])
+def test_weights_go_with_their_rows(tiny_data, file_format):
+    rows = conftest.tiny_rows("2024-01-04", 60, 40)
+    rows["weight"] = rows["price"] / 8
+    tiny_data.write_day("natural", "2024-01-04", [rows], {}, file_format)
+    day = windows.Window("2024-01-04", "2024-01-04")
+    for inputs, _ in streams.batches(tiny_data, "natural", day, 8, seed=1):
+        np.testing.assert_array_equal(inputs["weight"], inputs["price"] / 8)
+    columns = streams.read_columns(tiny_data, "natural", day)
+    np.testing.assert_array_equal(columns["weight"], rows["weight"])
+
+
+def test_days_without_weights_weigh_1_beside_others(tiny_data):
+    rows = conftest.tiny_rows("2024-01-04", 0, 20)
+    rows["weight"] = np.full(20, 2.5, np.float32)
+    tiny_data.write_day("ads", "2024-01-04", [rows], {})
+    parts = {
+        "natural": windows.Window("2024-01-01", "2024-01-03"),
+        "ads": windows.Window("2024-01-04", "2024-01-04"),
+    }
+    for inputs, _ in streams.mixed(tiny_data, parts, 16, 0):
+        expected = np.where(inputs["domain"] == 1, 2.5, 1)
+        np.testing.assert_array_equal(inputs["weight"], expected)

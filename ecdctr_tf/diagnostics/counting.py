@@ -29,6 +29,7 @@ class Rows:
       user: row numbers in the users' table, int `[N]`.
       item: row numbers in the items' table, int `[N]`.
       click: `[N]`, 0 or 1.
+      weight: of the rows in click rates, `[N]`.
     """
 
     day: str
@@ -36,6 +37,7 @@ class Rows:
     user: np.ndarray
     item: np.ndarray
     click: np.ndarray
+    weight: np.ndarray
 
 
 def walk(data: DataDirectory) -> Iterator[Rows]:
@@ -71,7 +73,7 @@ def _chunks(
     data: DataDirectory, domain: str, days: list[str]
 ) -> Iterator[Rows]:
     """Yield the rows of a domain's days, each day in as few parts as can be."""
-    names = [data.spec.user, data.spec.item, "click"]
+    names = [data.spec.user, data.spec.item, "click", "weight"]
     held: list[list[np.ndarray]] = []
     size, today = 0, None
     for window in _windows(days):

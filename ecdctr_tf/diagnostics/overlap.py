@@ -69,7 +69,7 @@ class Overlap:
         before = {role: self._natural[role][columns[role]] for role in ROLES}
         for first, period in self._periods.values():
             if rows.day >= first:
-                period.add(rows.day, columns, before, rows.click)
+                period.add(rows, columns, before)
 
     def result(self) -> dict[str, dict]:
         """Return what was counted, by period.
@@ -100,16 +100,18 @@ class _Period:
         self._known = {r: np.zeros(sizes[r], bool) for r in ROLES}  # [V]
         count = len(BUCKETS)
         self._bucket_rows = {r: np.zeros(count, np.int64) for r in ROLES}
+        # Weight of the rows, and of those that were clicked.
+        self._bucket_weights = {r: np.zeros(count) for r in ROLES}  # [K]
         self._bucket_clicks = {r: np.zeros(count) for r in ROLES}  # [K]
 
     def add(
         self,
-        day: str,
+        rows: counting.Rows,
         columns: Mapping[str, np.ndarray],
         before: Mapping[str, np.ndarray],
-        click: np.ndarray,
     ) -> None:
         """Count rows of ads `[N]` with `before` natural rows of each role."""
+        day, click, weight = rows.day, rows.click, rows.weight
         self._days = [min([day, *self._days]), max([day, *self._days])]
         known = {role: before[role] > 0 for role in ROLES}
         self._rows += len(click)
@@ -122,7 +124,11 @@ class _Period:
             self._known[role][columns[role][known[role]]] = True
             bucket = np.searchsorted(_EDGES, before[role], side="right")
             self._bucket_rows[role] += np.bincount(bucket, minlength=count)
-            self._bucket_clicks[role] += np.bincount(bucket, click, count)
+            for sums, of_row in (
+                (self._bucket_weights[role], weight),
+                (self._bucket_clicks[role], weight * click),
+            ):
+                sums += np.bincount(bucket, of_row, count)
 
     def result(self, unknown: Mapping[str, int]) -> dict:
         """Return the counts as shares."""
@@ -138,6 +144,7 @@ class _Period:
             # Nobody can say how many ids are behind an unknown one.
             ids = int(self._seen[role][unknown[role] :].sum())
             rows, clicks = self._bucket_rows[role], self._bucket_clicks[role]
+            weights = self._bucket_weights[role]
             found[role] = {
                 "ids": ids,
                 "ids_share": _share(self._known[role].sum(), ids),
@@ -146,7 +153,7 @@ class _Period:
                     name: {
                         "rows": int(rows[i]),
                         "share": _share(rows[i], self._rows),
-                        "ctr": _share(clicks[i], rows[i]),
+                        "ctr": _share(clicks[i], weights[i]),
                     }
                     for i, name in enumerate(BUCKETS)
                 },

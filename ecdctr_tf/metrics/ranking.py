@@ -103,7 +103,9 @@ def expected_auc(true_ctr: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """
     p, score = checks.probabilities_and_scores(true_ctr, score)
     every = np.zeros(len(p), np.int64)
-    (found,) = weighted_expected_auc(p, score, every, np.ones((1, 1)))
+    (found,) = weighted_expected_auc(
+        p, score, every, np.ones((1, 1)), np.ones(len(p))
+    )
     if np.isnan(found):
         raise ValueError(
             "The expected AUC needs two rows of which one may be clicked and "
@@ -118,6 +120,7 @@ def weighted_expected_auc(
     score: np.ndarray,
     user: np.ndarray,
     weights: np.ndarray,
+    row_weight: np.ndarray,
 ) -> np.ndarray:
     """Return `expected_auc` for many weights of the users.
 
@@ -128,12 +131,14 @@ def weighted_expected_auc(
       score: float `[N]`.
       user: int `[N]`, in [0, U).
       weights: `[R, U]`, times each user counts.
+      row_weight: float64 `[N]`, weight of each row, at least 0.
 
     Returns:
       float64 `[R]`, NaN where undefined.
     """
     order = np.argsort(score, kind="stable")
     p, user, score = true_ctr[order], user[order], score[order]
+    row_weight = row_weight[order]
     if len(p) < 2:
         return np.full(len(weights), np.nan)
     first = np.searchsorted(score, score, side="left")  # of the same score
@@ -141,14 +146,16 @@ def weighted_expected_auc(
     part = max(_CELLS // len(p), 1)
     found = []
     for start in range(0, len(weights), part):
-        weight = weights[start : start + part, user].astype(np.float64)
+        times = weights[start : start + part, user].astype(np.float64)
+        weight = times * row_weight
         sums = np.zeros((len(weight), len(p) + 1))
         np.cumsum(weight * (1 - p), axis=1, out=sums[:, 1:])  # unclicked
         # Of each row: what is below, and half of what is level with it.
         beaten = np.take(sums, first, axis=1)
         beaten += np.take(sums, after, axis=1)
         beaten *= p / 2
-        own = weight @ (p * (1 - p))  # pairs of a row with itself
+        # pairs of a row with itself
+        own = times @ (row_weight**2 * p * (1 - p))
         won = np.einsum("rn,rn->r", weight, beaten) - own / 2
         pairs = (weight @ p) * sums[:, -1] - own
         found.append(ratio(won, np.where(pairs > _ROUNDING, pairs, 0)))

@@ -299,11 +299,15 @@ class CTRModel(keras.Model):
     def train_step(
         self, data: tuple[dict[str, tf.Tensor], tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        """Take one step on `(inputs, clicks)`."""
+        """Take one step on `(inputs, clicks)`.
+
+        Rows count by `weight` float32 `[B]` among the inputs, alike without it.
+        """
         inputs, clicks = data
+        weights = inputs.get("weight", tf.ones_like(clicks))
         with tf.GradientTape() as tape:
             logits = self(inputs, training=True)
-            loss = log_loss(clicks, logits)
+            loss = log_loss(clicks, logits, weights)
             total = tf.add_n([loss, *self.losses])
         dense, tables = self.split_variables()  # The first call makes them.
         dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
@@ -311,7 +315,7 @@ class CTRModel(keras.Model):
         self.table_optimizer.apply_gradients(
             zip(table_gradients, tables, strict=True)
         )
-        self.loss_metric.update_state(loss, tf.size(clicks))
+        self.loss_metric.update_state(loss, tf.reduce_sum(weights))
         return {"loss": self.loss_metric.result()}
 
     @tf.function(reduce_retracing=True)
@@ -418,10 +422,23 @@ def _passed(since: tf.Tensor, batch: typing.Any) -> tf.Tensor:
         return _now() - since
 
 
-def log_loss(clicks: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return the mean binary cross-entropy of logits `[B]`, a scalar."""
+def log_loss(
+    clicks: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Return the mean binary cross-entropy of logits, a scalar.
+
+    Args:
+      clicks: float32 `[B]`, 0 or 1.
+      logits: float32 `[B]`.
+      weights: float32 `[B]`, at least 0; None weighs all rows alike. The mean
+        is by weights, so the step does not depend on their scale, and is 0 if
+        all of them are.
+    """
     losses = tf.nn.sigmoid_cross_entropy_with_logits(clicks, logits)
-    return tf.reduce_mean(losses)
+    if weights is None:
+        return tf.reduce_mean(losses)
+    total = tf.reduce_sum(weights * losses)
+    return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
 
 
 def _products(spec: features.DataSpec) -> list[tuple[str, str]]:

@@ -137,7 +137,7 @@ class _Rows:
     ):
         """Read the rows as a model scored them, and draw."""
         self.spans = [windows.Window(p[0].first, p[-1].last) for p in parts]
-        self._truths, users = [], []
+        self._truths, self._row_weights, users = [], [], []
         for span, part in zip(self.spans, parts, strict=True):
             rows = [model.scores(day.last)[0] for day in part]
             truth = scored.read_truth(data, span)
@@ -147,6 +147,8 @@ class _Rows:
                 else truth[scored.TRUE_CTR]
             )
             users.append(np.concatenate([of["user"] for of in rows]))
+            weights = np.concatenate([of["weight"] for of in rows])
+            self._row_weights.append(weights.astype(np.float64))
         known, number = np.unique(np.concatenate(users), return_inverse=True)
         ends = np.cumsum([len(of) for of in users])[:-1]
         self._users = np.split(number, ends)
@@ -161,6 +163,7 @@ class _Rows:
             ctr.astype(np.float64),
             self._users[group],
             self._weights,
+            self._row_weights[group],
         )
 
 

@@ -51,7 +51,9 @@ def of_day(day: ScoredDay) -> dict[str, dict]:
     user = day.rows["user"]
     found: dict[str, dict] = {}
     for model, ctr in day.ctr.items():
-        seeds = [metrics.evaluate(day.click, of, user) for of in ctr]
+        seeds = [
+            metrics.evaluate(day.click, of, user, day.weight) for of in ctr
+        ]
         found[model] = {}
         for metric in metrics.METRICS:
             values = [of[metric] for of in seeds]
@@ -70,7 +72,8 @@ def counts(days: Iterable[ScoredDay]) -> dict[str, int]:
     """Return the sums of `COUNTS` over days."""
     # They do not depend on predictions: clicks do.
     found = [
-        metrics.evaluate(day.click, day.click, day.rows["user"]) for day in days
+        metrics.evaluate(day.click, day.click, day.rows["user"], day.weight)
+        for day in days
     ]
     return {name: sum(of[name] for of in found) for name in COUNTS}
 

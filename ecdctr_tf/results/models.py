@@ -121,7 +121,9 @@ def common_days(models: Sequence[Model]) -> list[str]:
 
 
 def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Return `ctr`, `click`, `user` and `item`, `[N]`, of a scored day.
+    """Return `ctr`, `click`, `weight`, `user` and `item`, `[N]`, of a day.
+
+    Days that were scored before rows had weights weigh all rows alike.
 
     Args:
       path: a `ctr/<day>` artefact.
@@ -140,7 +142,9 @@ def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
                 f"{', '.join(sorted(missing))}. Delete {path} and the days "
                 "after it, and run `--stage=ctr` again."
             )
-        return {name: file[name] for name in file.files}
+        scores = {name: file[name] for name in file.files}
+    scores.setdefault("weight", np.ones_like(scores["click"]))
+    return scores
 
 
 def seed_name(run: workdir.Workdir) -> str:

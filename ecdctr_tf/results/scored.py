@@ -49,12 +49,14 @@ def read(
             _check_rows(path, of_seed, truth or {})
         ctr[model.name] = [of_seed["ctr"] for of_seed in scores]
     rows = {role: first[role] for role in slices.ROLES}
-    return ScoredDay(window.first, first["click"], rows, ctr, held or {})
+    return ScoredDay(
+        window.first, first["click"], rows, ctr, held or {}, first["weight"]
+    )
 
 
 def _check_rows(path: pathlib.Path, scores: Mapping, others: Mapping) -> None:
     """Raise if scores are of other rows than what is beside them."""
-    for name in ("click", *slices.ROLES):
+    for name in ("click", "weight", *slices.ROLES):
         if name in others and not np.array_equal(scores[name], others[name]):
             raise ValueError(
                 f"{path} scored different rows of {path.name} than the data "

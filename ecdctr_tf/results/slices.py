@@ -33,6 +33,7 @@ class ScoredDay:
       ctr: model -> predictions `[N]`, in [0, 1], one a seed.
       held: "user" and "item" -> row numbers that the historical tables hold,
         int `[H]`; a role that is missing has no covered slices.
+      weight: of each row in the metrics, `[N]`; None weighs all rows alike.
     """
 
     day: str
@@ -40,6 +41,7 @@ class ScoredDay:
     rows: Mapping[str, np.ndarray]
     ctr: Mapping[str, Sequence[np.ndarray]]
     held: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    weight: np.ndarray | None = None
 
     def of(self, mask: np.ndarray | slice) -> metrics.ScoredRows:
         """Return the rows `mask` `[N]` as intervals take them."""
@@ -50,6 +52,7 @@ class ScoredDay:
                 model: [c[mask] for c in seeds]
                 for model, seeds in self.ctr.items()
             },
+            None if self.weight is None else self.weight[mask],
         )
 
 

@@ -139,7 +139,9 @@ def _validate(level: Level, window: windows.Window) -> dict:
     if not level.rows or not level.data.rows(NATURAL, day):
         return {}
     scores = level.score(day, NATURAL)
-    return metrics.evaluate(scores["click"], scores["ctr"], scores["user"])
+    return metrics.evaluate(
+        scores["click"], scores["ctr"], scores["user"], scores["weight"]
+    )
 
 
 def _snapshot(

@@ -31,7 +31,7 @@ def score(
       as_of: look history up as of this day; empty: as of the row's day.
 
     Returns:
-      `ctr` and `click` float32 `[N]`, `user` and `item` int32 `[N]`.
+      `ctr`, `click` and `weight` float32 `[N]`, `user` and `item` int32 `[N]`.
 
     Raises:
       ValueError: a probability is not a number.
@@ -56,6 +56,7 @@ def score(
             {
                 "ctr": predict(inputs).numpy(),
                 "click": click.numpy(),
+                "weight": inputs["weight"].numpy(),
                 "user": inputs[data.spec.user].numpy(),
                 "item": inputs[data.spec.item].numpy(),
             }
