@@ -88,9 +88,13 @@ def run(request: Request) -> None:
         return
     summary = None
     for stage in ("tpm", "aggregate", "cpm", "ctr", "export", "report"):
-        summary = STAGES[stage](data, request)
+        if stage == "report" and not data.days("ads"):
+            logging.warning("There is no report: there are no ads yet.")
+        else:
+            summary = STAGES[stage](data, request)
     _keep_config(request)
-    results.print_table(summary)
+    if summary is not None:
+        results.print_table(summary)
 
 
 def _keep_config(request: Request) -> None:
@@ -196,19 +200,15 @@ def _ctr(data: DataDirectory, request: Request) -> None:
 def _export(data: DataDirectory, request: Request) -> None:
     """Export the newest day of E-CDCTR in the first run, or of another model.
 
-    Of several models without E-CDCTR, it is the first one asked for.
+    Of several models without E-CDCTR, it is the first one asked for. Where
+    there are no ads yet, it is what would score their first day.
     """
     run_dir, _ = request.runs()[0]
     name = "e_cdctr"
     if name not in request.models:
         name = request.models[0]
     days = store.dated(run_dir.ctr(name))
-    if not days:
-        raise FileNotFoundError(
-            f"{run_dir.ctr(name)} holds no day to export. Train one with "
-            "`python train_main.py --stage=ctr`."
-        )
-    if request.window is not None:
+    if days and request.window is not None:
         there = f"{days[0]}..{days[-1]}" if len(days) > 1 else days[0]
         days = [day for day in days if day <= request.window.last]
         if not days:
@@ -216,9 +216,11 @@ def _export(data: DataDirectory, request: Request) -> None:
                 f"{run_dir.ctr(name)} holds the days {there}, none of them up "
                 f"to --end={request.window.last}. Set a later --end."
             )
-    artefact = run_dir.ctr(name) / days[-1]
+    artefact = (
+        run_dir.ctr(name) / days[-1] if days else _launched(data, request, name)
+    )
     export_dir = request.export_dir or request.workdir / "export"
-    version = export_dir / days[-1].replace("-", "")
+    version = export_dir / artefact.name.replace("-", "")
     parents = {"artefact": store.parent(artefact, version)}
     if (version / store.MANIFEST).exists() and (
         store.read_manifest(version, "export").parents == parents
@@ -227,6 +229,29 @@ def _export(data: DataDirectory, request: Request) -> None:
     else:
         export.export_model(artefact, data.path, export_dir)
     print(f"exported {artefact} to {version}")
+
+
+def _launched(data: DataDirectory, request: Request, name: str) -> pathlib.Path:
+    """Return an A-CTR for the day after `--end`, or after all natural days.
+
+    Raises:
+      FileNotFoundError: the model cannot do without ads, there are ads that it
+        should be trained on first, or no CPM.
+      ValueError: the CPM does not fit.
+    """
+    request = dataclasses.replace(request, models=(name,))
+    level = next(_levels(data, request, artefacts.CTR))
+    eve = data.window("natural").last
+    if request.window is not None:
+        eve = request.window.last
+    ads = any(day <= eve for day in data.days("ads"))
+    if ads or not level.row.has_cpm:
+        raise FileNotFoundError(
+            f"{level.directory} holds no day to export. Train one with "
+            "`python train_main.py --stage=ctr`. (Before the first day of ads "
+            "a model that starts from a CPM is exported without.)"
+        )
+    return daily.DailyTrainer(level).launch(windows.plus(eve, 1))
 
 
 def _report(data: DataDirectory, request: Request) -> dict:

@@ -110,8 +110,8 @@ def score_beside(
       own: its day.
       beside: the day of the CPM.
       number: the day that is scored.
-      estimated: the ads that batch norm's statistics are estimated on before;
-        None: they are those of the published day.
+      estimated: the ads that batch norm's statistics and the click rate are
+        estimated on before; None: they are those of the published day.
     """
     config, row = of(name)
     level = Level(data, run, config, row, artefacts.CTR)
@@ -121,6 +121,7 @@ def score_beside(
     level.open(run.ctr(name) / day(own))
     if estimated is not None:
         level.estimate_statistics(estimated, day(number))
+        level.calibrate(estimated, day(number))
     return level.score(*days(number, number))["ctr"]
 
 
@@ -151,8 +152,9 @@ def test_a_day_is_scored_before_it_is_trained_on(data, finished, name):
 def test_a_newer_cpm_takes_the_place_of_the_source_only(data, finished, name):
     """Day 7 is scored by day 6 as it was, beside the newer CPM.
 
-    Only the statistics of batch norm are estimated anew, on the newest ads. The
-    moving ones remember ten batches of 8 rows; there are 64 rows of ads.
+    Only the statistics of batch norm are estimated anew, on the newest ads, and
+    the output bias is shifted to their click rate. The moving statistics
+    remember ten batches of 8 rows; there are 64 rows of ads.
     """
     found = scores(finished, 7, name)["ctr"]
     newer = score_beside(
@@ -206,9 +208,13 @@ def test_the_frozen_cpm_keeps_its_bits(data, begun, tmp_path, name):
 
 
 def test_ctnet_starts_as_the_cpm(data, begun, finished):
-    """The first day is scored as by the CPM alone; the report says why."""
+    """The first day is scored as by the CPM alone; the report says why.
+
+    The CPM is brought to the click rate of the ads before.
+    """
     level = Level(data, finished, *of("ctnet"), artefacts.CPM)
     level.open(finished.cpm("ctnet") / day(4))
+    level.calibrate(Window(day(3), day(4)), day(5))
     expected = level.score(*days(5, 5))["ctr"]
     found = scores(finished, 5, "ctnet")["ctr"]
     np.testing.assert_allclose(found, expected, atol=1e-6)

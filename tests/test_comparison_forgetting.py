@@ -124,6 +124,7 @@ def test_matrix_is_of_each_model_on_each_day(data, runs, known):
         # version of history came into sight. All ads are less than 80 rows.
         past = windows.Window("2024-01-03", before)
         level.estimate_statistics(past, SPANS[j].last)
+        level.calibrate(past, SPANS[j].last)
         ctr = level.score(SPANS[j])["ctr"]
         expected = published(run, SPANS[j].last)["ctr"]
         np.testing.assert_allclose(ctr, expected, atol=1e-5)

@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, stages, store
+from ecdctr_tf import artefacts, metrics, stages, store
 from ecdctr_tf import config as configs
+from ecdctr_tf.input import data_directory
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import daily, fit, history, natural, origins
@@ -93,9 +94,31 @@ def score_with(data, run, path, kind, number, window=None) -> np.ndarray:
 
 
 def test_the_first_day_is_scored_by_the_cpm(data, begun, scored):
+    """Its logits are shifted to the click rate of the ads before."""
+    published = begun.cpm("e_cdctr") / day(4)
+    today, past = Window(day(5), day(5)), Window(day(3), day(4))
+    level = opened(data, begun, published, "cpm", today)
+    plain = level.score(today)["ctr"]
+    level.calibrate(past, day(5))
+    found = scores(scored, 5)["ctr"]
+    np.testing.assert_allclose(found, level.score(today)["ctr"], atol=1e-6)
+    shift = np.log(found / (1 - found)) - np.log(plain / (1 - plain))
+    assert np.ptp(shift) < 1e-4 < np.abs(shift).min()
+    before = level.score(past, as_of=day(5))
+    assert metrics.pcoc(before["click"], before["ctr"]) == pytest.approx(1)
+
+
+def test_where_there_were_no_ads_the_first_day_is_as_of_the_cpm(
+    data, begun, tmp_path
+):
+    later = training_world.small_data(tmp_path / "data")
+    for number in (3, 4):
+        shutil.rmtree(later.path / "ads" / day(number))
+    run = copy(begun, tmp_path / "run")
+    train(data_directory.DataDirectory(later.path), run, days(5, 5))
     published = begun.cpm("e_cdctr") / day(4)
     expected = score_with(data, begun, published, "cpm", 5)
-    np.testing.assert_allclose(scores(scored, 5)["ctr"], expected, atol=1e-6)
+    np.testing.assert_allclose(scores(run, 5)["ctr"], expected, atol=1e-6)
 
 
 def test_a_day_is_scored_before_it_is_trained_on(data, scored):
@@ -303,6 +326,7 @@ def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
         if "moving_" not in name:
             variable.assign_add(new[name] - old[name])
     level.estimate_statistics(past, day(7))
+    level.calibrate(past, day(7))
     expected = level.score(Window(day(7), day(7)))["ctr"]
     np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-5)
     # No day of ads is trained on again.
@@ -328,6 +352,7 @@ def test_newer_history_has_statistics_estimated_as_of_the_scored_day(
     level = opened(data, run, path, "ctr", Window(day(7), day(7)))
     before = level.score(Window(day(7), day(7)))["ctr"]
     level.estimate_statistics(Window(day(3), day(6)), day(7))
+    level.calibrate(Window(day(3), day(6)), day(7))
     expected = level.score(Window(day(7), day(7)))["ctr"]
     np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-5)
     assert np.abs(expected - before).max() > 1e-4

@@ -317,3 +317,26 @@ def test_weights_of_one_change_no_bit():
 def test_weights_are_checked(weight, message):
     with pytest.raises(ValueError, match=message):
         metrics.evaluate([0, 1], [0.1, 0.2], [1, 2], weight)
+
+
+def test_the_shift_of_logits_makes_pcoc_1():
+    click, ctr, _, weight = weighted_rows()
+    ctr = np.clip(ctr, 0.01, 0.99)
+    for weights in (None, weight):
+        shift = metrics.logit_shift(click, ctr, weights)
+        odds = ctr / (1 - ctr) * np.exp(shift)
+        moved = odds / (1 + odds)
+        assert metrics.pcoc(click, moved, weights) == pytest.approx(1)
+        assert metrics.auc(click, moved) == metrics.auc(click, ctr)
+
+
+def test_rows_of_one_class_shift_nothing():
+    assert metrics.logit_shift([0, 0], [0.1, 0.2]) == 0
+    assert metrics.logit_shift([1, 0], [0.1, 0.2], [1, 0]) == 0
+    with pytest.raises(ValueError, match="The shift of logits needs rows"):
+        metrics.logit_shift([], [])
+
+
+def test_sure_predictions_are_shifted_too():
+    shift = metrics.logit_shift([1, 0], [0.0, 0.0])
+    assert shift == pytest.approx(np.log(1e7), rel=1e-6)

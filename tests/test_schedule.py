@@ -20,6 +20,9 @@ class Days:
         days = self._windows[domain].days
         return [day for day in days if day not in self._gaps]
 
+    def days(self, domain):
+        return self._windows[domain].days
+
 
 # Natural logs from January to April, ads in the last ten days of April.
 SPRING = Days(("2024-01-15", "2024-04-30"), ("2024-04-21", "2024-04-30"))
@@ -273,6 +276,6 @@ def test_dates_in_the_wrong_order_raise(fields, message):
 
 
 def test_domain_without_days_raises(tiny_data, tmp_path):
-    (tiny_data.path / "ads").rename(tmp_path / "away")
-    with pytest.raises(FileNotFoundError, match="ads holds no days"):
+    (tiny_data.path / "natural").rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="natural holds no days"):
         plan(tiny_data)

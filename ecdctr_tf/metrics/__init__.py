@@ -8,7 +8,12 @@ from ecdctr_tf.metrics.bootstrap import (
     estimate,
     intervals,
 )
-from ecdctr_tf.metrics.calibration import log_loss, normalized_entropy, pcoc
+from ecdctr_tf.metrics.calibration import (
+    log_loss,
+    logit_shift,
+    normalized_entropy,
+    pcoc,
+)
 from ecdctr_tf.metrics.forgetting import (
     average_forgetting,
     backward_transfer,
@@ -45,6 +50,7 @@ __all__ = [
     "gauc",
     "intervals",
     "log_loss",
+    "logit_shift",
     "normalized_entropy",
     "pcoc",
     "weighted_expected_auc",

@@ -14,6 +14,8 @@ from ecdctr_tf.metrics.metric import Sums, ratio
 # Probabilities are kept this far from 0 and 1, so that one sure and wrong row
 # costs about 16 nats and not infinity.
 EPSILON = 1e-7
+# Of `logit_shift`: from one end of the probabilities to the other, and more.
+_LARGEST_SHIFT, _SHIFT_ERROR = 40.0, 1e-9
 
 
 def log_loss(
@@ -118,6 +120,47 @@ def pcoc(
         )
     means = (np.average(of, weights=weight) for of in (ctr, click))
     return float(next(means) / next(means))
+
+
+def logit_shift(
+    click: npt.ArrayLike,
+    ctr: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+) -> float:
+    """Return what added to all logits makes PCOC 1.
+
+    Args:
+      click: `[N]`, 0 or 1.
+      ctr: `[N]`, in [0, 1].
+      weight: `[N]`, at least 0; None weighs all rows alike.
+
+    Returns:
+      The shift; 0 of rows that are of one class, which no shift fits.
+
+    Raises:
+      ValueError: there are no rows, or an input is malformed.
+
+    Example:
+
+    >>> round(logit_shift([1, 0], [0.2, 0.2]), 4)  # to 1/2 from 1/5
+    1.3863
+    """
+    click, ctr, weight = _rows(click, ctr, weight, "The shift of logits")
+    if click.min() == click.max():
+        return 0.0
+    kept = np.clip(ctr, EPSILON, 1 - EPSILON)
+    odds = kept / (1 - kept)
+    clicks = np.dot(weight, click)
+    low, high = -_LARGEST_SHIFT, _LARGEST_SHIFT
+    # Predicted clicks grow with the shift; half the range is left each time.
+    while high - low > _SHIFT_ERROR:
+        middle = (low + high) / 2
+        shifted = odds * np.exp(middle)
+        if np.dot(weight, shifted / (1 + shifted)) < clicks:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 def weighted_log_loss(sums: Sums) -> np.ndarray:

@@ -20,7 +20,14 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from ecdctr_tf import artefacts, features, model_table, store, windows
+from ecdctr_tf import (
+    artefacts,
+    features,
+    metrics,
+    model_table,
+    store,
+    windows,
+)
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -326,6 +333,25 @@ class Level:
         self._choose_batch_size({ADS: window})
         stream = self._stream({ADS: window}, window).map(as_of)
         self.model.estimate_statistics(stream)
+
+    def calibrate(self, window: windows.Window, day: str) -> None:
+        """Shift the output bias to the click rate of ads; train no weight.
+
+        The order of predictions stays as it is.
+
+        Args:
+          window: days of ads before the scored day.
+          day: the scored day; rows look history up as of that day.
+        """
+        scores = self.score(window, as_of=day)
+        names = ("click", "ctr", "weight")
+        shift = metrics.logit_shift(*(scores[name] for name in names))
+        self.model.head.bias.assign_add([shift])
+        logging.info(
+            "Logits are shifted by %.3f to the click rate of the ads of %s.",
+            shift,
+            window,
+        )
 
     def start_tables(self, day: str) -> None:
         """Start the tables of a fresh level from the TPM before a day.

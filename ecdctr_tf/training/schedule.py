@@ -27,27 +27,31 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     scored day comes after it. Empty dates are filled from the days there are.
     Windows without natural rows, as where the logs have a gap, are left out;
     the first CPM window ends with the last natural rows before the scored day.
+    Before there are ads, the first scored day is that after all natural days.
 
     Raises:
-      FileNotFoundError: a domain has no days.
+      FileNotFoundError: there are no natural days.
       ValueError: a date is not one, or a window ends before it starts.
     """
-    ads = data.window("ads")
     natural = data.window("natural")
-    first = schedule.ctr_first or windows.plus(
-        ads.first, schedule.catch_up_days
-    )
+    launched = bool(data.days("ads"))
+    if launched:
+        ads = data.window("ads")
+        earliest = windows.plus(ads.first, schedule.catch_up_days)
+    else:
+        earliest = windows.plus(natural.last, 1)
+    first = schedule.ctr_first or earliest
     ctr = _window(
         "A-CTR",
         "ctr_first, ctr_last or catch_up_days",
         first,
-        schedule.ctr_last or ads.last,
+        schedule.ctr_last or (ads.last if launched else first),
     )
     days = data.days_with_rows("natural")
     return Plan(
         tpm=_with_rows(_tpm_windows(schedule, natural, ctr), natural, days),
         cpm=_with_rows(_cpm_windows(schedule, days, ctr), natural, days),
-        ctr=ctr.split(schedule.ctr_days),
+        ctr=ctr.split(schedule.ctr_days) if launched else [],
     )
 
 

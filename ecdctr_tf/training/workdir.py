@@ -52,6 +52,10 @@ class Workdir:
         """Where the A-CTR of a model publishes its days."""
         return self.path / model / "ctr"
 
+    def launch(self, model: str) -> pathlib.Path:
+        """Where an A-CTR is published that has seen no ads yet."""
+        return self.path / model / "launch"
+
     def level(self, kind: str, model: str) -> pathlib.Path:
         """Where a level publishes: "snapshot", "cpm" or "ctr"."""
         if kind == artefacts.TPM:
