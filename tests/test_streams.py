@@ -442,12 +442,12 @@ def test_weights_go_with_their_rows(tiny_data, file_format):
 
 
 def test_days_without_weights_weigh_1_beside_others(tiny_data):
-    rows = conftest.tiny_rows("2024-01-04", 0, 20)
+    rows = conftest.tiny_rows("2024-01-08", 0, 20)
     rows["weight"] = np.full(20, 2.5, np.float32)
-    tiny_data.write_day("ads", "2024-01-04", [rows], {})
+    tiny_data.write_day("ads", "2024-01-08", [rows], {})
     parts = {
         "natural": windows.Window("2024-01-01", "2024-01-03"),
-        "ads": windows.Window("2024-01-04", "2024-01-04"),
+        "ads": windows.Window("2024-01-08", "2024-01-08"),
     }
     for inputs, _ in streams.mixed(tiny_data, parts, 16, 0):
         expected = np.where(inputs["domain"] == 1, 2.5, 1)
