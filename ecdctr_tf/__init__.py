@@ -29,6 +29,7 @@ _MODULES = {
     "FeatureEmbedding": "layers.feature_embedding",
     "TableEmbedding": "layers.table_embedding",
     "TargetAttention": "layers.target_attention",
+    "ScaledNumbers": "layers.scaled_numbers",
     "MLP": "layers.mlp",
     "BatchNorm": "layers.batch_norm",
     # Optimizers.
@@ -71,6 +72,7 @@ if typing.TYPE_CHECKING:
         HistoricalTable as HistoricalTable,
     )
     from ecdctr_tf.layers.mlp import MLP as MLP
+    from ecdctr_tf.layers.scaled_numbers import ScaledNumbers as ScaledNumbers
     from ecdctr_tf.layers.table_embedding import (
         TableEmbedding as TableEmbedding,
     )

@@ -40,13 +40,15 @@ DOMAINS = NATURAL, ADS = ("natural", "ads")
 KINDS: dict[str, tuple[str, ...]] = {
     "id": ("table",),
     "sequence": ("table", "max_length", "attribute_table", "ages"),
-    "dense": (),
+    "dense": ("transform",),
     "ids": ("table", "max_length", "pooling"),
     "weighted_ids": ("table", "max_length", "pooling"),
     "vector": ("length",),
     "cross": ("table", "of"),
     "position": ("table", "default"),
 }
+# How numbers are scaled, see `layers.scaled_numbers`; the first is the default.
+TRANSFORMS = ("standardise", "log1p", "quantiles", "clip")
 # How a list of ids becomes one vector.
 POOLINGS = ("mean", "sum", "attention")
 # Blocks hold the length of a list in 16 bits.
@@ -156,8 +158,9 @@ class FeatureSpec:
     In a batch an "id", a "cross" and a "position" are int32 `[B]` (rows of
     their table), "ids", "weighted_ids" and a "sequence" int32 `[B, T]` with
     `PADDING` in unused places, of a sequence the newest entry last, a "dense"
-    number float32 `[B]` and a "vector" float32 `[B, length]`. Weights,
-    attributes and ages of entries are columns beside these.
+    number float32 `[B]` and a "vector" float32 `[B, length]`, NaN where they
+    are missing. Weights, attributes and ages of entries are columns beside
+    these.
 
     Example:
       >>> clicked = ecdctr_tf.FeatureSpec(
@@ -189,6 +192,8 @@ class FeatureSpec:
     length: int = 0
     # Names of the id features that a cross is made of.
     of: tuple[str, ...] = ()
+    # How a number is scaled, one of `TRANSFORMS`; empty: as the first of them.
+    transform: str = ""
     # Raw position that requests without one are scored at.
     default: int | str | None = None
 
@@ -211,6 +216,8 @@ class FeatureSpec:
                 self._refuse("max_length", f"from 1 to {_LONGEST_LIST}")
         if "pooling" in fields and self.pooling not in POOLINGS:
             self._refuse("pooling", f"one of {', '.join(POOLINGS)}")
+        if "transform" in fields and self.transform not in ("", *TRANSFORMS):
+            self._refuse("transform", f"one of {', '.join(TRANSFORMS)}")
         if "length" in fields and self.length < 1:
             self._refuse("length", "the number of its values, at least 1")
         if "of" in fields and not 2 <= len(set(self.of)) == len(self.of):

@@ -2,9 +2,9 @@
 
 A record is one row: ids and sequences are int64 lists of rows of their tables,
 dense numbers float lists, `click` and `timestamp` int64, `weight` a float, 1 if
-it is missing. A sequence may be empty or missing. Slower and larger than
-columnar blocks; use it for exchange.
-The requests of clients have the same form, but raw ids.
+it is missing. A sequence may be empty or missing, and so may a dense number be.
+Slower and larger than columnar blocks; use it for exchange. The requests of
+clients have the same form, but raw ids.
 """
 
 import pathlib
@@ -151,6 +151,7 @@ def _serialized(
         lists = {
             name: make(value)
             for name, make, value in zip(values, makers, row, strict=True)
+            if value is not None
         }
         yield tf.train.Example(
             features=tf.train.Features(feature=lists)

@@ -82,9 +82,11 @@ def test_order_of_inputs_and_names_in_checkpoints_stay(tiny_spec):
     pooled = model.feature_layers["attention_clicked"](
         item[np.newaxis], np.array([clicked]), tf.constant([[True, True]])
     )
-    expected = [category, item, user, user * item, pooled[0], [7.0]]
-    read = model._inputs(inputs, model.embedding(inputs), False)
+    expected = [category, item, user, user * item, pooled[0]]
+    model.adapt({"price": np.array([2.0, 4.0, np.nan], np.float32)})
+    read, scaled = model._inputs(inputs, model.embedding(inputs), False)
     np.testing.assert_allclose(read, [np.concatenate(expected)], 1e-6)
+    np.testing.assert_allclose(scaled, [[[4.0, 0.0]]])
     kept = checkpoint.named_variables(model.parts())
     assert [name for name in kept if "attention" in name] == [
         "feature_layers/attention_clicked/hidden/bias",

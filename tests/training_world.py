@@ -8,6 +8,7 @@ import dataclasses
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -232,6 +233,7 @@ def small_data(
     empty: str = "",
     first_id: int = 0,
     spec: features.DataSpec = SMALL_SPEC,
+    price: Callable[[str, str, np.ndarray], np.ndarray] = lambda *of: of[-1],
 ) -> data_directory.DataDirectory:
     """Write days of 24 natural rows (01-01 to 06) and 16 of ads (01-03 to 08).
 
@@ -241,6 +243,7 @@ def small_data(
       empty: a day of ads without rows.
       first_id: of the users; another one gives another id space.
       spec: features as those of `SMALL_SPEC`; its tables may be others.
+      price: makes prices from a domain, a day and random numbers in [0, 1).
     """
     path.mkdir(parents=True)
     spec.save(path / data_directory.SPEC)
@@ -261,7 +264,9 @@ def small_data(
             rows = {
                 "user_id": rng.integers(1, users, count).astype(np.int32),
                 "item_id": rng.integers(1, 9, count).astype(np.int32),
-                "price": rng.random(count).astype(np.float32),
+                "price": price(domain, day, rng.random(count)).astype(
+                    np.float32
+                ),
                 "click": (rng.random(count) < 0.4).astype(np.float32),
                 "timestamp": number * 86_400 + np.arange(count),
             }

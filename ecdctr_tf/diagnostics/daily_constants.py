@@ -36,29 +36,53 @@ def measure(
       FileNotFoundError, ValueError: a day is missing or damaged, or a feature
         to exclude is none.
     """
-    spec = data.spec.without(exclude)
     found = []
     for domain in features.DOMAINS:
-        sizes = {d: data.manifest(domain, d).rows for d in data.days(domain)}
-        days = [day for day, rows in sizes.items() if rows >= 2][-_DAYS:]
-        if len(days) < 2:
-            continue
-        samples = [
-            domain_shift.sample(
-                data, domain, day, min(sizes[day], _ROWS), seed, spec
-            )
-            for day in days
-        ]
-        found.append(
-            {n for n in samples[0] if _steady([s[n] for s in samples])}
-        )
+        samples = newest(data, domain, exclude, seed)
+        if len(samples) >= 2:
+            found.append({n for n in samples[0] if _steady(samples, n)})
     if not found:
         return None
     steady = set.union(*found)
-    return [f.name for f in spec.features if f.name in steady]
+    return [f.name for f in data.spec.features if f.name in steady]
 
 
-def _steady(days: list[np.ndarray]) -> bool:
-    """Return whether values `[N, ...]` vary between days and within none."""
-    within = any((day != day[0]).any() for day in days)
-    return not within and any((day[0] != days[0][0]).any() for day in days)
+def newest(
+    data: DataDirectory, domain: str, exclude: Sequence[str], seed: int
+) -> list[dict[str, np.ndarray]]:
+    """Return columns of rows drawn from the newest days of a domain.
+
+    Args:
+      data: the data directory.
+      domain: "natural" or "ads".
+      exclude: names of features that are left out.
+      seed: of the rows drawn.
+
+    Returns:
+      For each of up to seven days of two rows or more: column -> values of up
+      to 1,000 rows.
+    """
+    spec = data.spec.without(exclude)
+    sizes = {day: data.manifest(domain, day).rows for day in data.days(domain)}
+    days = [day for day, rows in sizes.items() if rows >= 2][-_DAYS:]
+    return [
+        domain_shift.sample(
+            data, domain, day, min(sizes[day], _ROWS), seed, spec
+        )
+        for day in days
+    ]
+
+
+def varies(values: np.ndarray) -> bool:
+    """Return whether values `[N, ...]` differ; missing ones, NaN, are equal."""
+    differ = values != values[:1]
+    if values.dtype.kind == "f":
+        differ &= ~(np.isnan(values) & np.isnan(values[:1]))
+    return bool(differ.any())
+
+
+def _steady(days: list[dict[str, np.ndarray]], name: str) -> bool:
+    """Return whether a column varies between days and within none."""
+    if any(varies(day[name]) for day in days):
+        return False
+    return varies(np.stack([day[name][0] for day in days]))

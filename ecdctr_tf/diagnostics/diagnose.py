@@ -10,6 +10,7 @@ from ecdctr_tf.diagnostics import (
     daily_constants,
     domain_shift,
     item_ctr,
+    one_domain,
     overlap,
     sections,
     snapshot_drift,
@@ -45,7 +46,7 @@ def write(
 
     Returns:
       What `diagnostics.json` holds: `overlap` (`Overlap.result`), `item_ctr`
-      (`ItemCTR.result`), `domain_shift`, `daily_constants` and
+      (`ItemCTR.result`), `domain_shift`, `daily_constants`, `one_domain` and
       `snapshot_drift` (what each module's `measure` returns), `alarm` (what
       `alarm.alarm` returns, and `metrics` by day), `verdicts` (fields of
       `Verdict`) and `notes`.
@@ -61,6 +62,9 @@ def write(
             data, config.model.exclude, config.seed
         ),
         "daily_constants": daily_constants.measure(
+            data, config.model.exclude, config.seed
+        ),
+        "one_domain": one_domain.measure(
             data, config.model.exclude, config.seed
         ),
         "snapshot_drift": snapshot_drift.measure(runs[0].tpm) if runs else {},

@@ -37,6 +37,7 @@ def verdicts(found: dict) -> list[Verdict]:
         _activity(last, "item"),
         _domains(found["domain_shift"]),
         _features(found["daily_constants"]),
+        _one_domain(found["one_domain"]),
         items,
         _drift(found["snapshot_drift"]),
         harm,
@@ -165,13 +166,41 @@ def _features(constants: list[str] | None) -> Verdict:
         return Verdict(name, GOOD, finding, meaning)
     names = ", ".join(constants)
     meaning = (
-        "Within a day it does not vary, so batch norm learns nothing from it "
-        "and magnifies the initial values of an unseen one. Compare with "
-        f"--set model.exclude={','.join(constants)}."
+        "Within a day it does not vary, so its effect cannot be told from that "
+        "of the day, and batch norm magnifies ids of it that are new. Compare "
+        f"with --set model.exclude={','.join(constants)}."
     )
     return Verdict(
         name, WATCH, f"all rows of a day have the same {names}", meaning
     )
+
+
+def _one_domain(only: dict[str, list[str]] | None) -> Verdict:
+    """Return the verdict on features that vary in one domain only."""
+    name = "features of one domain"
+    if only is None:
+        meaning = "This needs days of at least two rows of both domains."
+        return Verdict(name, NONE, "too few rows", meaning)
+    natural, ads = (", ".join(only[d]) for d in ("natural", "ads"))
+    findings, meanings = [], []
+    if ads:
+        findings.append(f"{ads} varies in ads only")
+        meanings.append(
+            f"No CPM sees {ads}: it has no effect on the first scored day, and "
+            "the A-CTR learns it from ads alone."
+        )
+    if natural:
+        findings.append(f"{natural} varies in natural logs only")
+        meanings.append(
+            f"Ads say nothing through {natural}. A model without may be as "
+            f"good: compare with --set model.exclude="
+            f"{','.join(only['natural'])}."
+        )
+    if not findings:
+        finding = "each feature that varies does so in both domains"
+        meaning = "The CPM sees every feature that the A-CTR reads."
+        return Verdict(name, GOOD, finding, meaning)
+    return Verdict(name, WATCH, "; ".join(findings), " ".join(meanings))
 
 
 def _items(items: dict | None) -> Verdict:

@@ -1,25 +1,34 @@
-"""Dense numbers: each value is read as it is.
+"""Dense numbers: each value is scaled, a missing one is NaN.
 
 Shapes: N rows, B rows of a batch.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+import tf_keras as keras
 
+from ecdctr_tf import config as configs
+from ecdctr_tf.features import TRANSFORMS
 from ecdctr_tf.kinds.feature import Arrays, Feature, Layers, Numbering, Tensors
+from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
 
 # Ranges of equal numbers of rows that `Dense.codes` tells apart.
 _QUANTILES = 32
 
 
 class Dense(Feature):
-    """One number a row: float32 `[B]`."""
+    """One number a row: float32 `[B]`, scaled to `[B, 2]` with an indicator.
+
+    A row, an Example or a request may lack it: it is NaN then.
+    """
 
     in_logs = True
+    scaled = True
 
     def log_type(self) -> pa.DataType:
         """Return the type of a number."""
@@ -35,20 +44,51 @@ class Dense(Feature):
         return {self.name: tf.TensorSpec([None], tf.float32)}
 
     def example_features(self, raw: bool) -> dict:
-        """Return one number, which has to be there."""
+        """Return one number, NaN where it is missing."""
         del raw
-        return {self.name: tf.io.FixedLenFeature([], tf.float32)}
+        one = tf.io.FixedLenFeature([], tf.float32, default_value=float("nan"))
+        return {self.name: one}
+
+    def example_values(self, columns: Arrays, raw: bool) -> dict[str, Sequence]:
+        """Return the numbers that are there."""
+        del raw
+        values = np.asarray(columns[self.name]).tolist()
+        return {self.name: [None if math.isnan(v) else [v] for v in values]}
+
+    def layers(
+        self, config: configs.ModelConfig
+    ) -> dict[str, keras.layers.Layer]:
+        """Return the layer that scales the numbers."""
+        del config
+        transform = self.feature.transform or TRANSFORMS[0]
+        return {self._scale: ScaledNumbers(transform, name=self.name)}
 
     def inputs(
         self, batch: Tensors, embedded: Tensors, layers: Layers
     ) -> list[tf.Tensor]:
-        """Return the numbers, `[B, 1]`."""
-        del embedded, layers
-        return [tf.reshape(batch[self.name], [-1, 1])]
+        """Return the scaled numbers and their indicators, `[B, 2]`."""
+        del embedded
+        return [layers[self._scale](batch[self.name][:, tf.newaxis])]
+
+    def lacks(self, layers: Layers) -> bool:
+        """Return whether the numbers, or missing ones, are still unknown."""
+        return not layers[self._scale].complete
+
+    def unseen(self, layers: Layers) -> bool:
+        """Return whether all numbers so far were the same, or missing."""
+        return not layers[self._scale].varies.any()
+
+    def adapt(self, columns: Arrays, layers: Layers) -> None:
+        """Take the statistics that the layer lacks."""
+        layers[self._scale].adapt(columns[self.name][:, np.newaxis])
 
     def request(self) -> dict[str, tf.TensorSpec]:
         """Return the numbers."""
         return {self.name: tf.TensorSpec([None], tf.float32, self.name)}
+
+    def left_out(self) -> dict[str, float | int | str]:
+        """Return that a missing number is NaN."""
+        return {self.name: math.nan}
 
     def from_request(
         self, raw: Tensors, mappings: Mapping[str, Any]
@@ -60,9 +100,11 @@ class Dense(Feature):
     def made_up(
         self, random: np.random.Generator, ids: Arrays, count: int
     ) -> dict[str, np.ndarray]:
-        """Return normally distributed numbers."""
+        """Return normally distributed numbers, a quarter of them missing."""
         del ids
-        return {self.name: random.normal(size=count).astype(np.float32)}
+        numbers = random.normal(size=count).astype(np.float32)
+        numbers[1::4] = np.nan
+        return {self.name: numbers}
 
     def looked_up(
         self, raw: Arrays, spaces: Mapping[str, Any]
@@ -72,8 +114,17 @@ class Dense(Feature):
         return {self.name: raw[self.name]}
 
     def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
-        """Return the place of each number between quantiles of `train`."""
+        """Return the place of each number between quantiles of `train`.
+
+        Missing numbers have a place of their own, the last one.
+        """
         column = columns[self.name]
+        known = column[train & ~np.isnan(column)]
         shares = np.linspace(0, 1, _QUANTILES + 1)[1:-1]
-        edges = np.unique(np.quantile(column[train], shares))
-        return np.searchsorted(edges, column, side="right")
+        edges = np.unique(np.quantile(known, shares)) if len(known) else []
+        places = np.searchsorted(edges, column, side="right")
+        return np.where(np.isnan(column), len(edges) + 1, places)
+
+    @property
+    def _scale(self) -> str:
+        return f"scale_{self.name}"

@@ -47,6 +47,9 @@ class Feature:
     in_logs = False
     # Whether clients fill unused places with the `padding` of the table.
     padded = False
+    # Whether a layer of the feature scales its inputs, which batch norm then
+    # leaves as they are.
+    scaled = False
 
     def __init__(self, feature: features.FeatureSpec, data: features.DataSpec):
         self.feature = feature
@@ -107,6 +110,8 @@ class Feature:
     def example_values(self, columns: Arrays, raw: bool) -> dict[str, Sequence]:
         """Return the values of each column of `example_features`, row by row.
 
+        A value is a list; None leaves the column out of the row.
+
         Args:
           columns: as batches hold them, or those of `request`.
           raw: as for `example_features`.
@@ -160,6 +165,25 @@ class Feature:
           layers: layers by name, those of `layers` among them.
         """
         raise NotImplementedError
+
+    def lacks(self, layers: Layers) -> bool:
+        """Return whether `adapt` could give the layers something."""
+        del layers
+        return False
+
+    def unseen(self, layers: Layers) -> bool:
+        """Return whether the layers have never seen values that differ."""
+        del layers
+        return False
+
+    def adapt(self, columns: Arrays, layers: Layers) -> None:
+        """Give the layers the statistics that they lack, from rows.
+
+        Args:
+          columns: as batches hold them, of rows that may be learned from.
+          layers: layers by name, those of `layers` among them.
+        """
+        del columns, layers
 
     # Requests.
 

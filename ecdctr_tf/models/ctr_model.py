@@ -8,6 +8,7 @@ import math
 import typing
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
@@ -35,9 +36,9 @@ _KEPT_ELSEWHERE = (
 class CTRModel(keras.Model):
     """Predict the logit of a click.
 
-    Embeddings of ids, pooled behavior sequences, dense numbers, products of
-    user and item embeddings and historical embeddings are normalised together;
-    a DCN-v2 cross network and an MLP read them side by side.
+    Embeddings of ids, pooled behavior sequences, products of user and item
+    embeddings and historical embeddings are normalised together; a DCN-v2 cross
+    network and an MLP read them, and scaled numbers, side by side.
 
     Args:
       spec: the features that the model reads.
@@ -187,19 +188,22 @@ class CTRModel(keras.Model):
     def _read(
         self, inputs: dict[str, tf.Tensor], training: bool | None
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Return embeddings by feature, and the normalised inputs `[B, N]`."""
+        """Return embeddings by feature, and all inputs normalised, `[B, N]`."""
         embedded = self.embedding(inputs, training=training)
         if training and self.table_l2:
             squares = [tf.reduce_sum(tf.square(e)) for e in embedded.values()]
             rows = tf.cast(tf.shape(inputs[self.spec.item])[0], tf.float32)
             self.add_loss(self.table_l2 * tf.add_n(squares) / rows)
-        x = self._inputs(inputs, embedded, training)
-        return embedded, self._normalise(x, inputs.get("domain"), training)
+        x, scaled = self._inputs(inputs, embedded, training)
+        x = self._normalise(x, inputs.get("domain"), training)
+        # Batch norm would blow up what varies in few of the rows.
+        scaled = [tf.cast(part, x.dtype) for part in scaled]
+        return embedded, tf.concat([x, *scaled], axis=1)
 
     def _normalise(
         self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
     ) -> tf.Tensor:
-        """Return the normalised inputs, `[B, N]`."""
+        """Return inputs normalised by the statistics of batches."""
         del domain
         return self.input_norm(x, training=training)
 
@@ -231,13 +235,15 @@ class CTRModel(keras.Model):
         inputs: dict[str, tf.Tensor],
         embedded: dict[str, tf.Tensor],
         training: bool | None,
-    ) -> tf.Tensor:
-        """Return what the network reads, `[B, N]`."""
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return what is to be normalised, and what is scaled already."""
         ids: list[tf.Tensor] = []
         others: list[tf.Tensor] = []
+        scaled: list[tf.Tensor] = []
         for feature in kinds.by_kind(self.spec):
             read = feature.inputs(inputs, embedded, self.feature_layers)
-            (ids if feature.one_row else others).extend(read)
+            others_or_scaled = scaled if feature.scaled else others
+            (ids if feature.one_row else others_or_scaled).extend(read)
         columns = [*ids, *self._product_columns(embedded), *others]
         dropped = self._dropped(inputs) if training else None
         recalled = {}
@@ -248,7 +254,7 @@ class CTRModel(keras.Model):
             )
             columns += [recalled[name], flag]
         columns += self._product_columns(recalled)
-        return tf.concat(columns, axis=1)
+        return tf.concat(columns, axis=1), scaled
 
     def _dropped(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """Return the rows that are to do without history, bool `[B]`, or None.
@@ -389,6 +395,35 @@ class CTRModel(keras.Model):
             for inputs, _ in batches:
                 next_batch()
                 self(inputs, training=True)
+
+    def lacking(self) -> list[str]:
+        """Return the features whose statistics are not all known yet."""
+        return [
+            feature.name
+            for feature in kinds.of(self.spec)
+            if feature.lacks(self.feature_layers)
+        ]
+
+    def unseen(self) -> list[str]:
+        """Return the features that were the same in all rows so far."""
+        return [
+            feature.name
+            for feature in kinds.of(self.spec)
+            if feature.unseen(self.feature_layers)
+        ]
+
+    def adapt(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Take the statistics of numbers that are not known yet from rows.
+
+        Until then, numbers have no effect. What is known stays.
+
+        Args:
+          rows: the columns of features as `call` reads them, those of
+            `lacking` at least.
+        """
+        for feature in kinds.of(self.spec):
+            if feature.lacks(self.feature_layers):
+                feature.adapt(rows, self.feature_layers)
 
     def build_from_spec(self) -> "CTRModel":
         """Make all variables by one call on a made-up row; return the model."""

@@ -35,7 +35,15 @@ from ecdctr_tf.layers.batch_norm import BatchNorm
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
-from ecdctr_tf.training import batches, fit, history, scoring, settings, workdir
+from ecdctr_tf.training import (
+    batches,
+    fit,
+    history,
+    scoring,
+    settings,
+    statistics,
+    workdir,
+)
 from ecdctr_tf.transfer import checkpoint, warm_start
 
 NATURAL, ADS = features.NATURAL, features.ADS
@@ -264,6 +272,7 @@ class Level:
                 "data": self._fingerprints(parts),
             },
         )
+        statistics.adapt(self.model, self.data, parts)
         curve = fit.fit(self.model, task)
         self.rows += task.rows
         return curve

@@ -169,6 +169,7 @@ class FromCPM(Scratch):
             settings.batch_norm,
             allow_new,
         )
+        report = dataclasses.replace(report, unseen=tuple(level.model.unseen()))
         of_cpm = (v for v in report.variables if v.status != warm_start.NEW)
         report_of_cpm = dataclasses.replace(report, variables=tuple(of_cpm))
         share = report_of_cpm.restored_share

@@ -14,7 +14,8 @@ of the three models knows an id decides what becomes of its row:
 The first value of a row is the same in every model of a seed
 (`TableEmbedding.initial_rows`). Batch norm's moving statistics stay the
 A-CTR's own, since a difference would make moving variances negative; they are
-estimated again afterwards.
+estimated again afterwards. The statistics of numbers stay its own too: they say
+what its weights mean. Only those that it lacks become the newer CPM's.
 """
 
 import dataclasses
@@ -26,7 +27,17 @@ import tensorflow as tf
 from ecdctr_tf.transfer import warm_start
 
 SHIFTED = "shifted"
-_STATISTICS = ("moving_mean", "moving_variance")
+# Statistics -> the weight beside it that is 0 where they are not known yet;
+# those of batch norm always are.
+_STATISTICS = {
+    "moving_mean": "",
+    "moving_variance": "",
+    "mean": "deviation",
+    "deviation": "deviation",
+    "quantiles": "deviation",
+    "partial": "partial",
+    "rows": "rows",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +76,10 @@ def add_change(
       ValueError: names or shapes differ; no variable has been changed.
     """
     values = {
-        name: _changed(
-            name, variables.get(name), value, old.get(name), tables.get(name)
+        name: _kept(name, variables, value)
+        if _is_statistic(name)
+        else _changed(
+            variables.get(name), value, old.get(name), tables.get(name)
         )
         for name, value in new.items()
     }
@@ -86,8 +99,21 @@ def _is_statistic(name: str) -> bool:
     return name.split("/")[-1] in _STATISTICS
 
 
+def _kept(
+    name: str, variables: dict[str, tf.Variable], new: np.ndarray
+) -> np.ndarray:
+    """Return statistics that stay, or become new ones where there are none."""
+    if name not in variables:
+        return new  # `restore` says what does not fit.
+    value = variables[name].numpy()
+    layer, _, last = name.rpartition("/")
+    known = f"{layer}/{_STATISTICS[last]}"
+    if known not in variables:
+        return value
+    return np.where(variables[known].numpy() > 0, value, new)
+
+
 def _changed(
-    name: str,
     variable: tf.Variable | None,
     new: np.ndarray,
     old: np.ndarray | None,
@@ -97,8 +123,6 @@ def _changed(
     if variable is None or old is None:
         return new  # `restore` says what does not fit.
     value = variable.numpy()
-    if _is_statistic(name):
-        return value
     if table is not None:
         return _changed_rows(value, new, old, table)
     if value.shape == new.shape == old.shape:

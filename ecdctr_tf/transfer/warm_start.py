@@ -46,6 +46,10 @@ class RestoreReport:
     variables: tuple[RestoredVariable, ...]
     # Names in the checkpoint that the model has no place for.
     unused: tuple[str, ...]
+    # Features that were the same in all rows that the source was trained on:
+    # they have no effect until the model has been trained on rows where they
+    # differ.
+    unseen: tuple[str, ...] = ()
 
     @property
     def restored_share(self) -> float:
@@ -62,6 +66,7 @@ class RestoreReport:
             "source": self.source,
             "restored_share": self.restored_share,
             "unused": list(self.unused),
+            "unseen": list(self.unseen),
             "variables": [dataclasses.asdict(v) for v in self.variables],
         }
 

@@ -76,6 +76,9 @@ class Column:
     length: int = 0
     # Names of the id features that a cross is made of.
     of: tuple[str, ...] = ()
+    # How models scale a number: "standardise", "log1p", "quantiles" or "clip",
+    # see `layers/scaled_numbers.py`; empty: the first of these.
+    transform: str = ""
     # The position that requests without one are scored at.
     default: int | str | None = None
 

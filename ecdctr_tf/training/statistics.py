@@ -1,0 +1,44 @@
+"""Statistics of numbers, from the rows that a level is to be trained on."""
+
+import numpy as np
+
+from ecdctr_tf import windows
+from ecdctr_tf.input import streams
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
+
+# Most rows looked at, evenly spread over the days.
+ROWS = 1 << 18
+
+
+def adapt(
+    model: CTRModel, data: DataDirectory, parts: dict[str, windows.Window]
+) -> None:
+    """Give a model the statistics that it lacks before a window is trained on.
+
+    The first window of a level gives nearly all of them. What has been the same
+    in all rows so far, such as a number that only ads have, is looked for in
+    each window anew.
+
+    Args:
+      model: the model.
+      data: the data directory.
+      parts: domain -> days, which have been scored if they ever are.
+    """
+    lacking = model.lacking()
+    total = sum(data.rows(domain, days) for domain, days in parts.items())
+    if not lacking or not total:
+        return
+    every = -(-total // ROWS)
+    # A spec has to have the user and the item.
+    names = {*lacking, data.spec.user, data.spec.item}
+    kept: list[dict[str, np.ndarray]] = []
+    passed = 0
+    for domain, days in parts.items():
+        for group in streams.rows(
+            data, domain, days, names=names
+        ).as_numpy_iterator():
+            first = -passed % every
+            kept.append({n: c[first::every] for n, c in group.items()})
+            passed += len(group["click"])
+    model.adapt({n: np.concatenate([k[n] for k in kept]) for n in kept[0]})
