@@ -78,6 +78,7 @@ def test_logs_alone(data, tmp_path):
         "item activity": "good",
         "domain shift": "good",
         "features": "good",
+        "features of one domain": "good",
         "item clicks": "good",
         "snapshot drift": "not measured",
         "negative transfer": "not measured",

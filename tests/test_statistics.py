@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, model_table
+from ecdctr_tf import artefacts, features, model_table
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.training import daily, natural, statistics
@@ -94,6 +94,41 @@ def test_what_only_ads_have_changes_no_score_of_the_first_day(tmp_path, absent):
     assert 0 < abs(learned["gain"][0, 0]) < 0.1
 
 
+def test_an_id_that_only_ads_have_changes_no_score_of_the_first_day(tmp_path):
+    """All natural rows have the same format, or none; those of ads differ."""
+    spec = features.DataSpec(
+        (*training_world.SMALL_SPEC.tables, features.TableSpec("format")),
+        (
+            *training_world.SMALL_SPEC.features,
+            features.FeatureSpec("format", "id", "format"),
+        ),
+    )
+    found = []
+    for natural_row, ads_rows in ((0, 1), (0, 5), (3, 1), (3, 5)):
+        place = tmp_path / f"{natural_row}{ads_rows}"
+        data = training_world.small_data(
+            place / "data",
+            spec=spec,
+            more=lambda domain, count, row=natural_row, rows=ads_rows: {
+                "format": row + np.arange(count) % rows
+                if domain == "ads"
+                else np.full(count, row)
+            },
+        )
+        run = Workdir(place / "run")
+        train_cpm(data, run, 1, 4)
+        day = train_ads(data, run, 5)
+        found.append(scores(day))
+        report = json.loads((day / artefacts.RESTORE).read_text())
+        assert report["unseen"] == ["format"]
+    for one, other in (found[:2], found[2:]):
+        np.testing.assert_array_equal(one, other)
+    table = checkpoint.read(day / artefacts.WEIGHTS)[
+        "embedding/tables/format/embeddings"
+    ]
+    assert len(np.unique(table, axis=0)) == 6  # They were learned from ads.
+
+
 def test_a_day_without_any_number_is_a_day_of_missing_ones(tmp_path):
     def price(domain, day, x):
         return np.full_like(x, NAN) if day == "2024-01-06" else x
@@ -124,7 +159,7 @@ def test_models_of_both_domains_learn_them_from_both(tmp_path, model):
         tmp_path / "data",
         price=lambda domain, day, x: x if domain == "ads" else x * NAN,
     )
-    learned = of_price(train_ads(data, Workdir(tmp_path / "run"), 6, 7, model))
+    learned = of_price(train_ads(data, Workdir(tmp_path / "run"), 5, 6, model))
     assert learned["deviation"] > 0
     assert learned["partial"] == 1
 

@@ -234,6 +234,7 @@ def small_data(
     first_id: int = 0,
     spec: features.DataSpec = SMALL_SPEC,
     price: Callable[[str, str, np.ndarray], np.ndarray] = lambda *of: of[-1],
+    more: Callable[[str, int], dict] = lambda *of: {},
 ) -> data_directory.DataDirectory:
     """Write days of 24 natural rows (01-01 to 06) and 16 of ads (01-03 to 08).
 
@@ -244,10 +245,11 @@ def small_data(
       first_id: of the users; another one gives another id space.
       spec: features as those of `SMALL_SPEC`; its tables may be others.
       price: makes prices from a domain, a day and random numbers in [0, 1).
+      more: makes further int32 columns from a domain and a number of rows.
     """
     path.mkdir(parents=True)
     spec.save(path / data_directory.SPEC)
-    for table, count in zip(spec.tables, (100, 8), strict=True):
+    for table, count in zip(spec.tables, (100, 8, 9), strict=False):
         space = id_space.new(table)
         space.append(np.arange(first_id, first_id + count))
         space.save(path / "ids")
@@ -270,10 +272,14 @@ def small_data(
                 "click": (rng.random(count) < 0.4).astype(np.float32),
                 "timestamp": number * 86_400 + np.arange(count),
             }
+            for name, column in more(domain, count).items():
+                rows[name] = column.astype(np.int32)
             rows["user_id"][0] = users - 1
             rows["click"][:2] = 0, 1
+            names = [table.name for table in spec.tables]
+            used = dict(zip(names, (users, 9, 9), strict=False))
             parts = [] if day == empty and domain == "ads" else [rows]
-            data.write_day(domain, day, parts, {"user": users, "item": 9})
+            data.write_day(domain, day, parts, used)
     return data
 
 

@@ -80,11 +80,17 @@ def _warm_start(model: Model) -> list[Section]:
             f"{statuses.count(status)} {status}"
             for status in dict.fromkeys(statuses)
         )
+        said = f"From the CPM before {day}: {counts}."
+        if report.get("unseen"):
+            said += (
+                " The CPM never saw these features vary, so they start without "
+                f"effect: {', '.join(report['unseen'])}."
+            )
         header = ["variable", "status", "shape", "rows restored"]
         return [
             Section(
                 f"Warm start of {model.label}",
-                text=f"From the CPM before {day}: {counts}.",
+                text=said,
             ),
             Section(
                 f"{text.plural(len(entries), 'variable')} of {model.label}",

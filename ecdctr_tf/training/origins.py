@@ -17,7 +17,7 @@ import logging
 import pathlib
 
 from ecdctr_tf import artefacts, model_table, store, windows
-from ecdctr_tf.training import workdir
+from ecdctr_tf.training import unseen, workdir
 from ecdctr_tf.training.level import ADS, NATURAL, Level
 from ecdctr_tf.transfer import (
     checkpoint,
@@ -169,7 +169,7 @@ class FromCPM(Scratch):
             settings.batch_norm,
             allow_new,
         )
-        report = dataclasses.replace(report, unseen=tuple(level.model.unseen()))
+        report = dataclasses.replace(report, unseen=unseen.start(level.model))
         of_cpm = (v for v in report.variables if v.status != warm_start.NEW)
         report_of_cpm = dataclasses.replace(report, variables=tuple(of_cpm))
         share = report_of_cpm.restored_share
