@@ -21,6 +21,8 @@ LIMIT = 5.0
 _SHARES = (np.arange(100) + 0.5) / 100
 # A column that is the same in a larger share of the rows starts without effect.
 _STEADY = 0.99
+# Gains are this many times their weights, so that one of 0 grows fast enough.
+_PACE = 10.0
 # The least deviation that is not rounding, by itself and by the mean.
 _LEAST, _LEAST_SHARE = 1e-30, 1e-6
 
@@ -81,7 +83,7 @@ class ScaledNumbers(keras.layers.Layer):
         self.partial = self._statistic("partial", [columns])
         # Rows that `adapt` has looked at.
         self.rows = self._statistic("rows", [], tf.int64)
-        # Of the scaled numbers, and of their indicators.
+        # A tenth of the gains of scaled numbers, and of their indicators.
         self.gain = self.add_weight("gain", [2, columns], initializer="zeros")
         super().build(input_shape)
 
@@ -106,9 +108,8 @@ class ScaledNumbers(keras.layers.Layer):
         scaled = tf.clip_by_value(scaled, -LIMIT, LIMIT)
         scaled = tf.where(missing, 0.0, scaled)
         indicators = tf.cast(missing, scaled.dtype) * self.partial
-        return tf.concat(
-            [scaled * self.gain[0], indicators * self.gain[1]], axis=1
-        )
+        gain = _PACE * self.gain  # [2, N]
+        return tf.concat([scaled * gain[0], indicators * gain[1]], axis=1)
 
     def _transformed(self, values: tf.Tensor) -> tf.Tensor:
         """Return t of values `[B, N]` that are not missing."""
@@ -138,7 +139,7 @@ class ScaledNumbers(keras.layers.Layer):
             self.build(tf.TensorShape(numbers.shape))
         if not len(numbers):
             return
-        start = float(self.rows.numpy() == 0)
+        start = float(self.rows.numpy() == 0) / _PACE
         finite, missing = np.isfinite(numbers), np.isnan(numbers)
         quantiles = self.quantiles.numpy()
         unknown = np.flatnonzero(~self.varies & finite.any(axis=0))
