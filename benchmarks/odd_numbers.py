@@ -30,6 +30,7 @@ from ecdctr_tf.input.conversion import converter, toml_spec
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.input.datasets import synthetic_world
 from ecdctr_tf.training import daily, natural
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Seeds of each kind.", lower_bound=2)
@@ -162,15 +163,10 @@ def _train(data: DataDirectory, run: Workdir, seed: int) -> list[float]:
     config = configs.override(CONFIG, [f"seed={seed}"])
     ads = data.window(features.ADS)
     before = windows.Window.ending(ads.first, WORLD.days - WORLD.ads_days + 1)
-    natural.train(
-        data,
-        run,
-        config,
-        _ROW,
-        "cpm",
-        windows.Window(before.first, before.days[-2]),
-    )
-    daily.DailyTrainer(data, run, config, _ROW).run(ads.split(1))
+    level = Level(data, run, config, _ROW, "cpm")
+    natural.train(level, windows.Window(before.first, before.days[-2]))
+    level = Level(data, run, config, _ROW, "ctr")
+    daily.DailyTrainer(level).run(ads.split(1))
     return [
         store.read_manifest(run.ctr(_ROW.base) / day, "ctr").metrics["auc"]
         for day in ads.days

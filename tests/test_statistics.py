@@ -9,6 +9,7 @@ from ecdctr_tf import artefacts, features, model_table
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.training import daily, natural, statistics
+from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
@@ -21,7 +22,8 @@ NAN, INF = np.nan, np.inf
 
 def train_cpm(data, run, first, last, config=CONFIG):
     window = Window(f"2024-01-{first:02d}", f"2024-01-{last:02d}")
-    return natural.train(data, run, config, ROW, artefacts.CPM, window)
+    level = Level(data, run, config, ROW, artefacts.CPM)
+    return natural.train(level, window)
 
 
 def train_ads(data, run, first, last=0, model="e_cdctr"):
@@ -29,7 +31,8 @@ def train_ads(data, run, first, last=0, model="e_cdctr"):
     window = Window(f"2024-01-{first:02d}", f"2024-01-{last or first:02d}")
     row = model_table.model(model)
     config = configs.of_model(CONFIG, row)
-    daily.DailyTrainer(data, run, config, row).run(window.split(1))
+    level = Level(data, run, config, row, artefacts.CTR)
+    daily.DailyTrainer(level).run(window.split(1))
     return run.ctr(model) / window.last
 
 
