@@ -16,9 +16,9 @@ and `logit` float32 `[-1]`:
 - `predict_examples`: `examples` string `[-1]`, serialized `tf.train.Example`
   rows with the same raw values under the same names.
 
-Inputs that are not there are missing ids, empty lists, missing numbers (NaN) and
-vectors, weights of 1, unknown ages, and the default position. Only the ids of
-user and item are required.
+Inputs that are not there are missing ids, empty lists, missing vectors and
+numbers (NaN), weights of 1, unknown ages, and the default position. Only the
+ids of user and item are required.
 """
 
 from ecdctr_tf.export.saved_model import export_model
