@@ -152,7 +152,7 @@ side = "item"
 """
 GENRES = np.array(["drama", "war", "comedy", "news", "crime"])
 # Names of the inputs that a request has to have.
-NEEDED = {"user_id", "item_id", "price", "clicks"}
+NEEDED = {"user_id", "item_id"}
 
 
 def rows(domain: str, first: int, stop: int) -> dict[str, list]:
