@@ -16,13 +16,14 @@ from ecdctr_tf.windows import Window
 from tests import training_world
 
 CONFIG = configs.override(training_world.SMALL_CONFIG, ["model.history=false"])
-ROW = model_table.model("e_cdctr")
 NAN, INF = np.nan, np.inf
 
 
-def train_cpm(data, run, first, last, config=CONFIG):
+def train_cpm(data, run, first, last, model="e_cdctr"):
+    row = model_table.model(model)
+    config = configs.of_model(CONFIG, row)
     window = Window(f"2024-01-{first:02d}", f"2024-01-{last:02d}")
-    level = Level(data, run, config, ROW, artefacts.CPM)
+    level = Level(data, run, config, row, artefacts.CPM)
     return natural.train(level, window)
 
 
@@ -173,7 +174,7 @@ def test_models_beside_a_cpm_have_their_own(tmp_path, model):
         price=lambda domain, day, x: x + 50 * (domain == "ads"),
     )
     run = Workdir(tmp_path / "run")
-    cpm = of_price(train_cpm(data, run, 1, 4))
+    cpm = of_price(train_cpm(data, run, 1, 4, model))
     learned = of_price(train_ads(data, run, 5, 6, model))
     # CTNet starts from the CPM, KEEP from the seed.
     started = model == "ctnet"
