@@ -121,7 +121,9 @@ class Dense(Feature):
         column = columns[self.name]
         known = column[train & ~np.isnan(column)]
         shares = np.linspace(0, 1, _QUANTILES + 1)[1:-1]
-        edges = np.unique(np.quantile(known, shares)) if len(known) else []
+        edges = np.zeros(0)
+        if len(known):
+            edges = np.unique(np.quantile(known, shares))
         places = np.searchsorted(edges, column, side="right")
         return np.where(np.isnan(column), len(edges) + 1, places)
 
