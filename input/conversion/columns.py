@@ -1,10 +1,10 @@
 """Which column of a log holds what: the label, the time, each feature.
 
 Tables that come from logs have their columns under the names of what reads
-them: `timestamp`, `click` and `day`, which no feature can be called, the
-features and the evaluation columns. So any column of a log can be read, also
-one that is called `click` and is no label. Where the columns came from is in
-the metadata of a table.
+them: `timestamp`, `click`, `day` and `weight`, which no feature can be called,
+the features and the evaluation columns. So any column of a log can be read,
+also one that is called `click` and is no label. Where the columns came from is
+in the metadata of a table.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import pyarrow as pa
 from ecdctr_tf import windows
 from ecdctr_tf.input.conversion import log_spec, times, toml_spec, zones
 
-TIME, CLICK, DAY = ("timestamp", "click", "day")
+TIME, CLICK, DAY, WEIGHT = ("timestamp", "click", "day", "weight")
 # Column of row numbers that readers of files add for error messages. No file
 # has a column of such a name.
 ROW = "\0row"
@@ -27,13 +27,15 @@ _KEY = b"columns"
 class Columns:
     """The columns of a log, or of a table in memory, by what reads them."""
 
-    # Feature, evaluation column, `TIME`, `CLICK` or `DAY` -> column. Without
-    # `CLICK` all rows are clicks; features without a column are missing.
+    # Feature, evaluation column, `TIME`, `CLICK`, `DAY` or `WEIGHT` -> column.
+    # Without `CLICK` all rows are clicks; features without one are missing.
     by_reader: Mapping[str, str]
     # How times are written.
     reading: times.Reading = times.Reading()
     # Table -> the id space of its ids, where they are not at home.
     spaces: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Share of the rows without a click that are there.
+    downsampled: float = 1.0
 
     def names(self) -> list[str]:
         """Return the columns that something reads."""
@@ -63,7 +65,12 @@ class Columns:
 
 def described(reader: str) -> str:
     """Return what reads a column, for messages."""
-    known = {TIME: "the event time", CLICK: "the label", DAY: "the day"}
+    known = {
+        TIME: "the event time",
+        CLICK: "the label",
+        DAY: "the day",
+        WEIGHT: "the weight",
+    }
     feature, _, part = reader.partition("/")
     described = f"the feature {feature!r}"
     return known.get(reader, f"{part} of {described}" if part else described)
@@ -88,12 +95,13 @@ def in_memory(
     """Return the columns of a table that no log gave.
 
     Raises:
-      ValueError: a feature reads the label, the time or the day.
+      ValueError: a feature reads the label, the time, the day or the weight.
     """
-    found = {name: name for name in (TIME, CLICK, DAY) if name in have}
+    reserved = (TIME, CLICK, DAY, WEIGHT)
+    found = {name: name for name in reserved if name in have}
     found.setdefault(TIME, TIME)
     for feature in spec.features:
-        if feature.source in (TIME, CLICK, DAY):
+        if feature.source in reserved:
             raise ValueError(
                 f"The feature {feature.name!r} would read "
                 f"{described(feature.source)}, the column {feature.source!r} "
@@ -127,7 +135,8 @@ def of_log(
         spec.column(spec.item).source: log.item,
     }
     found = {TIME: log.time or ROW}
-    found |= {n: c for n, c in ((CLICK, log.click), (DAY, log.day)) if c}
+    of_roles = {CLICK: log.click, DAY: log.day, WEIGHT: log.weight}
+    found |= {reader: column for reader, column in of_roles.items() if column}
     for feature in spec.features:
         if not feature.source or feature.domain not in ("both", log.domain):
             continue
@@ -164,6 +173,7 @@ def of_log(
             zone or naive,
         ),
         {t: s for t, s in tables.items() if s != spec.home_space(t)},
+        log.downsampled,
     )
 
 

@@ -7,6 +7,7 @@ days, the natural events of a day before its ads.
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input import id_space
@@ -14,6 +15,7 @@ from ecdctr_tf.input.conversion import history_features, toml_spec, zones
 
 # Columns of encoded events beside the features: no feature is called so.
 TIME, SECOND, CLICK, USER, ITEM = "@time", "@second", "@click", "@user", "@item"
+WEIGHT = "@weight"
 
 
 class Encoder:
@@ -68,8 +70,9 @@ class Encoder:
         Returns:
           `TIME` int64, seconds UTC; `SECOND` int64, seconds since the local day
           began; `USER` and `ITEM` int32 keys, -1 for unknown ones; `CLICK`
-          uint8; the columns of each feature, as batches hold them, of crosses
-          the hashes of their parts instead (`hashed`); the evaluation columns.
+          uint8; `WEIGHT` float32 if some rows have one; the columns of each
+          feature, as batches hold them, of crosses the hashes of their parts
+          instead (`hashed`); the evaluation columns.
         """
         columns = {
             TIME: table["timestamp"].to_numpy(),
@@ -97,6 +100,8 @@ class Encoder:
                 columns[hashed(feature.name)] = hashes
         for name in self.spec.evaluation:
             columns[name] = table[name].to_numpy()
+        if "weight" in table.column_names:
+            columns[WEIGHT] = pc.fill_null(table["weight"], 1).to_numpy()
         return columns
 
     def _key(self, role: str, table: pa.Table) -> np.ndarray:

@@ -21,6 +21,7 @@ from ecdctr_tf.input.conversion import (
     log_columns,
     times,
     toml_spec,
+    weights,
     zones,
 )
 
@@ -101,6 +102,7 @@ class _Table:
             self._table, stamp = self._table.filter(kept), stamp.filter(kept)
         made = {columns.TIME: stamp, columns.CLICK: self._clicks()}
         made[columns.DAY] = self._days(stamp)
+        made |= self._weights(made[columns.CLICK])
         of_data = {f.name: f for f in kinds.of(self._spec.data_spec())}
         for feature in self._spec.features:
             if feature.source:
@@ -176,6 +178,22 @@ class _Table:
         good = pc.fill_null(pc.is_in(numbers, pa.array([0.0, 1.0])), False)
         column.reject(pc.invert(good), f"hold {should}")
         return numbers.cast(pa.uint8())
+
+    def _weights(self, clicks: pa.Array) -> dict[str, pa.Array]:
+        """Return the column of weights, or nothing where all rows have 1."""
+        share = self._found.downsampled
+        if columns.WEIGHT not in self._table.column_names and share == 1:
+            return {}
+        if columns.CLICK not in self._table.column_names:
+            raise ValueError(
+                f"{self._where} has weights, but no label: its rows are "
+                "clicks, and rows without a click are drawn. Leave `weight` "
+                "and `downsampled` out, or name the label (`click`)."
+            )
+        if share < 1:
+            return {columns.WEIGHT: weights.of_clicks(clicks, share)}
+        column = self._column(columns.WEIGHT)
+        return {columns.WEIGHT: weights.of_column(column)}
 
     def _days(self, stamp: pa.Array) -> pa.Array:
         """Return the local days; a column of days is compared with them."""

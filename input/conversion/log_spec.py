@@ -4,7 +4,7 @@ import codecs
 import dataclasses
 
 from ecdctr_tf import features, windows
-from ecdctr_tf.input.conversion import times, zones
+from ecdctr_tf.input.conversion import times, weights, zones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +151,11 @@ class Log(Text):
     # such as 20240501, or a whole number of days since `first_day`; empty if
     # there is none.
     day: str = ""
+    # Column with the weight of each row in losses and metrics; empty: 1 each.
+    weight: str = ""
+    # Share of the rows without a click that the log holds, where others were
+    # left out at random; they get the weight 1 / share.
+    downsampled: float = 1.0
     # Feature -> its column in this log, where it has another name here.
     feature_columns: dict[str, str] = dataclasses.field(default_factory=dict)
     # Table -> the id space that its ids in this log belong to; without an
@@ -181,6 +186,7 @@ class Log(Text):
         features.check_choice(owner, "time_unit", self.time_unit, units)
         windows.day_number(self.time_origin)
         zones.Zone(self.time_zone)
+        weights.check(owner, self.weight, self.downsampled)
         _check_rules(owner, self)
         self.check(owner)
 

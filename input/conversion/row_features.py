@@ -112,6 +112,8 @@ class RowFeatures:
             "click": made.click[part],
             "timestamp": events[encoding.TIME][context],
         }
+        if encoding.WEIGHT in events:
+            out["weight"] = events[encoding.WEIGHT][context]
         places = {
             feature.name: item if feature.side == "item" else context
             for feature in self._spec.features

@@ -62,8 +62,9 @@ class Spill:
             directory = self._directory / domain / str(day)
             directory.mkdir(parents=True, exist_ok=True)
             path = directory / f"{len(self._files[domain, day])}.arrow"
-            with pa.ipc.new_file(path, parts[0].schema, options=options) as out:
-                out.write_table(pa.concat_tables(parts))
+            part = _joined(parts)
+            with pa.ipc.new_file(path, part.schema, options=options) as out:
+                out.write_table(part)
             self._files[domain, day].append(path)
         self._held.clear()
         self._held_rows = 0
@@ -85,4 +86,12 @@ class Spill:
             for path in self._files.pop((domain, day), [])
         ]
         parts += self._held.pop((domain, day), [])
-        return pa.concat_tables(parts).combine_chunks() if parts else None
+        return _joined(parts).combine_chunks() if parts else None
+
+
+def _joined(parts: list[pa.Table]) -> pa.Table:
+    """Return the rows of several tables; null where only others have a column.
+
+    Some logs have weights, others have none.
+    """
+    return pa.concat_tables(parts, promote_options="default")
