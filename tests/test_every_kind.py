@@ -78,7 +78,7 @@ side = "user"
 [[features]]
 name = "price"
 kind = "dense"
-missing = 0.0
+transform = "quantiles"
 
 [[features]]
 name = "genres"

@@ -56,9 +56,8 @@ def auc_with(data, name: str) -> tuple[float, int]:
     rows = {n: space.rows for n, space in data.id_spaces.items()}
     model = CTRModel(spec, config, rows)
     days = windows.Window("2024-01-01", "2024-01-09")
-    if hasattr(model, "adapt"):
-        model.build_from_spec()
-        model.adapt(streams.read_columns(data, "natural", days))
+    model.build_from_spec()
+    model.adapt(streams.read_columns(data, "natural", days))
     model.compile(LazyAdam(0.01), LazyAdam(0.01))
     names = [feature.name for feature in spec.features]
     batches = streams.batches(

@@ -169,3 +169,22 @@ def test_a_position_that_is_not_said_is_the_default():
     raw = {"position": np.array([9, -1, 5])}
     rows = kind.looked_up(raw, {"tag": space})["position"]
     np.testing.assert_array_equal(rows, [3, 2, 0])
+
+
+def test_a_missing_vector_is_read_as_its_indicator_alone():
+    feature = features.FeatureSpec("picture", "vector", length=2)
+    kind = kind_of(feature)
+    vectors = np.array(
+        [[1, 10], [3, 20], [np.nan, np.nan], [1, 20], [3, 10]], np.float32
+    )
+    layers = kind.layers(CONFIG)
+    # Nothing is known of the numbers: they have no effect.
+    (before,) = kind.inputs({"picture": tf.constant(vectors)}, {}, layers)
+    np.testing.assert_array_equal(before, np.zeros([5, 2]))
+    assert kind.unseen(layers) and kind.lacks(layers)
+    kind.adapt({"picture": vectors}, layers)
+    assert not kind.unseen(layers)
+    (after,) = kind.inputs({"picture": tf.constant(vectors)}, {}, layers)
+    scaled = [[-1, -1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]
+    kernel = layers["projection_picture"].kernel
+    np.testing.assert_allclose(after[:3], scaled @ kernel, rtol=1e-5)

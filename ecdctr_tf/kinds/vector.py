@@ -4,7 +4,7 @@ Shapes: N rows, B rows of a batch, L numbers of a vector, D embedding width.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,20 @@ import tensorflow as tf
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
-from ecdctr_tf.kinds.feature import Arrays, Feature, Layers, Numbering, Tensors
-from ecdctr_tf.layers.vector_projection import VectorProjection
+from ecdctr_tf.kinds.dense import Dense
+from ecdctr_tf.kinds.feature import Arrays, Layers, Numbering, Tensors
+from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
 
 # Numbers of a vector that `Vector.codes` looks at.
 _LOOKED_AT = 8
 
 
-class Vector(Feature):
-    """L numbers a row: float32 `[B, L]`, all NaN where they are missing."""
+class Vector(Dense):
+    """L numbers a row: float32 `[B, L]`, all NaN where they are missing.
 
-    in_logs = True
+    Each number is standardised, with an indicator of missing ones; the model
+    reads a linear projection to `[B, D]`.
+    """
 
     def log_type(self) -> pa.DataType:
         """Return a list of numbers; null is a missing vector."""
@@ -55,34 +58,52 @@ class Vector(Feature):
         missing = [math.nan] * length
         return {self.name: tf.io.FixedLenFeature([length], tf.float32, missing)}
 
+    def example_values(self, columns: Arrays, raw: bool) -> dict[str, Sequence]:
+        """Return the vectors that are there."""
+        del raw
+        vectors = np.asarray(columns[self.name])
+        return {
+            self.name: [
+                None if np.isnan(vector).any() else vector.tolist()
+                for vector in vectors
+            ]
+        }
+
     def layers(
         self, config: configs.ModelConfig
     ) -> dict[str, keras.layers.Layer]:
-        """Return the projection to D numbers."""
-        return {self._projection: VectorProjection(config.embedding_dim)}
+        """Return the layers that scale and project the numbers."""
+        projection = keras.layers.Dense(config.embedding_dim, use_bias=False)
+        return {
+            self._scale: ScaledNumbers(name=self.name),
+            self._projection: projection,
+        }
 
     def inputs(
         self, batch: Tensors, embedded: Tensors, layers: Layers
     ) -> list[tf.Tensor]:
         """Return the projected vectors, `[B, D]`."""
         del embedded
-        return [layers[self._projection](batch[self.name])]
+        scaled = layers[self._scale](batch[self.name])  # [B, 2L]
+        return [layers[self._projection](scaled)]
+
+    def adapt(self, columns: Arrays, layers: Layers) -> None:
+        """Take the statistics that the layer lacks."""
+        layers[self._scale].adapt(columns[self.name])
 
     def request(self) -> dict[str, tf.TensorSpec]:
         """Return the numbers."""
         shape = [None, self.feature.length]
         return {self.name: tf.TensorSpec(shape, tf.float32, self.name)}
 
-    def left_out(self) -> dict[str, float | int | str]:
-        """Return that a missing vector is NaN."""
-        return {self.name: math.nan}
-
     def from_request(
         self, raw: Tensors, mappings: Mapping[str, Any]
     ) -> dict[str, tf.Tensor]:
-        """Return the numbers."""
+        """Return the numbers; a vector is missing if one of them is."""
         del mappings
-        return {self.name: raw[self.name]}
+        vectors = raw[self.name]
+        there = tf.reduce_all(tf.math.is_finite(vectors), 1, keepdims=True)
+        return {self.name: tf.where(there, vectors, math.nan)}
 
     def made_up(
         self, random: np.random.Generator, ids: Arrays, count: int
@@ -92,13 +113,6 @@ class Vector(Feature):
         vectors = random.normal(size=[count, self.feature.length])
         vectors[::3] = math.nan
         return {self.name: vectors.astype(np.float32)}
-
-    def looked_up(
-        self, raw: Arrays, spaces: Mapping[str, Any]
-    ) -> dict[str, np.ndarray]:
-        """Return the numbers."""
-        del spaces
-        return {self.name: raw[self.name]}
 
     def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
         """Return which numbers are above those in the middle of `train`.
@@ -111,7 +125,8 @@ class Vector(Feature):
             return np.asarray(there, np.int64)
         above = vectors > np.median(vectors[there & train], axis=0)
         bits = 1 << np.arange(vectors.shape[1])
-        return np.where(there, 1 + (above * bits).sum(axis=1), 0)
+        codes: np.ndarray = 1 + (above * bits).sum(axis=1)
+        return np.where(there, codes, 0)
 
     @property
     def _projection(self) -> str:
