@@ -186,7 +186,9 @@ def _columns(rng, count: int) -> dict:
 
 def _wanted(spec) -> dict:
     number = tf.io.FixedLenFeature([], tf.int64)
-    wanted = dict.fromkeys([f.name for f in spec.of_kind("id")], number)
+    wanted = dict.fromkeys(
+        [f.name for f in spec.features if f.kind == "id"], number
+    )
     wanted[SEQUENCE] = tf.io.RaggedFeature(tf.int64)
     wanted["click"] = number
     return wanted

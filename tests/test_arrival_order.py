@@ -16,12 +16,10 @@ Each mend was taken out once, and an order of `ORDERS` failed:
 | ids that are known stay known                | a CPM of an earlier day ... |
 | rows are changed by who knows their ids      | a CPM learns ids ...        |
 | ids new to a CPM keep what ads taught        | a CPM takes the A-CTR ...   |
-| statistics are estimated after a change      | a CPM takes the A-CTR ...   |
 | an A-CTR never takes an older CPM            | CPMs become later ...       |
 | losses and weights are finite                | every level diverges ...    |
 | scores come from a CPM of an earlier day     | CPM and history of ...      |
 | rows see history of earlier days             | an A-CTR starts where ...   |
-| statistics come from ads before the day      | a CPM takes the A-CTR ...   |
 | a first model knows ids of earlier days      | all that score a day        |
 | a day is scored before its ids are known     | all that score a day        |
 | a version averages all snapshots it may      | snapshots ... together      |

@@ -24,6 +24,7 @@ NATURAL, ADS = 0, 1
 def made(name, config=TWO_LAYERS, **kwargs):
     """Return a joint model whose weights are large enough to be seen."""
     model = JOINT[name](SPEC, config, ROWS, **kwargs).build_from_spec()
+    model.adapt({n: c.numpy() for n, c in rows(64).items()})
     random = np.random.default_rng(4)
     for variable in model.trainable_variables:
         variable.assign(random.normal(0, 0.5, variable.shape))
