@@ -12,11 +12,11 @@ from ecdctr_tf.results import forgetting, rescoring, sections, text
 from tests import training_world
 
 D3, D4, D5, D6 = (f"2024-01-0{n}" for n in range(3, 7))
-# The TPM rolls on while ads are scored: windows end on days 2, 4 and 5.
+# The TPM has a window a day, also while ads are scored.
 CONFIG = dataclasses.replace(
     training_world.SMALL_CONFIG,
     schedule=configs.ScheduleConfig(
-        tpm_days=2,
+        tpm_days=1,
         tpm_last=D5,
         cpm_days=2,
         ctr_first=D4,
@@ -87,7 +87,13 @@ def opened(data, r, published, window):
 
 def test_history_rolls_on_with_the_scored_days(runs):
     run = runs[0].workdirs[0]
-    assert store.dated(run.historical) == ["2024-01-02", D4, D5]
+    assert store.dated(run.historical) == [
+        "2024-01-01",
+        "2024-01-02",
+        D3,
+        D4,
+        D5,
+    ]
     read = [
         store.read_manifest(run.ctr("e_cdctr") / day, "ctr").parents
         for day in (D4, D5, D6)
@@ -96,7 +102,8 @@ def test_history_rolls_on_with_the_scored_days(runs):
         [role.split()[1] for role in sorted(p) if role.startswith("historical")]
         for p in read
     ]
-    assert versions == [["2024-01-02"], [D4], [D5]]
+    # On its first day the A-CTR catches up on day 3 as well.
+    assert versions == [["2024-01-02", D3], [D4], [D5]]
 
 
 @pytest.mark.parametrize("known", [False, True])

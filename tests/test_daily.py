@@ -581,7 +581,9 @@ def test_windows_of_days_are_scored_as_a_whole(data, begun, tmp_path):
     train(data, run, [window])
     assert store.dated(run.ctr("e_cdctr")) == [day(6)]
     published = begun.cpm("e_cdctr") / day(4)
-    expected = score_with(data, begun, published, "cpm", 5, window)
+    level = opened(data, begun, published, "cpm", window)
+    level.calibrate(Window(day(3), day(4)), day(5))
+    expected = level.score(window)["ctr"]
     found = scores(run, 6)["ctr"]
     assert len(found) == 2 * ROWS
     np.testing.assert_allclose(found, expected, atol=1e-6)

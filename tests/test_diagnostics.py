@@ -11,7 +11,7 @@ import train_main
 from ecdctr_tf import artefacts, diagnostics, features, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.diagnostics import verdicts
-from ecdctr_tf.input import data_directory, streams
+from ecdctr_tf.input import data_directory, id_space, streams
 from tests import diagnostics_world as world
 from tests import test_diagnostics_drift as drift_world
 
@@ -173,6 +173,9 @@ def test_hashed_ids_are_noted(data, tmp_path):
     )
     spec = features.DataSpec(tables, world.SPEC.features)
     spec.save(path / data_directory.SPEC)
+    users = id_space.new(tables[0])
+    users.append(np.arange(1, 61))
+    users.save(path / "ids")
     hashed = data_directory.DataDirectory(path)
     rng = np.random.default_rng(0)
     for domain in features.DOMAINS:

@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 
 import train_main
 from ecdctr_tf import config as configs
-from ecdctr_tf import model_table
+from ecdctr_tf import model_table, store
 from tests import training_world
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -332,7 +332,7 @@ def test_a_stage_runs_on_its_window(run_main, tmp_path):
     values = {"models": ["ads_only"], "start": day, "end": day}
     run_main(**values)
     published = tmp_path / "run/ads_only/ctr"
-    assert [p.name for p in published.iterdir()] == ["2024-01-05"]
+    assert store.dated(published) == ["2024-01-05"]
     with flagsaver.flagsaver(set=SETTINGS):
         expected = train_main.config_from_flags()
     kept = configs.Config.from_json(tmp_path / "run/config.json")
