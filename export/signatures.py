@@ -89,11 +89,13 @@ def left_out(spec: features.DataSpec) -> dict[str, float | int | str]:
 
 def defaults(spec: features.DataSpec) -> dict[str, tf.Tensor]:
     """Return what a server takes for tensors that a request lacks: no rows."""
-    wanted = request(spec)
+    wanted, unsaid = request(spec), left_out(spec)
     return {
-        name: tf.zeros([size or 0 for size in wanted[name].shape], tensor.dtype)
-        for name, tensor in wanted.items()
-        if name in left_out(spec)
+        name: tf.zeros(
+            [size or 0 for size in wanted[name].shape], wanted[name].dtype
+        )
+        for name in wanted
+        if name in unsaid
     }
 
 

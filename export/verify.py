@@ -60,13 +60,13 @@ def check(
     }
     if least is not None:
         cases["least"] = (slice(None), needed, least)
+    # A server fills in what the signature says of inputs left out.
+    unsaid = {n: t.numpy() for n, t in signatures.defaults(spec).items()}
     sent = {}
     for case, (part, names, _) in cases.items():
         some = {name: column[part] for name, column in raw.items()}
         rows = np.array(examples.requests(some, spec, names), object)
         sent[f"{case}/{signatures.EXAMPLES}/examples"] = rows
-        # A server fills in what the signature says of inputs left out.
-        unsaid = {n: t.numpy() for n, t in signatures.defaults(spec).items()}
         for name in raw:
             column = some[name] if name in names else unsaid[name]
             sent[f"{case}/{signatures.DEFAULT}/{name}"] = column

@@ -7,7 +7,6 @@ days, the natural events of a day before its ads.
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input import id_space
@@ -60,10 +59,6 @@ class Encoder:
             **{f"waiting-{table}": w for table, w in self._waiting.items()},
         }
 
-    def key_count(self, role: str) -> int:
-        """Return the number of users or items seen so far."""
-        return self._keys[role].rows - 1
-
     def encode(self, table: pa.Table) -> dict[str, np.ndarray]:
         """Return the columns of a day's events, in their order.
 
@@ -101,7 +96,7 @@ class Encoder:
         for name in self.spec.evaluation:
             columns[name] = table[name].to_numpy()
         if "weight" in table.column_names:
-            columns[WEIGHT] = pc.fill_null(table["weight"], 1).to_numpy()
+            columns[WEIGHT] = table["weight"].to_numpy()
         return columns
 
     def _key(self, role: str, table: pa.Table) -> np.ndarray:

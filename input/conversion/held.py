@@ -10,11 +10,10 @@ import functools
 import pathlib
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ecdctr_tf import store, windows
 from ecdctr_tf.input import data_directory, id_space
-from ecdctr_tf.input.conversion import columns, state
+from ecdctr_tf.input.conversion import state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,11 +120,6 @@ def write_events(staging: pathlib.Path, events: pa.Table) -> None:
     """Write the events of a day beside its rows."""
     # Twice as fast as Parquet, and no larger.
     options = pa.ipc.IpcWriteOptions(compression="zstd")
-    if columns.WEIGHT in events.column_names:
-        weights = pc.fill_null(events[columns.WEIGHT], 1)
-        events = events.drop_columns([columns.WEIGHT])
-        if pc.any(pc.not_equal(weights, 1)).as_py():
-            events = events.append_column(columns.WEIGHT, weights)
     # One chunk: where it was read from plays no part in the bytes.
     events = events.replace_schema_metadata(None).combine_chunks()
     path = str(staging / data_directory.EVENTS)

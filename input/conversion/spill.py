@@ -10,8 +10,10 @@ import pathlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ecdctr_tf import features
+from ecdctr_tf.input.conversion.columns import WEIGHT
 
 BUFFER_ROWS = 1_000_000
 
@@ -80,13 +82,16 @@ class Spill:
         return range(min(days), max(days) + 1) if days else range(0)
 
     def read(self, domain: str, day: int) -> pa.Table | None:
-        """Return the events of a day, or None; each day is read once."""
+        """Return the events of a day, or None; each day is read once.
+
+        They have a column of weights only where some row has another than 1.
+        """
         parts = [
             pa.ipc.open_file(path).read_all()
             for path in self._files.pop((domain, day), [])
         ]
         parts += self._held.pop((domain, day), [])
-        return _joined(parts).combine_chunks() if parts else None
+        return _weighed(_joined(parts)).combine_chunks() if parts else None
 
 
 def _joined(parts: list[pa.Table]) -> pa.Table:
@@ -95,3 +100,14 @@ def _joined(parts: list[pa.Table]) -> pa.Table:
     Some logs have weights, others have none.
     """
     return pa.concat_tables(parts, promote_options="default")
+
+
+def _weighed(events: pa.Table) -> pa.Table:
+    """Return events with the weights of all rows, last; none if all are 1."""
+    if WEIGHT not in events.column_names:
+        return events
+    weights = pc.fill_null(events[WEIGHT], 1)
+    events = events.drop_columns([WEIGHT])
+    if pc.all(pc.equal(weights, 1)).as_py():
+        return events
+    return events.append_column(WEIGHT, weights)

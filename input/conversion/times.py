@@ -202,7 +202,7 @@ def _of_timestamps(
         values = values.combine_chunks()
     if pa.types.is_date(values.type):
         values = values.cast(pa.date32()).cast(pa.timestamp("s"))
-    count = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[values.type.unit]
+    count = UNITS[values.type.unit]
     whole = log_columns.floor_divide(values.cast(pa.int64()), count)
     if values.type.tz is not None:
         return whole, 0

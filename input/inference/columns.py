@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf.input.inference import roles
+from ecdctr_tf.input.inference import roles, samples
 
 _PER_ROW = re.compile(r"impression|log_?id|session|request|trace|uuid|row_?id")
 _ID = re.compile(
@@ -71,7 +71,7 @@ def decide(
         return Decision("", "no value in the sample")
     if roles.known_later(name):
         return Decision("", "seems to be known only after the impression")
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+    if samples.is_list(column.type):
         return _of_lists(present)
     if pa.types.is_temporal(column.type):
         return Decision("", "a time")
