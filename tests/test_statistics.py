@@ -8,6 +8,7 @@ import pytest
 from ecdctr_tf import artefacts, features, model_table
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
+from ecdctr_tf.kinds import dense
 from ecdctr_tf.training import daily, natural, statistics
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
@@ -130,6 +131,24 @@ def test_an_id_that_only_ads_have_changes_no_score_of_the_first_day(tmp_path):
         "embedding/tables/format/embeddings"
     ]
     assert len(np.unique(table, axis=0)) == 6  # They were learned from ads.
+
+
+@pytest.mark.parametrize(("many", "found"), [(49, 1), (48, 0)])
+def test_missing_numbers_are_looked_for_in_the_first_rows_of_a_level(
+    tmp_path, monkeypatch, many, found
+):
+    """The CPM has 48 rows before some are missing; an A-CTR looks itself."""
+    monkeypatch.setattr(dense, "_MANY", many)
+    data = training_world.small_data(
+        tmp_path / "data",
+        price=lambda domain, day, x: np.where(
+            (day > "2024-01-02") & (np.arange(len(x)) % 2 > 0), NAN, x
+        ),
+    )
+    run = Workdir(tmp_path / "run")
+    train_cpm(data, run, 1, 2)
+    assert of_price(train_cpm(data, run, 3, 4))["partial"] == found
+    assert of_price(train_ads(data, run, 5))["partial"] == 1
 
 
 def test_a_day_without_any_number_is_a_day_of_missing_ones(tmp_path):

@@ -19,6 +19,8 @@ from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
 
 # Ranges of equal numbers of rows that `Dense.codes` tells apart.
 _QUANTILES = 32
+# Rows of a level after which missing numbers are looked for no more.
+_MANY = 1 << 18
 
 
 class Dense(Feature):
@@ -70,9 +72,13 @@ class Dense(Feature):
         del embedded
         return [layers[self._scale](batch[self.name][:, tf.newaxis])]
 
-    def lacks(self, layers: Layers) -> bool:
-        """Return whether the numbers, or missing ones, are still unknown."""
-        return not layers[self._scale].complete
+    def lacks(self, layers: Layers, rows: int = 0) -> bool:
+        """Return whether the numbers, or missing ones, are still unknown.
+
+        After many rows in which none was missing, none is looked for.
+        """
+        scale = layers[self._scale]
+        return not (scale.varies.all() if rows >= _MANY else scale.complete)
 
     def unseen(self, layers: Layers) -> bool:
         """Return whether all numbers so far were the same, or missing."""

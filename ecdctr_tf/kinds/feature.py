@@ -166,9 +166,14 @@ class Feature:
         """
         raise NotImplementedError
 
-    def lacks(self, layers: Layers) -> bool:
-        """Return whether `adapt` could give the layers something."""
-        del layers
+    def lacks(self, layers: Layers, rows: int = 0) -> bool:
+        """Return whether `adapt` should be given more rows.
+
+        Args:
+          layers: those of the model.
+          rows: how many rows the model has been trained on.
+        """
+        del layers, rows
         return False
 
     def unseen(self, layers: Layers) -> bool:

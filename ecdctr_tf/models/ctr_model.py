@@ -396,12 +396,16 @@ class CTRModel(keras.Model):
                 next_batch()
                 self(inputs, training=True)
 
-    def lacking(self) -> list[str]:
-        """Return the features whose statistics are not all known yet."""
+    def lacking(self, rows: int = 0) -> list[str]:
+        """Return the features whose statistics are not all known yet.
+
+        Args:
+          rows: how many rows the model has been trained on.
+        """
         return [
             feature.name
             for feature in kinds.of(self.spec)
-            if feature.lacks(self.feature_layers)
+            if feature.lacks(self.feature_layers, rows)
         ]
 
     def unseen(self) -> list[str]:
@@ -422,7 +426,7 @@ class CTRModel(keras.Model):
             `lacking` at least.
         """
         for feature in kinds.of(self.spec):
-            if feature.lacks(self.feature_layers):
+            if feature.name in rows and feature.lacks(self.feature_layers):
                 feature.adapt(rows, self.feature_layers)
 
     def build_from_spec(self) -> "CTRModel":

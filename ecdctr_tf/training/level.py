@@ -272,7 +272,7 @@ class Level:
                 "data": self._fingerprints(parts),
             },
         )
-        statistics.adapt(self.model, self.data, parts)
+        statistics.adapt(self.model, self.data, parts, self.rows)
         curve = fit.fit(self.model, task)
         self.rows += task.rows
         return curve

@@ -12,20 +12,24 @@ ROWS = 1 << 18
 
 
 def adapt(
-    model: CTRModel, data: DataDirectory, parts: dict[str, windows.Window]
+    model: CTRModel,
+    data: DataDirectory,
+    parts: dict[str, windows.Window],
+    rows: int,
 ) -> None:
     """Give a model the statistics that it lacks before a window is trained on.
 
-    The first window of a level gives nearly all of them. What has been the same
-    in all rows so far, such as a number that only ads have, is looked for in
-    each window anew.
+    The first window of a level gives nearly all of them. A number that has been
+    the same in all rows so far is looked for in each window anew, and missing
+    ones are until the level has been trained on many rows.
 
     Args:
       model: the model.
       data: the data directory.
       parts: domain -> days, which have been scored if they ever are.
+      rows: how many rows the level has been trained on.
     """
-    lacking = model.lacking()
+    lacking = model.lacking(rows)
     total = sum(data.rows(domain, days) for domain, days in parts.items())
     if not lacking or not total:
         return
