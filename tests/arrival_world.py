@@ -21,7 +21,6 @@ import typing
 from unittest import mock
 
 import numpy as np
-import tensorflow as tf
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
@@ -495,14 +494,3 @@ def _read(place: str, path: pathlib.Path) -> Artefact:
         },
         scores,
     )
-
-
-@contextlib.contextmanager
-def eagerly():
-    """Run functions of TensorFlow without tracing them: models are tiny."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)

@@ -41,6 +41,19 @@ def _seeded():
     tf.keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(scope="module")
+def eagerly():
+    """Run functions of TensorFlow without tracing them.
+
+    For tests that train many tiny models in a few steps each, of which tracing
+    would take most of the time.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(before)
+
+
 @pytest.fixture(scope="session")
 def finished_world(tmp_path_factory) -> pathlib.Path:
     """Raw logs of the tiny world, `data/` and a finished `run/`, as users do.

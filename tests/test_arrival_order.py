@@ -51,9 +51,8 @@ SEED = int(os.environ.get("ARRIVAL_SEED", 0))
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    with arrival_world.eagerly():
-        yield arrival_world.World(tmp_path_factory.mktemp("arrival"))
+def world(eagerly, tmp_path_factory):
+    return arrival_world.World(tmp_path_factory.mktemp("arrival"))
 
 
 def begin(start="scoring") -> Step:

@@ -23,6 +23,8 @@ from tests import training_world
 from tests.test_both_domains import planted
 from tests.trained import copy, day, days, manifest, scores
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 # A killed run can be taken up at every step.
 CONFIG = configs.override(
     training_world.SMALL_CONFIG, ["ctr.checkpoint_steps=1"]
@@ -270,6 +272,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 tf.config.experimental.enable_op_determinism()
+tf.config.run_functions_eagerly(True)
 from tests import test_beside_cpm
 test_beside_cpm.kill_and_compare(*sys.argv[1:])
 """

@@ -20,6 +20,8 @@ from ecdctr_tf.windows import Window
 from tests import training_world
 from tests.trained import day, days
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 NAMES = [
     row.name
     for row in model_table.MODELS.values()

@@ -24,6 +24,8 @@ from ecdctr_tf.training import daily
 from ecdctr_tf.training.level import Level
 from tests import training_world
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 SCHEDULE = configs.ScheduleConfig(
     tpm_days=2,
     cpm_days=2,

@@ -12,6 +12,8 @@ from ecdctr_tf.results import forgetting, rescoring, sections, text
 from tests import training_world
 
 D3, D4, D5, D6 = (f"2024-01-0{n}" for n in range(3, 7))
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 # The TPM has a window a day, also while ads are scored.
 CONFIG = dataclasses.replace(
     training_world.SMALL_CONFIG,

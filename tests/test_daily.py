@@ -19,6 +19,8 @@ from ecdctr_tf.windows import Window
 from tests import training_world
 from tests.trained import copy, day, days, manifest, scores
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 CONFIG = training_world.SMALL_CONFIG
 ROWS = training_world.SMALL_ADS_ROWS
 # Ads rows of a day in steps of eight.

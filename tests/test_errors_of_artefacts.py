@@ -22,6 +22,8 @@ from ecdctr_tf.transfer import historical
 from ecdctr_tf.windows import Window
 from tests import training_world
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 CONFIG = training_world.SMALL_CONFIG
 D1, D2, D3, D4, D5, D6 = training_world.SMALL_NATURAL.days
 

@@ -17,6 +17,8 @@ from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.windows import Window
 from tests import training_world
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 CONFIG = configs.override(
     training_world.SMALL_CONFIG,
     ["schedule.tpm_days=2", "schedule.cpm_days=2"],

@@ -11,6 +11,8 @@ import pytest
 
 from tests import training_world
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 DAY = training_world.FIRST_SCORED
 # In-day clicks before a row are the past and may be seen: leave them out here.
 WITHOUT_SEQUENCE = "model.exclude=clicked_items"

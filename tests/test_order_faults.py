@@ -23,6 +23,8 @@ from ecdctr_tf.windows import Window
 from tests import training_world
 from tests.trained import day
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 CONFIG = training_world.SMALL_CONFIG
 E_CDCTR = model_table.model("e_cdctr")
 USERS = "embedding/tables/user/embeddings"

@@ -16,6 +16,8 @@ from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 CONFIG = configs.override(training_world.SMALL_CONFIG, ["model.history=false"])
 NAN, INF = np.nan, np.inf
 

@@ -13,6 +13,8 @@ from ecdctr_tf.training import daily, level
 from ecdctr_tf.training.workdir import Workdir
 from tests import training_world
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 SPEC = training_world.SMALL_SPEC
 # Click rates of the eight items.
 RATES = np.array([0.02, 0.03, 0.05, 0.05, 0.1, 0.1, 0.2, 0.3])
