@@ -36,6 +36,18 @@ def test_files_of_the_format_convert(tmp_path, name):
         assert rows.max() > 1, f"{feature.name} has one value"
 
 
+@pytest.mark.parametrize(
+    "name, feature",
+    [("kuairand", "tags"), ("digix", "interests_now"), ("mind", "history")],
+)
+def test_lists_are_read_whole(tmp_path, name, feature):
+    public_formats.ALL[name](tmp_path / "logs")
+    _converted(name, tmp_path / "logs", tmp_path / "data")
+    data = data_directory.DataDirectory(tmp_path / "data")
+    rows = _rows(data, "natural", feature)
+    assert len(np.unique(rows[:, 1])) > 1
+
+
 def _rows(data, domain: str, name: str) -> np.ndarray:
     window = data.window(domain)
     return streams.read_columns(data, domain, window)[name]
