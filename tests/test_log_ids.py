@@ -45,14 +45,64 @@ def test_ids_of_all_types(values, dtype, expected):
         (["3", "1.0"], pa.string(), "row 1: .*int64.*Received: '1.0'"),
         (["1e3"], pa.string(), "Received: '1e3'"),
         (["7", "007"], pa.string(), "with and without leading zeros.*'007'"),
+        (["0x10"], pa.string(), "row 0: .*int64.*Received: '0x10'"),
+        ([0], pa.timestamp("us"), "It is timestamp.*write it as text"),
+        ([0], pa.time64("us"), "It is time64.*write it as text"),
+        ([b"ab"], pa.binary(2), "It is fixed_size_binary.*write it as text"),
+        ([b"5", b"\xff"], None, "row 1: .*text in UTF-8.*Received: b'.xff'"),
         (["0", "00"], pa.string(), "with and without leading zeros.*'00'"),
         ([2**63], pa.uint64(), "Received: 9223372036854775808"),
-        ([[1]], None, "should hold ids of the type int64.*It is list"),
+        ([[1]], None, "should hold ids: text or whole.*It is list"),
     ],
 )
 def test_what_is_no_whole_number_is_refused(values, dtype, message):
     with pytest.raises(ValueError, match=message):
         ids.read(_column(values, dtype), pa.int64())
+
+
+def test_text_ids_may_be_numbers_of_any_length():
+    column = _column([decimal.Decimal(10**30), decimal.Decimal(7)])
+    found = ids.read(column, pa.string()).to_pylist()
+    assert found == [str(10**30), "7"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("text", ["NULL", "nan", "None", "N/A"])
+@pytest.mark.parametrize("dtype", ["int64", "string"])
+def test_texts_for_a_missing_user_are_no_users(tmp_path, kind, text, dtype):
+    world.write(tmp_path / f"natural.{kind}", user_id=["1", text, "2"])
+    log = {"path": f"natural.{kind}"}
+    with pytest.raises(
+        ValueError, match=f"row 1: .*'user_id'.*null_texts.*{text}"
+    ):
+        world.convert_logs(tmp_path, world.spec(log, dtype=dtype))
+    log["null_texts"] = [text]
+    given = world.spec(log, dtype=dtype, null_user="drop")
+    world.convert_logs(tmp_path, given)
+    assert list(map(str, world.rows(tmp_path)["user_id"])) == ["1", "2"]
+
+
+def test_a_user_may_be_called_null_if_the_spec_says_what_is_missing(tmp_path):
+    world.write(tmp_path / "natural.csv", user_id=["a", "null", "b"])
+    log = {"path": "natural.csv", "null_texts": ["-"]}
+    world.convert_logs(tmp_path, world.spec(log, dtype="string"))
+    assert world.rows(tmp_path)["user_id"] == ["a", "null", "b"]
+
+
+@pytest.mark.parametrize(
+    "column, kept",
+    [
+        ([True, False, True], ["true"]),
+        ([True, False, True], [True]),
+        (["True", "False", "True"], [True]),
+        ([1, 0, 1], [True]),
+    ],
+)
+def test_true_and_false_are_compared_by_what_they_say(tmp_path, column, kept):
+    world.write(tmp_path / "natural.parquet", shown=column)
+    log = {"path": "natural.parquet", "keep": {"shown": kept}}
+    world.convert_logs(tmp_path, world.spec(log))
+    assert world.rows(tmp_path)["user_id"] == [1, 3]
 
 
 def test_a_line_break_in_an_id_names_its_row():
@@ -146,7 +196,15 @@ def test_one_id_in_files_of_different_types(tmp_path, dtype):
 
 @pytest.mark.parametrize(
     "first, later",
-    [("1", "1.0"), ("007", "7"), (str(LONG), "1.2345678901e+10"), ("5", "+5")],
+    [
+        ("1", "1.0"),
+        ("007", "07"),
+        (str(LONG), "1.2345678901e+10"),
+        ("5", "+5"),
+        ("true", "True"),
+        ("1", "true"),
+        ("a", "a "),
+    ],
 )
 def test_users_in_two_ways_of_writing_are_refused(tmp_path, first, later):
     world.write(tmp_path / "natural.csv", user_id=[first, "x", "y"])
@@ -157,7 +215,7 @@ def test_users_in_two_ways_of_writing_are_refused(tmp_path, first, later):
         dtype="string",
     )
     with pytest.raises(
-        ValueError, match="'user_id' are one number, written in"
+        ValueError, match="'user_id' seem to be one, written in"
     ):
         world.convert_logs(tmp_path, given)
     assert not (tmp_path / "data").exists()

@@ -22,6 +22,38 @@ def test_columns_that_are_called_as_others_are_features(tmp_path, name):
     assert world.rows(tmp_path)["read"] == ["x", "y", "x"]
 
 
+def test_a_missing_column_names_those_of_the_file(tmp_path):
+    world.write(tmp_path / "natural.parquet")
+    given = world.spec({"path": "natural.parquet", "weight": "w"})
+    message = "lacks the column 'w', which the weight reads. It has: "
+    message += r"user_id, item_id, time, click\. "
+    with pytest.raises(ValueError, match=message):
+        world.convert_logs(tmp_path, given)
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        ("user_id, item_id,time,click", r"It has: user_id, ' item_id', time"),
+        ("user_id;item_id;time;click", "Is `delimiter` right?"),
+    ],
+)
+def test_a_header_that_is_read_wrong_is_shown(tmp_path, header, message):
+    (tmp_path / "natural.csv").write_text(f"{header}\n1,2,3,4\n")
+    with pytest.raises(ValueError, match=message):
+        world.convert_logs(tmp_path, world.spec({"path": "natural.csv"}))
+
+
+@pytest.mark.parametrize(
+    "log", [{"weight": "click"}, {"item": "user_id"}, {"time": "click"}]
+)
+def test_what_a_log_says_of_its_rows_is_in_different_columns(log):
+    with pytest.raises(
+        ValueError, match="different columns. Received '.*twice"
+    ):
+        world.spec({"path": "natural.parquet", **log})
+
+
 def test_a_column_called_click_is_not_the_label(tmp_path):
     world.write(
         tmp_path / "natural.parquet",

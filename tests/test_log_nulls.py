@@ -33,6 +33,34 @@ def test_labels_that_are_missing_are_refused(tmp_path, labels, log):
         world.convert_logs(tmp_path, given)
 
 
+@pytest.mark.parametrize(
+    "labels, log",
+    [
+        ([True, False, True], {}),
+        (["True", "False", "TRUE"], {}),
+        (["true", "false", "1"], {"click_at_least": 1}),
+        ([5, 3, 2**60 + 1], {"click_at_least": 4}),
+    ],
+)
+def test_labels_of_all_types(tmp_path, labels, log):
+    world.write(tmp_path / "natural.parquet", click=pa.array(labels))
+    world.convert_logs(tmp_path, world.spec({"path": "natural.parquet", **log}))
+    assert world.rows(tmp_path)["click"] == [1, 0, 1]
+
+
+def test_a_rating_that_is_infinite_is_no_click(tmp_path):
+    world.write(tmp_path / "natural.parquet", click=[1.0, math.inf, 5.0])
+    given = world.spec({"path": "natural.parquet", "click_at_least": 4})
+    with pytest.raises(ValueError, match="row 1: .*finite number.*inf"):
+        world.convert_logs(tmp_path, given)
+
+
+def test_missing_numbers_are_replaced_by_finite_ones():
+    feature = {"name": "price", "kind": "dense", "missing": 1e60}
+    with pytest.raises(ValueError, match="`missing`.*32 bits.*1e.60"):
+        world.spec(features=[feature])
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 @pytest.mark.parametrize("missing", [None, 7.5])
 def test_numbers_that_are_missing(tmp_path, kind, missing):
@@ -68,7 +96,7 @@ def test_numbers_that_are_none_are_refused(tmp_path, values, row):
 
 
 def test_whole_numbers_beyond_32_bits_are_rounded(tmp_path):
-    followers = [16_777_217, 40_000_001, 2**40]
+    followers = [16_777_217, 2**40, 2**62 + 1]
     features = [{"name": "followers", "kind": "dense"}]
     for kind in ("parquet", "csv"):
         world.write(tmp_path / f"natural.{kind}", followers=followers)

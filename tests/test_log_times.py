@@ -37,6 +37,9 @@ def _seconds(values, dtype=None, **reading):
         ("2024-05-01 12:00:00", None, {"format": TEXT + ".%f"}),
         ("2024-05-01 20:00:00+0800", None, {"format": TEXT + "%z"}),
         ("2024-05-01 20:00:00.5+08:00", None, {"format": TEXT + ".%f%z"}),
+        ("01.05.2024 12:00:00.5", None, {"format": "%d.%m.%Y %H:%M:%S.%f"}),
+        ("01.05.2024 12:00:00", None, {"format": "%d.%m.%Y %H:%M:%S.%f"}),
+        ("2024-05-01T12:00:00.123456789Z", None, {"format": "iso"}),
         ("2024-05-01T12:00:00Z", None, {"format": "iso", "zone": BERLIN}),
         ("2024-05-01T08:30:00.5-03:30", None, {"format": "iso"}),
         ("2024-05-01 14:00:00", None, {"format": "iso", "zone": BERLIN}),
@@ -52,6 +55,52 @@ def test_times_in_all_forms(value, dtype, reading):
     if reading.get("origin"):
         reading = {"origin": world.second("2024-01-01 00:00:00")}
     assert _seconds([value, None], dtype, **reading) == ([NOON, None], 0)
+
+
+def test_each_text_has_the_zone_that_it_says():
+    values = ["2024-05-01T12:00:00Z", "2024-05-01 14:00:00", "2024-05-01"]
+    midnight = world.second("2024-04-30 22:00:00")
+    found = _seconds(values, format="iso", zone=BERLIN)
+    assert found == ([NOON, NOON, midnight], 0)
+
+
+@pytest.mark.parametrize("end", ["Z", " UTC", " GMT"])
+def test_a_format_that_says_utc_is_of_no_other_zone(tmp_path, end):
+    text = f"2024-05-01 12:00:00{end}"
+    world.write(tmp_path / "natural.csv", time=[text] * 3)
+    log = {"path": "natural.csv", "time_format": TEXT + end}
+    world.convert_logs(tmp_path, world.spec(log, time_zone="Asia/Tokyo"))
+    assert world.rows(tmp_path)["timestamp"] == [NOON] * 3
+    with pytest.raises(ValueError, match="says that times are UTC.*Tokyo"):
+        world.spec({**log, "time_zone": "Asia/Tokyo"})
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ("%Y-%m-%d %I:%M:%S", "both %I.*and %p"),
+        ("%Y-%m-%d %H:%M:%S %p", "both %I.*and %p"),
+        ("%Y-%m-%d %H:%M:%S %Z", "cannot have %Z"),
+    ],
+)
+def test_formats_that_leave_the_time_open_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        world.spec({"path": "natural.csv", "time_format": given})
+
+
+def test_numbers_that_are_dates_and_hours_are_not_seconds():
+    with pytest.raises(ValueError, match='"%Y%m%d%H"` .*Received: 2024050112'):
+        _seconds([None, 2024050112, 2024050113])
+    assert _seconds([2024050112, 2024059912])[0] == [2024050112, 2024059912]
+    assert _seconds([2024050112], format="%Y%m%d%H")[0] == [NOON]
+
+
+@pytest.mark.parametrize(
+    "dtype", [pa.time64("us"), pa.duration("s"), pa.bool_()]
+)
+def test_types_that_hold_no_times_are_refused(dtype):
+    with pytest.raises(ValueError, match="should hold times.*It is"):
+        _seconds([None], dtype)
 
 
 def test_dates_are_midnights_of_their_zone():
@@ -178,6 +227,22 @@ def test_one_row_with_a_wrong_time(tmp_path, second, domain):
     assert sum(summary["counts"][domain].values()) == 1
     assert summary[domain]["rows"] == 3
     assert world.days(tmp_path, domain) == ["2024-05-01", "2024-05-02"]
+
+
+@pytest.mark.parametrize("rows, right", [(3, True), (1, False)])
+def test_days_behind_a_pause_are_right_if_they_are_as_full(
+    tmp_path, rows, right
+):
+    """Two full days are no fault of a clock; a row or two may be one."""
+    days = [*[0] * 12, *[1] * 12, *[50] * rows, *[51] * rows]
+    times = [NOON + day * world.DAY for day in days]
+    world.write(tmp_path / "natural.parquet", len(days), time=times)
+    if right:
+        world.convert_logs(tmp_path, world.spec())
+        assert len(world.days(tmp_path)) == 52
+        return
+    with pytest.raises(ValueError, match="row 24: .* so are 1 further rows"):
+        world.convert_logs(tmp_path, world.spec())
 
 
 def test_a_pause_may_be_long_if_the_spec_says_so(tmp_path):

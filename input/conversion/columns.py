@@ -50,9 +50,12 @@ class Columns:
         """
         for reader, column in self.by_reader.items():
             if column not in have:
+                names = [_shown(name) for name in have if name != ROW]
+                hint = "" if names[1:] else "Is `delimiter` right? "
                 raise ValueError(
                     f"{where} lacks the column {column!r}, which "
-                    f"{described(reader)} reads. It has: {', '.join(have)}. "
+                    f"{described(reader)} reads. It has: {', '.join(names)}. "
+                    f"{hint}"
                     "Correct the spec. A feature may have another column in "
                     "each log (`feature_columns`), or only one `domain`."
                 )
@@ -61,6 +64,11 @@ class Columns:
         """Return the columns as metadata of a table."""
         fields = dataclasses.asdict(self)
         return {"where": where, _KEY.decode(): json.dumps(fields)}
+
+
+def _shown(name: str) -> str:
+    """Return a name for messages, in quotes if its ends could be missed."""
+    return name if name == name.strip() and name.isprintable() else repr(name)
 
 
 def described(reader: str) -> str:
@@ -161,6 +169,8 @@ def of_log(
     found |= {name: name for name in spec.evaluation}
     tables = {t.name: log.id_spaces.get(t.name, t.name) for t in spec.tables}
     zone = zones.Zone(log.time_zone) if log.time_zone else None
+    if times.says_utc(log.time_format):
+        zone = zones.Zone()
     naive = spec.zone if spec.zone == zones.Zone() else None
     origin = windows.day_number(log.time_origin) * zones.DAY_SECONDS
     return Columns(

@@ -19,6 +19,9 @@ from ecdctr_tf.input.conversion import events, times, toml_spec, zones
 
 # A date in the name of a file or folder.
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_]?)(\d\d)\2(\d\d)(?!\d)")
+# Of the rows a day of the other days, what days behind a long gap need at
+# least to be a part of the logs.
+_LEAST_SHARE = 0.1
 
 
 @dataclasses.dataclass
@@ -145,6 +148,9 @@ def _near(
 ) -> dict[int, int]:
     """Return the days without a long gap between them and most of the rows.
 
+    After a pause of the logs there are days again, with about as many rows;
+    wrong times are few, or all of one day.
+
     Args:
       rows: day -> its rows.
       known: a day that is right; None: that with the most rows around it is.
@@ -157,9 +163,19 @@ def _near(
     groups = [part.tolist() for part in np.split(np.array(days), breaks)]
     if known is not None:
         best = next(group for group in groups if known in group)
-    else:
-        best = max(groups, key=lambda group: sum(rows[day] for day in group))
-    return {day: rows[day] for day in best if day in rows}
+        return {day: rows[day] for day in best if day in rows}
+
+    def rows_a_day(group: list[int]) -> float:
+        return sum(rows[day] for day in group) / len(group)
+
+    best = max(groups, key=lambda group: rows_a_day(group) * len(group))
+    enough = _LEAST_SHARE * rows_a_day(best)
+    return {
+        day: rows[day]
+        for group in groups
+        if group == best or (len(group) > 1 and rows_a_day(group) >= enough)
+        for day in group
+    }
 
 
 def _extent(days: Iterable[int]) -> str:

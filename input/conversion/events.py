@@ -172,9 +172,12 @@ class _Table:
     def _clicks(self) -> pa.Array:
         if columns.CLICK not in self._table.column_names:
             return pa.array(np.ones(len(self._table), np.uint8))
-        column = self._column(columns.CLICK).plain()
-        should = "0 or 1; set `click_at_least` of the log for other labels"
-        numbers = column.cast(pa.float64(), should).values
+        column = self._column(columns.CLICK)
+        should = (
+            "0 or 1; set `click_at_least` of the log for other numbers; "
+            "`drop` can leave out rows without a label"
+        )
+        numbers = column.numbers(should).values
         good = pc.fill_null(pc.is_in(numbers, pa.array([0.0, 1.0])), False)
         column.reject(pc.invert(good), f"hold {should}")
         return numbers.cast(pa.uint8())
@@ -262,8 +265,8 @@ class _Table:
 
     def _numbers(self, reader: str) -> pa.Array:
         """Return float32 numbers, NaN where there is none."""
-        column = self._column(reader).plain()
-        numbers = column.cast(pa.float64(), "numbers").values
+        column = self._column(reader)
+        numbers = column.numbers().values
         if isinstance(numbers, pa.ChunkedArray):
             numbers = numbers.combine_chunks()
         numbers = pc.fill_null(numbers, float("nan"))

@@ -23,10 +23,11 @@ def found(
 
     Returns:
       `crossings`: table -> number of ids that are in several id spaces;
-      `alike`: table -> pairs of texts that are one number, the first of them.
+      `alike`: table -> pairs of texts that seem to be one id, the first of
+      them.
 
     Raises:
-      ValueError: two users or items are one number, written in two ways.
+      ValueError: two users or items seem to be one, written in two ways.
     """
     crossings: dict[str, int] = {}
     alike: dict[str, list] = {}
@@ -44,7 +45,7 @@ def found(
         if pairs and roles:
             raise ValueError(
                 f"The ids {pairs[0][0]!r} and {pairs[0][1]!r} of the feature "
-                f"{roles[0]!r} are one number, written in two ways; so are "
+                f"{roles[0]!r} seem to be one, written in two ways; so are "
                 f"{len(pairs) - 1} further pairs. Write them alike in all "
                 f'logs, or set `dtype = "int64"` of the table {table!r} if '
                 "they are numbers."

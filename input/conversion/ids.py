@@ -7,6 +7,7 @@ asks.
 """
 
 import decimal
+import re
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,20 @@ _EXACT_BITS = {pa.float16(): 11, pa.float32(): 24, pa.float64(): 53}
 # Text that a whole number may be written as, and how it usually is.
 _NUMBER = r"^\s*[+-]?(\d+(\.0*)?|\d+(\.\d*)?[eE][+-]?\d+)\s*$"
 _USUAL = r"^(0|-?[1-9]\d*)$"
+# Types that ids may have in files.
+_TYPES = (
+    pa.types.is_integer,
+    pa.types.is_string,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_boolean,
+    pa.types.is_date,
+    pa.types.is_null,
+)
+# Texts, in lower case, that programs write where a value is missing.
+_NO_IDS = ("null", "none", "nan", "n/a", "na", "nil", "<na>", "undefined")
+_WORDS = {"true": "1", "false": "0"}
+_BOOL = "true or false, as what it is compared with"
 # No id that is a number has more.
 _DIGITS = 40
 
@@ -43,20 +58,44 @@ def read(
         floating point does not hold exactly, or is written in two ways.
     """
     column = column.plain()
+    should = f"ids of the type {dtype}, as `dtype` of the table says"
+    if not any(is_type(column.type) for is_type in _TYPES):
+        raise ValueError(
+            f"{column.where}: {column} should hold ids: text or whole numbers. "
+            f"It is {column.type}; write it as text."
+        )
     if pa.types.is_floating(column.type):
         column = _whole(column)
     elif pa.types.is_decimal(column.type):
-        column = column.cast(pa.int64(), "whole numbers, as ids are")
-    should = f"ids of the type {dtype}, as `dtype` of the table says"
-    values = _array(column.cast(dtype, should))
+        whole = pa.decimal256(76, 0)
+        column = column.cast(whole, "whole numbers, as ids are")
     if pa.types.is_string(column.type) and pa.types.is_integer(dtype):
+        # Arrow takes "0x10" for 16.
+        hexadecimal = pc.match_substring_regex(column.values, "^-?0[xX]")
+        column.reject(pc.fill_null(hexadecimal, False), f"hold {should}")
+        values = _array(column.cast(dtype, should))
         _reject_padding(column, values)
+    else:
+        values = _array(column.cast(dtype, should))
     if pa.types.is_string(dtype):
         broken = pc.match_substring(values, "\n")
         column.reject(pc.fill_null(broken, False), "hold ids of one line")
     if space:
         values = pc.binary_join_element_wise(space, values, SPACE)
     return values
+
+
+def reject_missing(column: log_columns.LogColumn) -> None:
+    """Raise a ValueError for a text that most likely stands for no id."""
+    column = column.plain()
+    if pa.types.is_string(column.type):
+        texts = pc.utf8_lower(pc.utf8_trim_whitespace(column.values))
+        column.reject(
+            pc.is_in(texts, pa.array(_NO_IDS)),
+            "hold an id in every row, and this is hardly one. Add it to "
+            "`null_texts` of the log if it stands for a missing id; with any "
+            "`null_texts` of your own such texts may be ids",
+        )
 
 
 def comparable(
@@ -71,6 +110,9 @@ def comparable(
     columns = [_simple(left), _simple(right)]
     types = [column.type for column in columns]
     if types[0] == types[1]:
+        return _array(columns[0]), _array(columns[1])
+    if pa.bool_() in (left.type, right.type) and pa.string() in types:
+        columns = [c.plain().cast(pa.bool_(), _BOOL) for c in (left, right)]
         return _array(columns[0]), _array(columns[1])
     if pa.string() not in types:
         columns = [column.cast(pa.float64()) for column in columns]
@@ -87,25 +129,35 @@ def comparable(
 
 
 def alike(ids: pa.Array) -> list[tuple[str, str]]:
-    """Return pairs of text ids that are one number, written in two ways."""
-    unusual = ids.filter(_unusual(ids)).to_pylist()
+    """Return pairs of text ids that are one, written in two ways.
+
+    Numbers may have zeros or a point, true and false are 1 and 0 to some
+    programs, and space around an id is seldom meant.
+    """
+    trimmed = pc.utf8_trim_whitespace(ids)
+    word = pc.is_in(pc.utf8_lower(trimmed), pa.array(list(_WORDS)))
+    odd = pc.or_(_unusual(ids), pc.or_(word, pc.not_equal(trimmed, ids)))
+    unusual = ids.filter(odd).to_pylist()
     usual = [_usual(text) for text in unusual]
-    known = set(
-        ids.filter(pc.is_in(ids, pa.array(usual, ids.type))).to_pylist()
-    )
+    there = ids.filter(pc.is_in(ids, pa.array(usual, ids.type))).to_pylist()
+    first = dict(zip(there, there, strict=True))
     pairs = []
-    for text, number in zip(unusual, usual, strict=True):
-        if number in known and number != text:
-            pairs.append((text, number))
-        known.add(number)
+    for text, id_ in zip(unusual, usual, strict=True):
+        other = first.setdefault(id_, text)
+        if other != text:
+            pairs.append((text, other))
     return pairs
 
 
 def _usual(text: str) -> str:
-    """Return the number of a text as it is usually written."""
-    number = decimal.Decimal(text.strip())
+    """Return an id as it is usually written."""
+    bare = text.strip()
+    bare = _WORDS.get(bare.lower(), bare)
+    if not re.match(_NUMBER, bare, re.ASCII):
+        return bare
+    number = decimal.Decimal(bare)
     if number.adjusted() > _DIGITS or number != number.to_integral_value():
-        return text
+        return bare
     return str(int(number))
 
 

@@ -33,6 +33,9 @@ class LogColumn:
         """Return the column less the encodings that Parquet files may have.
 
         Dictionaries are decoded, and text of any type is `string`.
+
+        Raises:
+          ValueError: bytes are no text.
         """
         values = self.values
         if pa.types.is_dictionary(values.type):
@@ -41,7 +44,12 @@ class LogColumn:
             values.type
         ):
             values = values.cast(pa.string())
-        return self.having(values)
+        column = self.having(values)
+        if pa.types.is_binary(values.type) or pa.types.is_large_binary(
+            values.type
+        ):
+            column = column.cast(pa.string(), "text in UTF-8, not other bytes")
+        return column
 
     def cast(self, dtype: pa.DataType, should: str = "") -> "LogColumn":
         """Return the column with values of another type.
@@ -64,6 +72,26 @@ class LogColumn:
                     f"{self.type}."
                 ) from error
             raise self.error(place, f"hold {should}") from error
+
+    def numbers(self, should: str = "numbers") -> "LogColumn":
+        """Return the column as doubles: null and NaN stay, true is 1.
+
+        Args:
+          should: what the values should be.
+
+        Raises:
+          ValueError: a value is no number.
+        """
+        column = self.plain()
+        if pa.types.is_integer(column.type):
+            # Above 2^53 the nearest double will do.
+            return column.having(column.values.cast(pa.float64(), safe=False))
+        if pa.types.is_string(column.type):
+            texts = pc.utf8_lower(column.values)
+            word = pc.is_in(texts, pa.array(["true", "false"]))
+            number = pc.if_else(pc.equal(texts, "true"), "1", "0")
+            column = column.having(pc.if_else(word, number, column.values))
+        return column.cast(pa.float64(), should)
 
     def reject(self, bad: pa.Array | pa.ChunkedArray, should: str) -> None:
         """Raise where `bad` is true, naming the first row and its value.

@@ -6,6 +6,9 @@ import dataclasses
 from ecdctr_tf import features, windows
 from ecdctr_tf.input.conversion import times, weights, zones
 
+# What stands for a missing value unless a log says otherwise.
+NULL_TEXTS = ("", r"\N")
+
 
 @dataclasses.dataclass(frozen=True)
 class Congruence:
@@ -43,7 +46,7 @@ class Text:
     # Takes the meaning from the character after it; empty: there is none.
     escape: str = ""
     # Values, also of Parquet files, that stand for a missing one.
-    null_texts: tuple[str, ...] = ("", r"\N")
+    null_texts: tuple[str, ...] = NULL_TEXTS
 
     def check(self, owner: str) -> None:
         """Raise a ValueError unless text files can be read so."""
@@ -142,7 +145,8 @@ class Log(Text):
     time_unit: str = "s"
     # Day that numeric event times count from, `YYYY-MM-DD`, 00:00 UTC.
     time_origin: str = "1970-01-01"
-    # strptime format of an event time in text, or "iso"; empty: numbers.
+    # strptime format of an event time in text, or "iso"; empty: numbers. With
+    # Z, UTC or GMT at its end times are those of UTC.
     time_format: str = ""
     # Zone of event times that do not say theirs, a name such as "UTC" or
     # "Europe/Berlin"; empty: that of the days.
@@ -186,6 +190,7 @@ class Log(Text):
         features.check_choice(owner, "time_unit", self.time_unit, units)
         windows.day_number(self.time_origin)
         zones.Zone(self.time_zone)
+        times.check_format(owner, self.time_format, self.time_zone)
         weights.check(owner, self.weight, self.downsampled)
         _check_rules(owner, self)
         self.check(owner)
@@ -202,6 +207,14 @@ def _check_rules(owner: str, log: "Log") -> None:
             "the order of time, `rows_per_day` should be at least 1 instead. "
             f"Received: {log.time!r}, {log.rows_per_day}"
         )
+    roles = ("user", "item", "time", "click", "weight")
+    names = [getattr(log, key) for key in roles if getattr(log, key)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{', '.join(roles)} of {owner} should be different columns. "
+                f"Received {name!r} twice."
+            )
     if log.click_at_least is not None and not log.click:
         raise ValueError(
             f"{owner} has `click_at_least`, but no `click` that it applies to."

@@ -156,6 +156,9 @@ class _Reader:
             table = _joined(table, join, side, where)
         table = _kept(table, log, where, self._joined)
         table = _congruent(table, log, where)
+        if log.null_texts == log_spec.NULL_TEXTS:
+            for role in (log.user, log.item):
+                ids.reject_missing(_column(table, role, "ids", where))
         made = {
             name: table[column]
             for name, column in self._columns.by_reader.items()
@@ -174,14 +177,18 @@ class _Reader:
         )
 
     def _labels(self, table: pa.Table) -> pa.ChunkedArray:
-        """Return the labels; NaN is one that is missing."""
+        """Return the labels."""
         log = self._log
         values = table[log.click]
         if log.click_at_least is None:
             return values
-        column = _column(table, log.click, "the label", self._file).plain()
-        values = column.cast(pa.float64(), "numbers").values
-        values = pc.if_else(pc.is_nan(values), None, values)
+        column = _column(table, log.click, "the label", self._file)
+        values = column.numbers().values
+        column.reject(
+            pc.invert(pc.fill_null(pc.is_finite(values), False)),
+            "hold a finite number in every row; `drop` can leave out rows "
+            "without a label",
+        )
         return pc.cast(pc.greater_equal(values, log.click_at_least), pa.int8())
 
 

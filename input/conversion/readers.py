@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from absl import logging
 
-from ecdctr_tf.input.conversion import files, log_spec, text
+from ecdctr_tf.input.conversion import files, log_columns, log_spec, text
 
 BATCH_ROWS = 131_072
 _BUFFER_BYTES = 1 << 20
@@ -96,8 +97,10 @@ def _parquet_batches(
 ) -> Iterator[pa.Table]:
     with _opened_parquet(file) as opened:
         columns = _in_file(opened.schema_arrow.names, wanted, file)
+        row = 0
         for batch in opened.iter_batches(BATCH_ROWS, columns=columns):
-            yield _plain(pa.Table.from_batches([batch]))
+            yield _plain(pa.Table.from_batches([batch]), str(file), row)
+            row += len(batch)
 
 
 def _opened_parquet(file: files.File) -> pa.parquet.ParquetFile:
@@ -110,22 +113,25 @@ def _opened_parquet(file: files.File) -> pa.parquet.ParquetFile:
     )
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """Return a table whose text is of one type, `string`."""
-    fields = []
-    for field in table.schema:
-        dtype = field.type
-        if pa.types.is_dictionary(dtype):
-            dtype = dtype.value_type
-        for is_text in (
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-        ):
-            dtype = pa.string() if is_text(dtype) else dtype
-        fields.append(pa.field(field.name, dtype))
-    return table.cast(pa.schema(fields))
+def _plain(table: pa.Table, where: str, row: int) -> pa.Table:
+    """Return a table whose text is of one type, `string`.
+
+    Args:
+      table: rows of a file.
+      where: names the file.
+      row: the number of the first row.
+
+    Raises:
+      ValueError: bytes are no text.
+    """
+    rows = pa.chunked_array([np.arange(row, row + len(table))])
+    for place, name in enumerate(table.column_names):
+        values = table[name]
+        if isinstance(values.type, pa.BaseExtensionType):
+            values = values.cast(values.type.storage_type)
+        column = log_columns.LogColumn(values, name, where, "", rows).plain()
+        table = table.set_column(place, name, column.values)
+    return table
 
 
 def _text_batches(

@@ -3,6 +3,8 @@
 import dataclasses
 import typing
 
+import numpy as np
+
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input.conversion import ids, zones
 
@@ -37,6 +39,11 @@ def check_used(owner: str, column: "toml_spec.Column") -> None:
         "time": column.time and column.kind == "dense",
         "domain": column.time and column.domain != "both",
     }
+    if abs(column.missing or 0) > float(np.finfo(np.float32).max):
+        raise ValueError(
+            f"`missing` of {owner} should be a finite number of 32 bits. "
+            f"Received: {column.missing!r}"
+        )
     for key, does_nothing in idle.items():
         if does_nothing:
             raise ValueError(

@@ -20,6 +20,14 @@ from ecdctr_tf.input.conversion import log_columns, zones
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 # A `time_format` for text as ISO 8601 writes it.
 ISO = "iso"
+# Numbers that are written so are dates rather than seconds.
+_HOUR = r"^(19[89]|20\d)\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])$"
+_DATES = {
+    8: "%Y%m%d",
+    10: "%Y%m%d%H",
+    12: "%Y%m%d%H%M",
+    14: "%Y%m%d%H%M%S",
+}
 # Events lie in these years; other times are of another unit, or no times.
 _FIRST_YEAR, _LAST_YEAR = 1980, 2099
 FIRST, STOP = (
@@ -62,9 +70,7 @@ def seconds(
     """
     column = column.plain()
     if reading.format and not pa.types.is_timestamp(column.type):
-        text = column.cast(pa.string())
-        column = text.having(_parsed(text, reading.format))
-        return _of_timestamps(column, reading.zone)
+        return _of_text(column.cast(pa.string()), reading)
     if pa.types.is_date(column.type):
         return _of_timestamps(column, reading.zone)
     if pa.types.is_timestamp(column.type):
@@ -91,8 +97,9 @@ def advice(value: object, reading: Reading) -> str:
         )
     years = f"lie in the years {_FIRST_YEAR} to {_LAST_YEAR}"
     drop = 'or `wrong_time = "drop"` to leave such rows out'
-    if re.fullmatch(r"(19|20)\d\d[01]\d[0-3]\d", str(value)):
-        return f'{years}; set `time_format = "%Y%m%d"` of the log, {drop}'
+    written = _DATES.get(len(str(value)))
+    if written and re.fullmatch(r"(19|20)\d\d[01]\d[0-3]\d+", str(value)):
+        return f'{years}; set `time_format = "{written}"` of the log, {drop}'
     try:
         number = float(str(value))
     except ValueError:
@@ -158,21 +165,78 @@ def days(column: log_columns.LogColumn, first_day: str) -> np.ndarray:
     return numbers + windows.day_number(first_day)
 
 
+def check_format(owner: str, given: str, zone: str) -> None:
+    """Raise a ValueError for a `time_format` that leaves the time open.
+
+    Args:
+      owner: the log.
+      given: its `time_format`.
+      zone: its `time_zone`.
+    """
+    if ("%I" in given) != ("%p" in given):
+        raise ValueError(
+            f"`time_format` of {owner} should have both %I, the hour from 1 to "
+            "12, and %p, AM or PM, or neither: %H is the hour from 0 to 23. "
+            f"Received: {given!r}"
+        )
+    if "%Z" in given:
+        raise ValueError(
+            f"`time_format` of {owner} cannot have %Z: names such as EST are "
+            "those of several zones. Write the name as it is, and set "
+            f"`time_zone`; %z reads offsets such as +0100. Received: {given!r}"
+        )
+    if says_utc(given) and zone not in ("", "UTC"):
+        raise ValueError(
+            f"`time_format` of {owner} says that times are UTC, and "
+            f"`time_zone` that they are not. Received: {given!r}, {zone!r}"
+        )
+
+
+def says_utc(given: str) -> bool:
+    """Return whether the text of a format itself says UTC, as in `%SZ`."""
+    return bool(re.search(r"(?<![A-Za-z])(Z|UTC|GMT)$", _bare(given)))
+
+
+def _bare(given: str) -> str:
+    """Return a format without what stands for numbers and names."""
+    return re.sub("%.", "", given)
+
+
+def _of_text(
+    column: log_columns.LogColumn, reading: Reading
+) -> tuple[pa.Array, int]:
+    """Return seconds UTC of text, each value with the zone it says, if any."""
+    if reading.format != ISO:
+        parsed = column.having(_parsed(column, reading.format))
+        return _of_timestamps(parsed, reading.zone)
+    should = f"hold times as `time_format` {ISO!r} says"
+    values = pc.replace_substring_regex(column.values, r"(:\d\d)[.,]\d+", r"\1")
+    zoned = pc.match_substring_regex(
+        values, r"\d[T ]\d.*([Zz]|[+-]\d\d(:?\d\d)?)$"
+    )
+    found, uncertain = [], 0
+    for zone, chosen in (("UTC", zoned), (None, pc.invert(zoned))):
+        part = column.having(pc.if_else(chosen, values, None))
+        part = part.cast(pa.timestamp("s", zone), should[5:])
+        seconds, twice = _of_timestamps(part, reading.zone)
+        found.append(seconds)
+        uncertain += twice
+    return pc.coalesce(*found), uncertain
+
+
 def _parsed(
     column: log_columns.LogColumn, given: str, should: str = ""
 ) -> pa.ChunkedArray:
     """Return text as timestamps of whole seconds, with a zone if it has one."""
     should = should or f"times as `time_format` {given!r} says"
-    if given == ISO:
-        zoned = pc.match_substring_regex(
-            column.values, r"\d[T ]\d.*([Zz]|[+-]\d\d(:?\d\d)?)$"
-        )
-        zone = "UTC" if pc.any(zoned).as_py() else None
-        return column.cast(pa.timestamp("us", zone), should).values
     values = column.values
-    if "%f" in given:
-        values = pc.replace_substring_regex(values, r"[.,]\d+", "")
-        given = re.sub(r"[.,]?%f", "", given)
+    head, fraction, tail = given.partition("%f")
+    if fraction and head[-1:] in (".", ","):
+        # Behind as many points and commas as there are in the format before.
+        before = len(re.findall("[.,]", _bare(head))) - 1
+        pattern = rf"^((?:[^.,]*[.,]){{{before}}}[^.,]*)[.,]\d+"
+        values = pc.replace_substring_regex(values, pattern, r"\1")
+        given = head[:-1] + tail
     read = pc.strptime(values, format=given, unit="s", error_is_null=True)
     bad = pc.and_(pc.is_valid(values), pc.is_null(read))
     column.reject(bad, f"hold {should}")
@@ -216,6 +280,18 @@ def _of_numbers(column: log_columns.LogColumn, reading: Reading) -> pa.Array:
     count = UNITS[reading.unit]
     should = "times: whole numbers, or text with a `time_format` of the log"
     values = column.values
+    kinds = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_decimal,
+        pa.types.is_string,
+        pa.types.is_null,
+    )
+    if not any(is_kind(column.type) for is_kind in kinds):
+        raise ValueError(
+            f"{column.where}: {column} should hold {should}. It is "
+            f"{column.type}."
+        )
     if pa.types.is_string(column.type):
         fraction = pc.match_substring_regex(values, r"[.eE]|[nN][aA][nN]")
         if pc.any(fraction).as_py():
@@ -245,4 +321,19 @@ def _of_numbers(column: log_columns.LogColumn, reading: Reading) -> pa.Array:
         values = log_columns.floor_divide(values, count)
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
+    if reading == Reading(zone=reading.zone, naive=reading.naive):
+        _reject_dates(column.having(values))
     return pc.add(values, reading.origin)
+
+
+def _reject_dates(column: log_columns.LogColumn) -> None:
+    """Raise a ValueError if all seconds are hours such as 2024050123."""
+    texts = column.values.drop_null().cast(pa.string())
+    hours = pc.match_substring_regex(texts, _HOUR)
+    if len(texts) and pc.all(hours).as_py():
+        place = pc.index(column.values.is_valid(), True).as_py()
+        raise column.error(
+            place,
+            "hold seconds since 1970-01-01, and all of a table look like "
+            'YYYYMMDDHH. Set `time_format = "%Y%m%d%H"` of the log',
+        )

@@ -38,7 +38,7 @@ def of_column(column: log_columns.LogColumn) -> pa.Array:
       ValueError: one is missing, below 0 or above `LARGEST`.
     """
     should = f"a weight from 0 to {LARGEST:,} in every row"
-    numbers = column.plain().cast(pa.float64(), should).values
+    numbers = column.numbers(should).values
     good = pc.and_(
         pc.greater_equal(numbers, 0), pc.less_equal(numbers, LARGEST)
     )
