@@ -51,6 +51,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 TRANSFORMS = ("standardise", "log1p", "quantiles", "clip")
 # How a list of ids becomes one vector.
 POOLINGS = ("mean", "sum", "attention")
+# Rows of tables are numbers of 32 bits; more than these are no embeddings.
+_MOST_BUCKETS = 1_000_000_000
 # Blocks hold the length of a list in 16 bits.
 _LONGEST_LIST = 65_535
 # Value of the unused places of a padded sequence; never a row of a table.
@@ -139,10 +141,12 @@ class TableSpec:
         owner = f"table {self.name!r}"
         check_choice(owner, "ids", self.ids, ID_SPACES)
         check_choice(owner, "dtype", self.dtype, DTYPES)
-        if not isinstance(self.buckets, int) or self.buckets < 1:
+        if not isinstance(self.buckets, int) or not (
+            1 <= self.buckets <= _MOST_BUCKETS
+        ):
             raise ValueError(
-                f"`buckets` of {owner} should be a whole number of at least 1. "
-                f"Received: {self.buckets!r}"
+                f"`buckets` of {owner} should be a whole number of at least 1 "
+                f"and at most {_MOST_BUCKETS:,}. Received: {self.buckets!r}"
             )
 
     @property

@@ -1,5 +1,6 @@
 """Where the files of logs are."""
 
+import datetime
 import types
 
 import pyarrow as pa
@@ -48,8 +49,30 @@ def test_files_folders_and_globs(tmp_path, path, expected):
 @pytest.mark.parametrize("path", ["*", "**", "**/*", "x/**", "**/*.csv", "x"])
 def test_hidden_names_are_left_out(tmp_path, path):
     hidden = [".x/1.csv", "x/.1.csv", "x/_2.csv", "x/_temporary/0/3.csv"]
+    hidden += ["x/4.csv~", "x/5.csv.tmp", "x/6.csv._COPYING_", "x/4.csv.crc"]
     write(tmp_path, *hidden, "x/4.csv", "x/.4.csv.crc", "x/_SUCCESS")
     assert names(tmp_path, path) == ["x/4.csv"]
+
+
+@pytest.mark.parametrize("path", ["x/1.tmp", "x/*.tmp", "*/1.tmp"])
+def test_unfinished_names_are_read_if_the_path_writes_them(tmp_path, path):
+    write(tmp_path, "x/1.tmp", "x/2.csv")
+    assert names(tmp_path, path) == ["x/1.tmp"]
+
+
+def test_a_file_is_read_once_by_whatever_links(tmp_path):
+    write(tmp_path, "x/1.csv", "y/2.csv")
+    (tmp_path / "x/again").symlink_to(tmp_path / "x")
+    (tmp_path / "x/z.csv").symlink_to(tmp_path / "x/1.csv")
+    (tmp_path / "x/y").symlink_to(tmp_path / "y")
+    assert names(tmp_path, "x") == ["x/1.csv", "x/y/2.csv"]
+
+
+def test_a_link_to_nothing_is_refused(tmp_path):
+    write(tmp_path, "x/1.csv")
+    (tmp_path / "x/2.csv").symlink_to(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="2.csv is a link to a file"):
+        names(tmp_path, "x")
 
 
 @pytest.mark.parametrize("path", ["_x/1.csv", "_x/*", "_*/1.csv", "_x"])
@@ -104,10 +127,10 @@ def test_folders_that_are_columns(tmp_path, folder, values):
 
 
 def test_columns_of_files_go_before_those_of_folders(tmp_path):
-    (tmp_path / "a=5").mkdir()
-    pa.parquet.write_table(pa.table({"a": [1, 2]}), tmp_path / "a=5/x.parquet")
-    write(tmp_path, "a=6/x.csv")
-    assert rows(tmp_path, "a=*", "a") == [(1,), (2,), ("1",)]
+    (tmp_path / "a=1").mkdir()
+    pa.parquet.write_table(pa.table({"a": [1, 1]}), tmp_path / "a=1/x.parquet")
+    write(tmp_path, "a=1/y.csv")
+    assert rows(tmp_path, "a=*", "a") == [(1,), (1,), ("1",)]
 
 
 def test_files_of_other_file_systems(tmp_path, monkeypatch):
@@ -146,3 +169,31 @@ def test_nothing_found_says_where(tmp_path, path):
     write(tmp_path, "x.csv", "_x.txt", "e/_SUCCESS")
     with pytest.raises(FileNotFoundError, match=r"No file matches .*--source"):
         files.find(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    "folder, value, right",
+    [
+        ("5", "5", True),
+        ("05", 5, True),
+        ("2024-01-01", datetime.date(2024, 1, 1), True),
+        ("2024-01-01", datetime.datetime(2024, 1, 1, 5), True),
+        ("a%20b", "a b", True),
+        ("__HIVE_DEFAULT_PARTITION__", None, True),
+        ("5", "51", False),
+        ("5", None, False),
+        ("2024-01-02", datetime.datetime(2024, 1, 1, 5), False),
+    ],
+)
+def test_a_column_says_what_its_folder_says(tmp_path, folder, value, right):
+    path = tmp_path / f"d%20t={folder}" / "1.parquet"
+    path.parent.mkdir()
+    pa.parquet.write_table(pa.table({"d t": [value]}), path)
+    (file,) = files.find(tmp_path, "*")
+    log = log_spec.Text()
+    if right:
+        (table,) = readers.batches(file, log, ["d t"])
+        assert table["d t"].to_pylist() == [value]
+        return
+    with pytest.raises(ValueError, match="1.parquet: .*'d t' holds .*folder"):
+        list(readers.batches(file, log, ["d t"]))

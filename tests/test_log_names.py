@@ -1,6 +1,8 @@
 """Columns of any name, and references that resolve to what they say."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from tests import log_world as world
@@ -343,3 +345,53 @@ def test_user_and_item_should_be_basic(basic):
 
     with pytest.raises(ValueError, match="should have `basic = true`"):
         toml_spec.from_dict(given)
+
+
+def test_two_logs_do_not_give_the_same_rows(tmp_path):
+    world.write(tmp_path / "n" / "a.parquet")
+    with pytest.raises(
+        ValueError, match="a.parquet is read twice, by the logs"
+    ):
+        paths = [{"path": "n"}, {"path": "n/*.parquet"}]
+        world.convert_logs(tmp_path, world.spec(*paths))
+    chosen = [{**p, "keep": {"user_id": [i]}} for i, p in enumerate(paths, 1)]
+    world.convert_logs(tmp_path, world.spec(*chosen))
+    assert world.rows(tmp_path)["user_id"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "on, key",
+    [(["007", "8", "9"], "7"), (["a ", "b", "c"], "a"), ([1, 2, 3], 4)],
+)
+def test_a_join_that_no_row_has_a_key_of_is_refused(tmp_path, on, key):
+    world.write(tmp_path / "natural.parquet", on=on)
+    pa.parquet.write_table(
+        pa.table({"id": [key], "brand": ["x"]}), tmp_path / "side.parquet"
+    )
+    join = {"path": "side.parquet", "on": "on", "key": "id", "take": ["brand"]}
+    given = world.spec(
+        {"path": "natural.parquet", "joins": [join]},
+        features=[{"name": "brand"}],
+    )
+    with pytest.raises(ValueError, match="has a key of the join"):
+        world.convert_logs(tmp_path, given)
+
+
+def test_an_id_before_a_separator_may_be_missing(tmp_path):
+    values = ["a|b", "|b", None]
+    world.write(tmp_path / "natural.parquet", genre=values)
+    given = world.spec(features=[{"name": "genre", "separator": "|"}])
+    world.convert_logs(tmp_path, given)
+    assert world.rows(tmp_path)["genre"] == ["a", None, None]
+
+
+def test_a_table_has_no_more_buckets_than_rows_can_number():
+    tables = [{"name": "user"}, {"name": "item"}]
+    tables[0] |= {"ids": "hashing", "buckets": 2**40}
+    with pytest.raises(ValueError, match="`buckets`.*at most 1,000,000,000"):
+        world.spec(tables=tables)
+
+
+def test_a_count_is_of_two_different_features():
+    with pytest.raises(ValueError, match="one or two different features"):
+        world.spec(counts=[{"name": "c", "of": ["user_id", "user_id"]}])

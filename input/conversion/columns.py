@@ -14,12 +14,16 @@ from collections.abc import Collection, Mapping
 import pyarrow as pa
 
 from ecdctr_tf import windows
-from ecdctr_tf.input.conversion import log_spec, times, toml_spec, zones
+from ecdctr_tf.input.conversion import (
+    log_columns,
+    log_spec,
+    times,
+    toml_spec,
+    zones,
+)
 
 TIME, CLICK, DAY, WEIGHT = ("timestamp", "click", "day", "weight")
-# Column of row numbers that readers of files add for error messages. No file
-# has a column of such a name.
-ROW = "\0row"
+ROW = log_columns.ROW
 _KEY = b"columns"
 
 

@@ -245,7 +245,9 @@ class _Table:
         if feature.separator:
             text = ids.read(column, pa.string())
             parts = pc.split_pattern(text, feature.separator, max_splits=1)
-            column = column.having(pc.list_element(parts, 0))
+            first = pc.list_element(parts, 0)
+            there = pc.not_equal(first, "")
+            column = column.having(pc.if_else(there, first, None))
         return self._ids(column, feature.table, dtype)
 
     def _ids(

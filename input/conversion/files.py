@@ -20,6 +20,16 @@ import pyarrow.fs
 
 # Scheme, host or bucket, path, options.
 _URI = re.compile(r"(.*?://)([^/?]*)(.*?)(\?\w+=.*)?")
+# Ends of names of files that are being written, and of former ones.
+_UNFINISHED = (
+    "~",
+    ".bak",
+    ".tmp",
+    ".crc",
+    ".partial",
+    ".inprogress",
+    "._COPYING_",
+)
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -45,7 +55,7 @@ class File:
         for folder in folders:
             name, separator, value = folder.partition("=")
             if name and separator:
-                value = urllib.parse.unquote(value)
+                name, value = map(urllib.parse.unquote, (name, value))
                 found[name] = None if value == _NULL_PARTITION else value
         return found
 
@@ -53,15 +63,16 @@ class File:
 def find(source: str | os.PathLike[str], path: str) -> list[File]:
     """Return the files that a path stands for, in order.
 
-    Names that begin with "." or "_" are left out, as Spark and Hive do, unless
-    the path itself writes the "." or "_".
+    Names that begin with "." or "_" are left out, as Spark and Hive do, and
+    those that end as `_UNFINISHED` and copies do, unless the path itself writes
+    that. A file that is there under several names, by links, is returned once.
 
     Args:
       source: folder or URI that relative paths start from.
       path: a file, folder, glob or URI.
 
     Raises:
-      FileNotFoundError: there are none.
+      FileNotFoundError: there are none, or a link leads to nothing.
       ValueError: the file system of a URI cannot be used.
     """
     base, below = os.fspath(source), path
@@ -79,15 +90,22 @@ def find(source: str | os.PathLike[str], path: str) -> list[File]:
                 for child in _children(filesystem, info.path, part)
             ]
         paths = {p for info in infos for p in _files(filesystem, info)}
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{full} cannot be opened: {error}") from error
     if not paths:
         raise FileNotFoundError(
             f"No file matches {full}. Give the directory of the logs with "
             "--source, or the path of a log with --log=name=path. Names that "
-            'begin with "." or "_" are left out unless the path writes them.'
+            'begin with "." or "_" are left out unless the path writes them, '
+            f"and so are those that end in {', '.join(_UNFINISHED)}."
         )
-    return [File(filesystem, p, prefix + p) for p in sorted(paths)]
+    found = {}
+    for name in sorted(paths, key=lambda name: (len(name), name)):
+        local = isinstance(filesystem, pa.fs.LocalFileSystem)
+        found.setdefault(os.path.realpath(name) if local else name, name)
+    return [File(filesystem, p, prefix + p) for p in sorted(found.values())]
 
 
 def _parsed(base: str) -> tuple[pa.fs.FileSystem, str, str, list[str]]:
@@ -115,13 +133,15 @@ def _children(
     if part == "**":
         here = pa.fs.FileInfo(folder, type=pa.fs.FileType.Directory)
         return [here, *_visible(filesystem, folder, recursive=True)]
-    entries = _visible(filesystem, folder, hidden=part[0])
+    entries = _visible(filesystem, folder, written=part)
     return [e for e in entries if fnmatch.fnmatchcase(e.base_name, part)]
 
 
 def _files(filesystem: pa.fs.FileSystem, info: pa.fs.FileInfo) -> Iterator[str]:
     """Yield the path of a file, or those of the files in a folder."""
     if info.type == pa.fs.FileType.Directory:
+        if isinstance(filesystem, pa.fs.LocalFileSystem):
+            _check_links(info.path)
         for entry in _visible(filesystem, info.path, recursive=True):
             if entry.type == pa.fs.FileType.File:
                 yield entry.path
@@ -129,11 +149,26 @@ def _files(filesystem: pa.fs.FileSystem, info: pa.fs.FileInfo) -> Iterator[str]:
         yield info.path
 
 
+def _check_links(folder: str) -> None:
+    """Raise a FileNotFoundError for a link in a folder that leads nowhere.
+
+    Arrow passes over these.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if name[0] not in "._" and not os.path.exists(path):
+                raise FileNotFoundError(
+                    f"{path} is a link to a file that is not there. Remove it, "
+                    "or give a path that leaves it out."
+                )
+
+
 def _visible(
     filesystem: pa.fs.FileSystem,
     folder: str,
     recursive: bool = False,
-    hidden: str = "",
+    written: str = "",
 ) -> list[pa.fs.FileInfo]:
     """Return what is in a folder but is not hidden.
 
@@ -141,16 +176,21 @@ def _visible(
       filesystem: of the folder.
       folder: its path.
       recursive: whether to go through its folders too.
-      hidden: "." or "_" to return names that begin so.
+      written: a part of a path; names that begin or end as it does are not
+        hidden.
     """
     selector = pa.fs.FileSelector(folder, recursive=recursive)
     entries = filesystem.get_file_info(selector)
-    left_out = {".", "_"} - {hidden}
+    begins = tuple({".", "_"} - {*written[:1]})
+    ends = tuple(end for end in _UNFINISHED if not written.endswith(end))
     depth = len(_parts(folder))
     return [
         entry
         for entry in entries
-        if not any(name[0] in left_out for name in _parts(entry.path)[depth:])
+        if not any(
+            name.startswith(begins) or name.endswith(ends)
+            for name in _parts(entry.path)[depth:]
+        )
     ]
 
 

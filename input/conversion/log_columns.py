@@ -1,9 +1,14 @@
 """A column of a log: its values, and errors that say where they came from."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+# Column of row numbers that readers of files add for error messages. No file
+# has a column of such a name.
+ROW = "\0row"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +132,32 @@ class LogColumn:
         """Return the name of the column and what reads it."""
         reader = f" ({self.reader})" if self.reader else ""
         return f"the column {self.name!r}{reader}"
+
+
+def of(table: pa.Table, name: str, reader: str, where: str) -> LogColumn:
+    """Return a column of a table of a log.
+
+    Args:
+      table: has a column `ROW` if it is a part of a file.
+      name: of the column.
+      reader: what reads it.
+      where: names the file.
+    """
+    rows = table[ROW] if ROW in table.column_names else None
+    return LogColumn(table[name], name, where, reader, rows)
+
+
+def without_null_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
+    """Return the rows, with null where a text stands for a missing value."""
+    for place, name in enumerate(table.column_names):
+        column = of(table, name, "", "").plain()
+        if pa.types.is_string(column.type) and texts:
+            missing = pc.is_in(column.values, pa.array(texts))
+            if pc.any(missing).as_py():
+                none = pa.scalar(None, pa.string())
+                column = column.having(pc.if_else(missing, none, column.values))
+        table = table.set_column(place, name, column.values)
+    return table
 
 
 def floor_divide(

@@ -21,6 +21,7 @@ from ecdctr_tf.input.conversion import (
     exploding,
     files,
     ids,
+    joins,
     log_columns,
     log_spec,
     readers,
@@ -66,13 +67,14 @@ def tables(
     found = [
         _found(source, log, partly and log.name not in paths) for log in logs
     ]
+    _check_disjoint(logs, found)
     if not any(found):
         files.find(source, logs[0].path)  # Raises.
     for log, of_log in zip(logs, found, strict=True):
-        joins = [(join, _side_table(source, join)) for join in log.joins]
+        sides = [joins.Side(join, source) for join in log.joins]
         before = 0
         for file in of_log:
-            reader = _Reader(spec, log, joins, file, before)
+            reader = _Reader(spec, log, sides, file, before)
             row = 0
             for table in readers.batches(file, log, reader.wanted()):
                 table = table.append_column(
@@ -82,6 +84,26 @@ def tables(
                 for part in _rows(table, log, str(file)):
                     yield log.domain, reader.events(part)
             before += row
+        for side in sides:
+            side.check(log)
+
+
+def _check_disjoint(
+    logs: Sequence[log_spec.Log], found: Sequence[list[files.File]]
+) -> None:
+    """Raise a ValueError if two logs would give the same rows of a file."""
+    seen: dict[tuple[str, str], log_spec.Log] = {}
+    for log, of_log in zip(logs, found, strict=True):
+        same = str(dataclasses.replace(log, path="", name=""))
+        for file in of_log:
+            other = seen.setdefault((file.path, same), log)
+            if other is not log:
+                raise ValueError(
+                    f"{file} is read twice, by the logs "
+                    f"{other.name or other.path!r} and {log.name or log.path!r}"
+                    ", which would give the same rows. Change their paths, or "
+                    "let `keep`, `drop` or `where` choose other rows for each."
+                )
 
 
 def _found(
@@ -103,7 +125,7 @@ class _Reader:
     Args:
       spec: of the conversion.
       log: the log that the file is of.
-      joins: its joins, with their files.
+      sides: the files of its joins.
       file: names the file and its columns.
       before: rows of the log in the files before.
     """
@@ -112,13 +134,13 @@ class _Reader:
         self,
         spec: toml_spec.ConversionSpec,
         log: log_spec.Log,
-        joins: list[tuple[log_spec.Join, pa.Table]],
+        sides: list[joins.Side],
         file: files.File,
         before: int,
     ):
         self._spec = spec
         self._log = log
-        self._joins = joins
+        self._sides = sides
         self._file = str(file)
         self._before = before
         self._joined = {name for join in log.joins for name in join.take}
@@ -149,16 +171,16 @@ class _Reader:
     def events(self, table: pa.Table) -> pa.Table:
         """Return the rows of a batch as `events.normalised` takes them."""
         log, where = self._log, self._file
-        table = _without_null_texts(table, log.null_texts)
+        table = log_columns.without_null_texts(table, log.null_texts)
         own = set(table.column_names) - self._joined
         table = _kept(table, log, where, own)
-        for join, side in self._joins:
-            table = _joined(table, join, side, where)
+        for side in self._sides:
+            table = side.joined(table, where)
         table = _kept(table, log, where, self._joined)
         table = _congruent(table, log, where)
         if log.null_texts == log_spec.NULL_TEXTS:
             for role in (log.user, log.item):
-                ids.reject_missing(_column(table, role, "ids", where))
+                ids.reject_missing(log_columns.of(table, role, "ids", where))
         made = {
             name: table[column]
             for name, column in self._columns.by_reader.items()
@@ -182,7 +204,7 @@ class _Reader:
         values = table[log.click]
         if log.click_at_least is None:
             return values
-        column = _column(table, log.click, "the label", self._file)
+        column = log_columns.of(table, log.click, "the label", self._file)
         values = column.numbers().values
         column.reject(
             pc.invert(pc.fill_null(pc.is_finite(values), False)),
@@ -190,63 +212,6 @@ class _Reader:
             "without a label",
         )
         return pc.cast(pc.greater_equal(values, log.click_at_least), pa.int8())
-
-
-def _side_table(
-    source: str | os.PathLike[str], join: log_spec.Join
-) -> pa.Table:
-    """Return the file of a join."""
-    wanted = [join.key, *join.take]
-    parts = [
-        part
-        for file in files.find(source, join.path)
-        for part in readers.batches(file, join, wanted)
-    ]
-    if not parts:
-        raise ValueError(f"The files of the join {join.path!r} are empty.")
-    table = pa.concat_tables(parts)
-    table = _without_null_texts(table, join.null_texts).combine_chunks()
-    if pc.count_distinct(table[join.key], "all").as_py() != len(table):
-        raise ValueError(
-            f"{join.path}: the column {join.key!r} should hold each key of the "
-            "join once."
-        )
-    return table
-
-
-def _joined(
-    table: pa.Table, join: log_spec.Join, side: pa.Table, where: str
-) -> pa.Table:
-    """Return the rows with the columns of a join; null where no key fits."""
-    on, keys = ids.comparable(
-        _column(table, join.on, "the key of a join", where),
-        _column(side, join.key, "the key of the join", join.path),
-    )
-    place = pc.index_in(on, keys, skip_nulls=True)
-    for name in join.take:
-        values = side[name].combine_chunks().take(place)
-        table = table.append_column(name, values)
-    return table
-
-
-def _without_null_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
-    """Return the rows, with null where a text stands for a missing value."""
-    for place, name in enumerate(table.column_names):
-        column = _column(table, name, "", "").plain()
-        if pa.types.is_string(column.type) and texts:
-            missing = pc.is_in(column.values, pa.array(texts))
-            if pc.any(missing).as_py():
-                none = pa.scalar(None, pa.string())
-                column = column.having(pc.if_else(missing, none, column.values))
-        table = table.set_column(place, name, column.values)
-    return table
-
-
-def _column(
-    table: pa.Table, name: str, reader: str, where: str
-) -> log_columns.LogColumn:
-    rows = table[events.ROW] if events.ROW in table.column_names else None
-    return log_columns.LogColumn(table[name], name, where, reader, rows)
 
 
 def _rows(table: pa.Table, log: log_spec.Log, where: str) -> Iterator[pa.Table]:
@@ -264,7 +229,7 @@ def _kept(
     for rules, keeps in ((log.keep, True), (log.drop, False)):
         for name, values in rules.items():
             if name in names:
-                column = _column(table, name, "`keep` or `drop`", where)
+                column = log_columns.of(table, name, "`keep` or `drop`", where)
                 holds = _is_one_of(column, values)
                 table = table.filter(holds if keeps else pc.invert(holds))
     return table
@@ -293,7 +258,7 @@ def _congruent(table: pa.Table, log: log_spec.Log, where: str) -> pa.Table:
     for rule in log.where:
         total = np.zeros(len(table), np.int64)
         for name, weight in rule.weights.items():
-            column = _column(table, name, "a `where` of the log", where)
+            column = log_columns.of(table, name, "a `where` of the log", where)
             column.reject(pc.is_null(column.values), "be present in every row")
             column = column.having(ids.read(column, pa.int64()))
             total += weight * column.values.to_numpy()

@@ -52,10 +52,11 @@ class Count:
             owner, "event", self.event, ("click", "impression")
         )
         features.check_choice(owner, "domain", self.domain, HISTORY_DOMAINS)
-        if len(self.of) not in (1, 2) or self.window_days < 0:
+        good = 1 <= len(set(self.of)) == len(self.of) <= 2
+        if not good or self.window_days < 0:
             raise ValueError(
-                f"`of` of {owner} should name one or two features, and "
-                "`window_days` should be at least 0. "
+                f"`of` of {owner} should name one or two different features, "
+                "and `window_days` should be at least 0. "
                 f"Received: {self.of}, {self.window_days}"
             )
 

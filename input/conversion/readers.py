@@ -1,10 +1,12 @@
 """Files of logs to tables of bounded size: Parquet and delimited text."""
 
+import datetime
 import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 from absl import logging
@@ -41,9 +43,31 @@ def batches(
                     value = pa.scalar(folders[name], pa.string())
                     column = pa.repeat(value, len(table))
                     table = table.append_column(name, column)
+                elif name in folders:
+                    _check_folder(table[name], name, folders[name], file)
             yield table
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
+
+
+def _check_folder(
+    values: pa.ChunkedArray, name: str, folder: str | None, file: files.File
+) -> None:
+    """Raise a ValueError unless a column holds what the folder says."""
+    for value in pc.unique(values).to_pylist():
+        text = str(value)
+        if isinstance(value, datetime.datetime) and folder:
+            text = text[: len(folder)]  # Its day, for a folder a day.
+        try:
+            same = float(value) == float(folder or "nan")
+        except (TypeError, ValueError):
+            same = text == str(folder)
+        if not same:
+            raise ValueError(
+                f"{file}: the column {name!r} holds {value!r}, and its folder "
+                f"says {folder!r}. Move the file, or name the folder as its "
+                "rows are."
+            )
 
 
 def columns(file: files.File, log: log_spec.Text) -> list[str]:
