@@ -2,6 +2,7 @@
 
 ```
 spec.json                        the DataSpec
+former_specs.json                those of earlier days, where it has changed
 ids/<table>.txt                  append-only vocabularies
 natural/<day>/manifest.json      rows, hashes, sizes of the id spaces that day
 natural/<day>/part-00000.tfrecord
@@ -17,7 +18,7 @@ import typing
 from collections.abc import Callable, Iterable
 
 from ecdctr_tf import features, store, typed_values, windows
-from ecdctr_tf.input import blocks, examples, id_space
+from ecdctr_tf.input import blocks, examples, former_specs, id_space
 
 SPEC = "spec.json"
 EVENTS = "events.arrow"
@@ -75,13 +76,36 @@ class DataDirectory:
                 "command again."
             )
         self.spec = features.DataSpec.load(self.path / SPEC)
+        # Of earlier days, oldest first.
+        self.former = former_specs.load(self.path)
+        # All of them, by fingerprint.
+        self.specs = {f.spec.fingerprint(): f.spec for f in self.former}
+        self.specs[self.spec.fingerprint()] = self.spec
         self._manifests: dict[tuple[str, str], store.Manifest] = {}
         self._verified: set[tuple[str, str]] = set()
 
+    @property
+    def tables(self) -> dict[str, features.TableSpec]:
+        """The tables by name, with those of earlier days only."""
+        specs = [*(former.spec for former in self.former), self.spec]
+        return {t.name: t for spec in reversed(specs) for t in spec.tables}
+
     @functools.cached_property
     def id_spaces(self) -> dict[str, id_space.IdSpace]:
-        """The id spaces by table name."""
-        return id_space.load(self.spec, self.path)
+        """The id spaces by table name, with those of earlier days only."""
+        return id_space.load(self.tables.values(), self.path)
+
+    def without(self, names: Iterable[str]) -> features.DataSpec:
+        """Return the spec less the named features.
+
+        Those that were removed from it are passed over.
+
+        Raises:
+          ValueError: as `DataSpec.without`.
+        """
+        own = {feature.name for feature in self.spec.features}
+        ever = {f.name for spec in self.specs.values() for f in spec.features}
+        return self.spec.without(n for n in names if n not in ever - own)
 
     def days(self, domain: str) -> list[str]:
         """Return the days there are of a domain ("natural" or "ads")."""
@@ -113,9 +137,9 @@ class DataDirectory:
 
         Raises:
           FileNotFoundError: the day is missing.
-          ValueError: the day is another one, of another domain, made by
-            another spec or of an unknown format, lacks a file, or its counts
-            are impossible.
+          ValueError: the day is another one, of another domain, made by a
+            spec that the directory never had or of an unknown format, lacks a
+            file, or its counts are impossible.
         """
         if (domain, day) not in self._manifests:
             path = self.path / domain / day
@@ -155,11 +179,12 @@ class DataDirectory:
         path = self.path / domain / day
         file, config = path / store.MANIFEST, manifest.config
         rebuild = _rebuild(path)
-        if manifest.spec != self.spec.fingerprint():
+        if manifest.spec not in self.specs:
             raise ValueError(
                 f"{path} was written with another data spec ({manifest.spec}) "
-                f"than {self.path / SPEC} ({self.spec.fingerprint()}). "
-                f"{rebuild}"
+                f"than {self.path / SPEC} ({self.spec.fingerprint()}) and "
+                "those before it. If its features have just changed, run the "
+                f"command again. If not: {rebuild}"
             )
         holds = config.get("domain"), str(manifest.window)
         if holds != (domain, str(windows.Window(day, day))):
@@ -171,7 +196,7 @@ class DataDirectory:
             str(file), "config.format", config.get("format"), tuple(FORMATS)
         )
         for table in manifest.ids:
-            self.spec.table(table)
+            features.check_choice(str(file), "ids", table, self.tables)
         names = _shards(manifest)
         shards = config.get("shards", len(names))
         if len(names) != shards:
@@ -222,7 +247,7 @@ class DataDirectory:
         Ids first seen later have larger rows, which a model of that day does
         not know. A day of either domain counts.
         """
-        rows = {table.name: table.buckets for table in self.spec.tables}
+        rows = {name: table.buckets for name, table in self.tables.items()}
         for domain in features.DOMAINS:
             known = [d for d in self.days(domain) if d <= day]
             if known:

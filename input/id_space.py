@@ -11,7 +11,7 @@ the vocabularies of all days; `fingerprint(rows)` names one of them.
 
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -231,15 +231,15 @@ def new(table: features.TableSpec) -> IdSpace:
 
 
 def load(
-    spec: features.DataSpec, data_dir: str | pathlib.Path
+    tables: Iterable[features.TableSpec], data_dir: str | pathlib.Path
 ) -> dict[str, IdSpace]:
-    """Return the id spaces of a data directory by table name."""
+    """Return the id spaces of tables of a data directory, by name."""
     directory = pathlib.Path(data_dir) / "ids"
     return {
         table.name: Vocabulary.load(table, directory)
         if table.ids == "vocabulary"
         else Hashing(table)
-        for table in spec.tables
+        for table in tables
     }
 
 

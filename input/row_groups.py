@@ -7,13 +7,13 @@ is left of them; without a seed it is what a format reads at once.
 import functools
 import itertools
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from ecdctr_tf import features, windows
-from ecdctr_tf.input import data_directory, shuffling
+from ecdctr_tf import features, kinds, windows
+from ecdctr_tf.input import data_directory, former_specs, shuffling
 
 SHUFFLE_ROWS = 65_536
 
@@ -28,7 +28,7 @@ def read(
     window: windows.Window,
     seed: int | None,
     passes: int,
-    names: Iterable[str] | None,
+    spec: features.DataSpec,
     inputs_only: bool,
 ) -> tf.data.Dataset:
     """Return the rows of a window in groups, each of one day.
@@ -39,14 +39,14 @@ def read(
       window: the days; every one has to be there.
       seed: of the order of rows; None keeps the order of the files.
       passes: times that the window is gone through, each in its own order.
-      names: names of features to read; None reads all.
+      spec: the features to read. Those that the spec of a day lacks, or has in
+        another form, are missing in its rows.
       inputs_only: whether to give `(features, clicks)` instead of all columns.
 
     Raises:
       FileNotFoundError, ValueError: a day is missing, damaged or of another
         spec.
     """
-    spec = data.spec if names is None else data.spec.select(names)
     days = data.covered(domain, window)
     formats = {data.manifest(domain, day).config["format"] for day in days}
     if len(formats) > 1:
@@ -55,9 +55,42 @@ def read(
             f"{sorted(formats)}. Convert them all to one."
         )
     file_format = data_directory.FORMATS[formats.pop()]
+    held = {
+        day: former_specs.shared(
+            data.specs[data.manifest(domain, day).spec], spec
+        )
+        for day in days
+    }
+    turns = itertools.product(range(passes), days)
+    datasets = []
+    for written, run in itertools.groupby(turns, lambda turn: held[turn[1]]):
+        reader = _reader(file_format, written, seed is not None, inputs_only)
+        rows = reader(*_places(data, domain, list(run), seed, file_format))
+        if written != spec:
+            missing = _missing(data, former_specs.changes(written, spec), spec)
+            rows = _with(rows, missing, inputs_only)
+        datasets.append(rows)
+    dataset = functools.reduce(tf.data.Dataset.concatenate, datasets)
+    options = tf.data.Options()
+    # The tuning thread sleeps for seconds, and a stream's end waits for it.
+    options.autotune.enabled = False
+    # There is nothing to rewrite, and looking for it takes longer than reading
+    # a small day.
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
+
+
+def _places(
+    data: data_directory.DataDirectory,
+    domain: str,
+    turns: list[tuple[int, str]],
+    seed: int | None,
+    file_format: types.ModuleType,
+) -> tuple:
+    """Return what a reader takes, for the days of some turns of passes."""
     files, places, counts, numbers, seeds = [], [], [], [], []
     sizes, orders = [], []
-    for turn, day in itertools.product(range(passes), days):
+    for turn, day in turns:
         number = windows.day_number(day)
         found = [
             (file, place)
@@ -73,14 +106,7 @@ def read(
         sizes += chunks
         orders += shuffling.chunk_seeds(seeds[-1], len(chunks))
     by_day = tf.RaggedTensor.from_row_lengths
-    options = tf.data.Options()
-    # The tuning thread sleeps for seconds, and a stream's end waits for it.
-    options.autotune.enabled = False
-    # There is nothing to rewrite, and looking for it takes longer than reading
-    # a small day.
-    options.experimental_optimization.apply_default_optimizations = False
-    reader = _reader(file_format, spec, seed is not None, inputs_only)
-    return reader(
+    return (
         by_day(np.array(files, str), counts),
         by_day(np.array(places, np.int64), counts),
         np.array(numbers, np.int32),
@@ -88,7 +114,43 @@ def read(
         # Without rows there is a size all the same: none would end the process.
         np.array(sizes or [1], np.int64),
         np.array(orders, np.int64).reshape(-1, 2),
-    ).with_options(options)
+    )
+
+
+def _missing(
+    data: data_directory.DataDirectory,
+    changes: former_specs.Changes,
+    spec: features.DataSpec,
+) -> dict[str, np.ndarray]:
+    """Return one row of the columns of features that days were written without.
+
+    It holds what a conversion writes for a missing value.
+    """
+    columns = {}
+    for feature in kinds.of(spec):
+        if feature.name in changes.added:
+            columns |= feature.missing(
+                lambda table, raw: data.id_spaces[table].lookup(raw)
+            )
+    return columns
+
+
+def _with(
+    rows: tf.data.Dataset, missing: dict[str, np.ndarray], inputs_only: bool
+) -> tf.data.Dataset:
+    """Return groups with further columns, which are the same in all rows."""
+
+    @_as_written
+    def widen(columns: dict, *clicks: tf.Tensor) -> dict | tuple:
+        count = tf.shape(columns["day"])[0]
+        more = {
+            name: tf.repeat(tf.constant(row), count, axis=0)
+            for name, row in missing.items()
+        }
+        columns = {**columns, **more}
+        return (columns, *clicks) if inputs_only else columns
+
+    return rows.map(widen, tf.data.AUTOTUNE)
 
 
 def regrouped(

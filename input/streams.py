@@ -27,6 +27,7 @@ def batches(
     passes: int = 1,
     skip: int = 0,
     names: Iterable[str] | None = None,
+    spec: features.DataSpec | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of a window, ready for `fit`.
 
@@ -40,6 +41,8 @@ def batches(
       passes: times that the window is gone through, each in its own order.
       skip: batches at the beginning to pass over, to take up a stream again.
       names: names of features to read; None reads all.
+      spec: what the names are of; None: the spec of the data. What a day was
+        written without is missing in its rows.
 
     Returns:
       A dataset of known cardinality. Features: name -> int32 `[B]`, int32
@@ -51,7 +54,8 @@ def batches(
       FileNotFoundError, ValueError: a day is missing, damaged or of another
         spec.
     """
-    dataset = row_groups.read(data, domain, window, seed, passes, names, True)
+    wanted = _wanted(data, names, spec)
+    dataset = row_groups.read(data, domain, window, seed, passes, wanted, True)
     rows = data.rows(domain, window) * passes
     return _finished(dataset, rows, batch_size, skip)
 
@@ -64,6 +68,7 @@ def mixed(
     passes: int = 1,
     skip: int = 0,
     names: Iterable[str] | None = None,
+    spec: features.DataSpec | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of several domains in one order.
 
@@ -80,6 +85,7 @@ def mixed(
       passes: times that the windows are gone through.
       skip: as for `batches`.
       names: as for `batches`.
+      spec: as for `batches`.
 
     Returns:
       As `batches`; the features have `domain` too, int32 `[B]`, places in
@@ -97,10 +103,11 @@ def mixed(
             f"{data.path} has no rows in {named}: there is nothing to mix."
         )
     chunks = -(-total // row_groups.SHUFFLE_ROWS)
+    wanted = _wanted(data, names, spec)
     streamed = []
     for domain, size in sizes.items():
         groups = row_groups.read(
-            data, domain, parts[domain], seed, passes, names, True
+            data, domain, parts[domain], seed, passes, wanted, True
         )
         streamed.append(row_groups.regrouped(groups, even(size, chunks)))
     places = [features.DOMAINS.index(domain) for domain in sizes]
@@ -164,13 +171,24 @@ def rows(
     seed: int | None = None,
     passes: int = 1,
     names: Iterable[str] | None = None,
+    spec: features.DataSpec | None = None,
 ) -> tf.data.Dataset:
     """Return the columns of a window in groups of rows, each of one day.
 
     Args and errors as `batches`; a group also has `click`, `timestamp` and the
     evaluation columns.
     """
-    return row_groups.read(data, domain, window, seed, passes, names, False)
+    wanted = _wanted(data, names, spec)
+    return row_groups.read(data, domain, window, seed, passes, wanted, False)
+
+
+def _wanted(
+    data: data_directory.DataDirectory,
+    names: Iterable[str] | None,
+    spec: features.DataSpec | None,
+) -> features.DataSpec:
+    spec = data.spec if spec is None else spec
+    return spec if names is None else spec.select(names)
 
 
 def read_columns(
@@ -178,13 +196,14 @@ def read_columns(
     domain: str,
     window: windows.Window,
     names: Iterable[str] | None = None,
+    spec: features.DataSpec | None = None,
 ) -> dict[str, np.ndarray]:
     """Return whole columns of a window in the order of the files, in memory.
 
     Args and errors as `rows`. For days of ads and for tests; a long natural
     window may not fit.
     """
-    dataset = rows(data, domain, window, names=names)
+    dataset = rows(data, domain, window, names=names, spec=spec)
     groups = list(dataset.as_numpy_iterator())
     columns = {}
     for name, column in dataset.element_spec.items():

@@ -266,7 +266,6 @@ def test_clicks_only_goes_on_as_it_began(out, late):
 @pytest.mark.parametrize(
     "changes, parts",
     [
-        ({"counts": []}, "counts"),
         ({"min_count": {}}, "min_count"),
         ({"negatives": {"natural": {"seed": 1}}}, "negatives"),
     ],

@@ -170,7 +170,10 @@ def test_days_that_were_exchanged_raise(tiny_data):
         (lambda m: m["config"].update(shards=None), "2 of the day's None"),
         (lambda m: m.update(window=None), "window. should be the days"),
         (lambda m: m["window"].update(last="2024-01-03"), "01-02..2024-01-03"),
-        (lambda m: m["ids"].update(shop={"rows": 3}), "no table 'shop'"),
+        (
+            lambda m: m["ids"].update(shop={"rows": 3}),
+            "one of user, item, category. Received: 'shop'",
+        ),
         (lambda m: m.update(files=[]), "`files` of the manifest"),
         (lambda m: m.update(config=None), "`config` of the manifest"),
     ],

@@ -106,7 +106,7 @@ def _raw(data, day) -> dict:
     from ecdctr_tf.input import streams
 
     columns = streams.read_columns(data, "ads", day)
-    spaces = id_space.load(data.spec, data.path)
+    spaces = id_space.load(data.spec.tables, data.path)
     inputs = {}
     for feature in data.spec.features:
         column = columns[feature.name]

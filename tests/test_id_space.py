@@ -204,7 +204,7 @@ def test_hashing_takes_the_type_of_its_table():
 
 
 def test_load_gives_every_table_its_id_space(tiny_data):
-    spaces = id_space.load(tiny_data.spec, tiny_data.path)
+    spaces = id_space.load(tiny_data.spec.tables, tiny_data.path)
     assert list(spaces) == ["user", "item", "category"]
     np.testing.assert_array_equal(spaces["item"].lookup([205, 1]), [6, 0])
     np.testing.assert_array_equal(spaces["category"].lookup(["films"]), [2])

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from ecdctr_tf.kinds.feature import Arrays, Tensors
+from ecdctr_tf.kinds.feature import Arrays, Numbering, Tensors
 from ecdctr_tf.kinds.id import Id, id_type
 
 # Hashes of raw ids lie below this prime, so that none of the products below
@@ -45,6 +45,18 @@ class Cross(Id):
         for part in self.feature.of:
             code = (code * _FACTOR + hashes[part]) % _PRIME
         return {self.name: (code % self.table.buckets).astype(np.int32)}
+
+    def missing(self, number: Numbering) -> dict[str, np.ndarray]:
+        """Return the row of all parts missing."""
+        del number
+        parts = self.feature.of
+        tables = {p: self.data.table(self.data.feature(p).table) for p in parts}
+        return self.crossed(
+            {
+                p: self.hashed(p, pa.nulls(1, id_type(t)))
+                for p, t in tables.items()
+            }
+        )
 
     def request(self) -> dict[str, tf.TensorSpec]:
         """Return nothing: clients send the parts."""

@@ -80,6 +80,17 @@ class Feature:
         """
         raise NotImplementedError
 
+    def missing(self, number: Numbering) -> dict[str, np.ndarray]:
+        """Return the columns of one row in which the feature is missing.
+
+        Args:
+          number: as for `encode`.
+        """
+        dtype = self.log_type()
+        if pa.types.is_floating(dtype):
+            return self.encode(pa.array([math.nan], dtype), number)
+        return self.encode(pa.nulls(1, dtype), number)
+
     # Batches and files.
 
     def tensors(self) -> dict[str, tf.TensorSpec]:
@@ -150,6 +161,13 @@ class Feature:
         """
         del config
         return {}
+
+    def compared(self) -> tuple[str, ...]:
+        """Return the names of other features that its layers compare it with.
+
+        The user and the item, which stay what they are, are left out.
+        """
+        return ()
 
     def inputs(
         self,

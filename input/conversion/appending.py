@@ -2,8 +2,9 @@
 
 An append is made in a staging directory inside the data directory and moved in
 at its end: first the vocabularies, which the new days need and the old ones can
-do with, then the days in order, then the summary, and the state as the last.
-Until the state is there, what came before it is leftovers to the next append.
+do with, the specs if features have changed, then the days in order, then the
+summary, and the state as the last. Until the state is there, what came before
+it is leftovers to the next append.
 
 Where days are exchanged, or a state of the same day is, what is new is complete
 in `.pending` first, and then takes its places: `exchange`. Interrupted, it is
@@ -19,10 +20,13 @@ import pathlib
 import shutil
 
 from ecdctr_tf import features, store
+from ecdctr_tf.input import former_specs
 from ecdctr_tf.input.conversion import state
-from ecdctr_tf.input.data_directory import PENDING
+from ecdctr_tf.input.data_directory import PENDING, SPEC
 
 IDS = "ids"
+# Former specs first: readers know the spec of each day at any time.
+_SPECS = (former_specs.FILE, SPEC)
 
 
 def begin(lock: store.Lock, past: state.Past, tables: str) -> None:
@@ -58,6 +62,21 @@ def finished(lock: store.Lock, past: state.Past) -> str:
     return note["tables"]
 
 
+def settle_specs(directory: pathlib.Path) -> None:
+    """Take back the spec of an append that was killed before its state."""
+    states = store.dated(directory / state.STATE)
+    former = former_specs.load(directory)
+    if not states or not former:
+        return
+    path = directory / state.STATE / states[-1]
+    manifest = store.read_manifest(path, state.KIND)
+    count = manifest.config.get(state.FORMER, 0)
+    if len(former) > count:
+        with store.replacing(directory / SPEC) as file:
+            former[count].spec.save(file)
+        former_specs.save(directory, former[:count])
+
+
 def clean(past: state.Past) -> None:
     """Make a data directory what it was when its state was published."""
     directory, spaces = past.data.path, past.id_spaces
@@ -83,6 +102,7 @@ def move_in(staging: pathlib.Path, directory: pathlib.Path) -> None:
     store.sync(staging)
     for file in sorted(staging.glob(f"{IDS}/*")):
         os.replace(file, directory / IDS / file.name)
+    _place_specs(staging, directory)
     days = [
         (day, domain)
         for domain in features.DOMAINS
@@ -114,6 +134,7 @@ def go_on(directory: pathlib.Path) -> None:
         return
     for file in sorted(pending.glob(f"{IDS}/*")):
         os.replace(file, directory / IDS / file.name)
+    _place_specs(pending, directory)
     for domain in features.DOMAINS:
         for day in store.dated(pending / domain):
             place = directory / domain / day
@@ -129,6 +150,12 @@ def go_on(directory: pathlib.Path) -> None:
         newest = pathlib.Path(state.STATE, day)
         os.rename(pending / newest, directory / newest)
     shutil.rmtree(pending)
+
+
+def _place_specs(source: pathlib.Path, directory: pathlib.Path) -> None:
+    for name in _SPECS:
+        if (source / name).exists():
+            os.replace(source / name, directory / name)
 
 
 def _remove_states_before(directory: pathlib.Path, day: str) -> None:

@@ -103,10 +103,15 @@ def append_tables(
     place already, the same tables given again are accepted. Readers see whole
     days, and vocabularies that hold all their ids.
 
+    Where features have changed, the events of all days that are held are gone
+    through once more, so that sequences and counts are right from the first new
+    day on. The rows of these days stay, and lack the features that are new.
+
     Args:
-      spec: the one that `out` was converted with; what says how to read logs
+      spec: the one that `out` was converted with. What says how to read logs
         may differ: `logs`, `first_day`, and what is done about null users and
-        items and wrong times.
+        items and wrong times. Features may be added, removed or retyped; see
+        `spec_changes`.
       tables: as of `convert_tables`, of days after the last one that `out`
         holds of their domain.
       out: the data directory, made by `convert_tables`.
@@ -126,7 +131,8 @@ def append_tables(
     """
     out = pathlib.Path(out)
     _check(file_format, rows_per_file)
-    with _opened(spec, out, file_format, "appending days") as (lock, past):
+    doing = "appending days"
+    with _opened(spec, out, file_format, doing, True) as (lock, past):
         finished = appending.finished(lock, past)
         appending.clean(past)
         with store.staged(out / "append") as staging:
@@ -255,13 +261,15 @@ def _opened(
     out: pathlib.Path,
     file_format: str,
     doing: str,
+    may_change: bool = False,
 ) -> Iterator[tuple[store.Lock, state.Past]]:
     """Give the lock of a data directory, and what it holds."""
     # A lock would make a directory where there is none.
     features.DataSpec.load(out / data_directory.SPEC)
     with store.lock(out, doing) as lock:
         appending.go_on(out)
-        yield lock, state.load(out, spec, file_format)
+        appending.settle_specs(out)
+        yield lock, state.load(out, spec, file_format, may_change)
 
 
 def _check(file_format: str, rows_per_file: int) -> None:

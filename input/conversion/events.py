@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf import kinds
+from ecdctr_tf import features, kinds
+from ecdctr_tf.input import former_specs
 from ecdctr_tf.input.conversion import (
     columns,
     ids,
@@ -275,6 +276,35 @@ class _Table:
         numbers = numbers.cast(pa.float32(), safe=False)
         column.reject(pc.is_inf(numbers), "hold finite numbers of 32 bits")
         return numbers
+
+
+def fitted(
+    table: pa.Table, written: features.DataSpec, spec: toml_spec.ConversionSpec
+) -> pa.Table:
+    """Return the events of a day that another spec was used for.
+
+    Args:
+      table: the events, as the day holds them.
+      written: the data spec of the day.
+      spec: says which features there are to be. Those that the day lacks, or
+        has in another form, are missing.
+    """
+    wanted = spec.data_spec()
+    if written == wanted:
+        return table
+    shared = {f.name for f in former_specs.shared(written, wanted).features}
+    kinds_of = {f.name: f for f in kinds.of(wanted)}
+    others = {f.name for f in written.features} | {*spec.evaluation}
+    made = {n: table[n] for n in table.column_names if n not in others}
+    for feature in spec.features:
+        if not feature.source:
+            continue
+        if feature.name in shared:
+            made[feature.name] = table[feature.name]
+        else:
+            dtype = kinds_of[feature.name].log_type()
+            made[feature.name] = _missing(len(table), dtype)
+    return pa.table(made | {name: table[name] for name in spec.evaluation})
 
 
 def _missing(rows: int, dtype: pa.DataType) -> pa.Array:

@@ -17,8 +17,6 @@ the events only, not on the days that were converted at a time.
 
 import dataclasses
 import functools
-import hashlib
-import json
 import pathlib
 import shutil
 import typing
@@ -28,25 +26,13 @@ import numpy as np
 
 from ecdctr_tf import features, store, typed_values, windows
 from ecdctr_tf.input import data_directory, id_space
-from ecdctr_tf.input.conversion import toml_spec
+from ecdctr_tf.input.conversion import spec_changes, toml_spec
 
 STATE = "state"
 BEHIND = "behind"
 KIND = "conversion_state"
 SUMMARY = "summary.json"
-# Fields of the spec that only say how to read logs: what is in the columns of
-# the tables that come out of them is said by the others.
-_READING = (
-    "logs",
-    "first_day",
-    "null_user",
-    "null_item",
-    "wrong_time",
-    "longest_gap_days",
-    # The zone is compared by itself: it may be said in two ways.
-    "utc_offset_hours",
-    "time_zone",
-)
+FORMER = "former_specs"
 
 
 class Part(Protocol):
@@ -166,6 +152,7 @@ def described(
     clicks_only: dict[str, bool],
     id_spaces: dict[str, id_space.IdSpace],
     rows: int,
+    former: int,
 ) -> store.Manifest:
     """Return the manifest of a state.
 
@@ -177,6 +164,7 @@ def described(
       clicks_only: domain -> whether its logs hold clicks only.
       id_spaces: by table, at the end of the last day.
       rows: of all days of both domains.
+      former: how many data specs there were before that of `spec`.
     """
     return store.Manifest(
         kind=KIND,
@@ -185,12 +173,13 @@ def described(
         spec=spec.data_spec().fingerprint(),
         ids={name: space.fingerprint() for name, space in id_spaces.items()},
         config={
-            "conversion": _fingerprints(spec),
+            "conversion": spec_changes.fingerprints(spec),
             "format": file_format,
             "last_days": _in_order(last_days),
             "clicks_only": _in_order(clicks_only),
             "zone": str(spec.zone),
             BEHIND: behind(last_days),
+            FORMER: former,
         },
     )
 
@@ -199,8 +188,15 @@ def load(
     directory: pathlib.Path,
     spec: toml_spec.ConversionSpec,
     file_format: str,
+    may_change: bool = False,
 ) -> Past:
     """Return the past of a data directory that days are to be appended to.
+
+    Args:
+      directory: the data directory.
+      spec: what days are to be converted with.
+      file_format: that of the days.
+      may_change: whether features may differ; see `spec_changes`.
 
     Raises:
       FileNotFoundError: there is no data directory, or it has no state.
@@ -218,7 +214,19 @@ def load(
     path = directory / STATE / states[-1]
     past = Past(data, path, store.verify(path, KIND))
     _check_manifest(past)
-    _check_spec(past, spec)
+    _check_zone(past, spec)
+    changes = spec_changes.check(
+        directory,
+        past.manifest.config["conversion"],
+        spec,
+        [*(former.spec for former in data.former), data.spec],
+    )
+    if changes and not may_change:
+        raise ValueError(
+            f"The features of the spec are not those that {directory} has now: "
+            f"{changes.text()}. Give the spec of the last append; features "
+            "change with --append only."
+        )
     if past.manifest.config["format"] != file_format:
         raise ValueError(
             f"The format should be that of the other days of {directory}, "
@@ -243,9 +251,12 @@ def _check_manifest(past: Past) -> None:
         ("clicks_only", dict[str, bool]),
         ("zone", str),
         (BEHIND, str),
+        (FORMER, int),
     ):
         what = f"`config.{key}` of {past.path / store.MANIFEST}"
-        typed_values.check(what, expected, config.get(key))
+        # Older versions knew no former specs.
+        value = config.get(key, 0 if key == FORMER else None)
+        typed_values.check(what, expected, value)
     if past.window is None or past.window.last != past.path.name:
         raise ValueError(
             f"{past.path} should be the state of its day. Its manifest says: "
@@ -253,7 +264,7 @@ def _check_manifest(past: Past) -> None:
         )
 
 
-def _check_spec(past: Past, spec: toml_spec.ConversionSpec) -> None:
+def _check_zone(past: Past, spec: toml_spec.ConversionSpec) -> None:
     zone = past.manifest.config["zone"]
     if zone != str(spec.zone):
         raise ValueError(
@@ -261,31 +272,7 @@ def _check_spec(past: Past, spec: toml_spec.ConversionSpec) -> None:
             f"spec says {spec.zone}. Set `time_zone` or `utc_offset_hours` as "
             "it was, or convert all logs again into another directory."
         )
-    kept, given = past.manifest.config["conversion"], _fingerprints(spec)
-    differing = [
-        name
-        for name in dict.fromkeys([*kept, *given])
-        if kept.get(name) != given.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"{past.data.path} was converted with another conversion spec; "
-            f"these parts differ: {', '.join(differing)}. Append with the "
-            "former one, or convert all logs again."
-        )
 
 
 def _in_order(by_domain: dict) -> dict:
     return {d: by_domain[d] for d in features.DOMAINS if d in by_domain}
-
-
-def _fingerprints(spec: toml_spec.ConversionSpec) -> dict[str, str]:
-    """Return a hash of each field of the spec that rows depend on."""
-    found = {}
-    for name, value in dataclasses.asdict(spec).items():
-        if name not in _READING:
-            text = json.dumps(value, sort_keys=True)
-            found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    homes = {table.name: spec.home_space(table.name) for table in spec.tables}
-    found["id_spaces"] = ", ".join(f"{t} {s}" for t, s in homes.items())
-    return found

@@ -7,6 +7,7 @@ import rich.console
 import rich.table
 
 from ecdctr_tf import features
+from ecdctr_tf.input import former_specs
 from ecdctr_tf.input.conversion import (
     encoding,
     history_features,
@@ -166,6 +167,17 @@ def notes(summary: dict) -> list[str]:
         for domain, counts in summary["counts"].items()
         for what, rows in counts.items()
     ]
+    for change in summary.get("features", ()):
+        changes = former_specs.Changes(
+            change["added"], change["removed"], change["retyped"]
+        )
+        since = " and ".join(
+            f"{day} ({d})" for d, day in change["since"].items()
+        )
+        said.append(
+            f"Features have changed since {since or 'the first day'}: "
+            f"{changes.text()}. Earlier days lack what is new."
+        )
     for table, ids in summary["crossings"].items():
         said.append(
             f"{ids:,} ids of the table {table!r} are in several id spaces; "

@@ -14,6 +14,7 @@ their events are gone through again, and their rows are left as they are
 (`held`).
 """
 
+import dataclasses
 import functools
 import pathlib
 import shutil
@@ -23,10 +24,11 @@ import numpy as np
 import pyarrow as pa
 
 from ecdctr_tf import features, typed_values, windows
-from ecdctr_tf.input import data_directory
+from ecdctr_tf.input import data_directory, former_specs
 from ecdctr_tf.input.conversion import (
     bars,
     encoding,
+    events,
     first_pass,
     held,
     id_checks,
@@ -65,8 +67,10 @@ class Passes:
         base: held.Held | None = None,
         replaced: str = "",
     ):
-        spec.data_spec().save(directory / data_directory.SPEC)
         self._spec = spec
+        self._former = _former(spec.data_spec(), base)
+        former_specs.save(directory, self._former)
+        spec.data_spec().save(directory / data_directory.SPEC)
         self._data = data_directory.DataDirectory(directory)
         self._format = file_format
         self._rows_per_file = rows_per_file
@@ -81,7 +85,8 @@ class Passes:
         self._base = base
         self._replaced = replaced
         if base is not None:
-            self._encoder.id_spaces.update(base.id_spaces)
+            own = self._encoder.id_spaces
+            own.update({n: s for n, s in base.id_spaces.items() if n in own})
             self._encoder.goes_again = True
         self._first = first_pass.FirstPass(
             spec, self._data.path / _SPILLED, base, replaced
@@ -186,6 +191,9 @@ class Passes:
         ]
         first = min(new, default=windows.day_number(until) + 1)
         past, done = self._base.past, self._base.start(first)
+        if past.data.spec != self._data.spec:
+            # What it knows of the past is not all that features are made of.
+            done = ""
         if done == past.window.last:
             past.restore(self._carried())
             return done
@@ -233,6 +241,10 @@ class Passes:
     ) -> None:
         """Write a day of a domain, with its events."""
         known = self._base.table_rows(name) if self._base else None
+        tables = self._data.spec.tables
+        in_use = {t.name: in_use.get(t.name, t.buckets) for t in tables}
+        if known is not None:
+            known = {t.name: known.get(t.name, t.buckets) for t in tables}
         write_more = None
         if table is not None:
             write_more = functools.partial(held.write_events, events=table)
@@ -253,7 +265,12 @@ class Passes:
             return ordering.ordered(table, self._spec.user, self._spec.item)
         if self._base is None:
             return None
-        return self._base.events(domain, windows.day_name(day))
+        name = windows.day_name(day)
+        table, data = self._base.events(domain, name), self._base.past.data
+        if table is None:
+            return None
+        written = data.specs[data.manifest(domain, name).spec]
+        return events.fitted(table, written, self._spec)
 
     def _impressions(self, day: int, encoded: dict) -> dict:
         """Return the impressions of a day by domain."""
@@ -289,6 +306,8 @@ class Passes:
         for space in spaces.values():
             space.save(directory / "ids")
         summary = self._summary.result() | id_checks.found(self._spec, spaces)
+        if self._former:
+            summary["features"] = self._feature_changes()
         (directory / state.SUMMARY).write_text(
             typed_values.to_json(summary, "the summary"), encoding="utf-8"
         )
@@ -308,7 +327,41 @@ class Passes:
             },
             spaces,
             sum(summary[domain]["rows"] for domain in features.DOMAINS),
+            len(self._former),
         )
         behind = directory / _BEHIND if state.behind(ends) else None
         state.save(directory, manifest, self._carried(), behind)
         return summary
+
+    def _feature_changes(self) -> list[dict]:
+        """Return what has changed about features, and since which days."""
+        specs = [*(former.spec for former in self._former), self._data.spec]
+        found = []
+        for i, former in enumerate(self._former):
+            since = {d: windows.plus(day, 1) for d, day in former.until.items()}
+            changes = former_specs.changes(specs[i], specs[i + 1])
+            found.append({"since": since, **dataclasses.asdict(changes)})
+        return found
+
+
+def _former(
+    spec: features.DataSpec, base: held.Held | None
+) -> list[former_specs.Former]:
+    """Return the specs that days which stay were written with before one."""
+    if base is None:
+        return []
+    data, kept = base.past.data, base.kept
+    former = [
+        former_specs.Former(
+            entry.spec,
+            {
+                d: min(day, kept[d])
+                for d, day in entry.until.items()
+                if d in kept
+            },
+        )
+        for entry in data.former
+    ]
+    if data.spec != spec:
+        former.append(former_specs.Former(data.spec, dict(kept)))
+    return former
