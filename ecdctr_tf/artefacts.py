@@ -27,7 +27,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import features, model_table, store
+from ecdctr_tf import features, kinds, model_table, store
+from ecdctr_tf.input import former_specs
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -47,8 +48,15 @@ RESTORE = "restore.json"
 def model_spec(
     spec: features.DataSpec, config: configs.Config, kind: str
 ) -> features.DataSpec:
-    """Return the features that a level reads."""
-    return spec.basic() if kind == TPM else spec.without(config.model.exclude)
+    """Return the features that a level reads.
+
+    Names that the config excludes and the spec lacks are passed over: the
+    features may have been removed.
+    """
+    if kind == TPM:
+        return spec.basic()
+    names = {feature.name for feature in spec.features}
+    return spec.without(names.intersection(config.model.exclude))
 
 
 def stage(
@@ -94,7 +102,7 @@ def build(
       sources: the frozen CPMs that a model beside a CPM reads.
 
     Raises:
-      ValueError: a feature that the config excludes is not in the data.
+      ValueError: a feature that the config excludes cannot be left out.
     """
     # A traced loop holds the variables of its model in cycles of references,
     # which Python leaves for a long time: free the models from before.
@@ -175,12 +183,14 @@ def verified(
 ) -> store.Manifest:
     """Return the manifest of a whole artefact that fits a data directory.
 
+    Its data spec may be one that earlier days were written with.
+
     Raises:
       FileNotFoundError, ValueError: it is missing, damaged, of another kind,
-        data spec or id space.
+        of no spec of the directory, or of another id space.
     """
     manifest = store.verify(path, kind)
-    warm_start.check_spec(manifest, data.spec.fingerprint(), path)
+    warm_start.check_spec(manifest, data.specs, path)
     warm_start.check_ids(manifest, data.id_spaces, path)
     for field, names in (
         ("config", {"capacities", "model"}),
@@ -244,6 +254,8 @@ def cpm_of(path: pathlib.Path, manifest: store.Manifest) -> pathlib.Path | None:
 def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
     """Return the model of a published A-CTR day, to score with.
 
+    It reads the features that it was trained with, whatever has changed since.
+
     Args:
       path: the artefact, `<workdir>/<model>/ctr/<day>`, with the artefacts that
         it was made from beside it.
@@ -258,14 +270,18 @@ def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
     manifest = verified(path, CTR, data)
     config = configs.Config.from_json(path / CONFIG)
     row = model_table.model(manifest.config["model"])
+    spec = data.specs[manifest.spec]
     sources = []
     if row.origin == model_table.BESIDE_CPM:
-        sources = frozen(path, manifest, data, row, config)
+        sources = frozen(path, manifest, data, row, config, spec)
     history = {}
     if config.model.history:
-        history = history_of(path, manifest, data, config)
+        history = history_for(
+            model_spec(spec, config, CTR),
+            history_of(path, manifest, data, config),
+        )
     model = build(
-        features.DataSpec.load(path / SPEC),
+        spec,
         config,
         row,
         CTR,
@@ -301,21 +317,55 @@ def history_of(
     return historical.load(versions, data.id_spaces, config.history)
 
 
+def history_for(
+    spec: features.DataSpec, tables: Mapping[str, HistoricalTable]
+) -> dict[str, HistoricalTable]:
+    """Return the historical tables of the basic ids that a model reads.
+
+    Those that no snapshot has yet, since their feature was added, are empty.
+
+    Args:
+      spec: the features that the model reads.
+      tables: table name -> historical vectors.
+    """
+    widths = {table.dim for table in tables.values()}
+    names = {f.table for f in kinds.ids(spec) if f.basic}
+    return {
+        name: tables[name] if name in tables else _no_history(width, name)
+        for width in widths
+        for name in sorted(names)
+    }
+
+
+def _no_history(width: int, name: str) -> HistoricalTable:
+    """Return a historical table that knows no id."""
+    return HistoricalTable(np.zeros([1, 1, width]), [[False]], [0], name)
+
+
 def frozen(
     path: pathlib.Path,
     manifest: store.Manifest,
     data: DataDirectory,
     row: model_table.ModelRow,
     config: configs.Config,
+    spec: features.DataSpec,
 ) -> list[CTRModel]:
     """Return the CPMs that an A-CTR day reads, the newest first.
+
+    Args:
+      path: the day.
+      manifest: its manifest.
+      data: the data directory.
+      row: the model.
+      config: its config.
+      spec: the data spec that the model reads.
 
     Raises:
       FileNotFoundError, ValueError: one is missing or replaced.
     """
     roles = [cpm_role(i) for i in range(row.cpms)]
     return [
-        read_cpm(parent_path(path, manifest, role), data, row, config)
+        read_cpm(parent_path(path, manifest, role), data, row, config, spec)
         for role in roles
         if role in manifest.parents
     ]
@@ -331,17 +381,32 @@ def read_cpm(
     data: DataDirectory,
     row: model_table.ModelRow,
     config: configs.Config,
+    spec: features.DataSpec,
 ) -> CTRModel:
     """Return the model of a CPM without history, to read from.
+
+    Args:
+      path: the CPM.
+      data: the data directory.
+      row: the model that reads it.
+      config: its config.
+      spec: its data spec, which has to be that of the CPM.
 
     Raises:
       FileNotFoundError, ValueError: the CPM is missing, damaged, of another id
         space, data spec or network.
     """
     manifest = verified(path, CPM, data)
+    if data.specs[manifest.spec] != spec:
+        raise ValueError(
+            f"{path} was trained before the features changed "
+            f"({former_specs.changes(data.specs[manifest.spec], spec).text()})."
+            f" {row.name} reads a frozen CPM row by row and cannot go on over "
+            "the change. Train it in another --workdir."
+        )
     without = ["cpm.l2=0", "cpm.table_l2=0"]
     model = build(
-        data.spec,
+        spec,
         configs.override(config, without),
         row,
         CPM,

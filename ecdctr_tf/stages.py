@@ -81,7 +81,7 @@ def run(request: Request) -> None:
         APART[request.stage](data, request)
         return
     # A misspelt name is rejected before anything is trained.
-    data.spec.without(request.config.model.exclude)
+    data.without(request.config.model.exclude)
     if request.stage != "all":
         STAGES[request.stage](data, request)
         _keep_config(request)

@@ -7,8 +7,10 @@ python -m ecdctr_tf.input.convert --spec=globo.toml --source=later --out=data \\
 ```
 
 The second command adds the days of later logs, with the same result as if all
-had been converted at once. Each domain is added at its own pace; days up to its
-last one in `data` are rejected. They can be replaced or taken back:
+had been converted at once. Features may have been added to the spec, removed or
+retyped by then; days that are held lack what is new. Each domain is added at
+its own pace; days up to its last one in `data` are rejected. They can be
+replaced or taken back:
 
 ```
 python -m ecdctr_tf.input.convert --spec=globo.toml --source=corrected \\

@@ -126,7 +126,7 @@ def _missing(
 
     It holds what a conversion writes for a missing value.
     """
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for feature in kinds.of(spec):
         if feature.name in changes.added:
             columns |= feature.missing(

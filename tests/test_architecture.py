@@ -33,7 +33,7 @@ MAY_IMPORT = {
     + ("store", "typed_values", "windows", "input")
     + ("results.page", "results.plots", "results.text"),
     # What training and export both rebuild models with.
-    "artefacts": ("config", "features", "model_table", "store")
+    "artefacts": ("config", "features", "kinds", "model_table", "store")
     + ("input", "layers", "models", "transfer"),
     "export": ("artefacts", "features", "kinds", "store")
     + ("input", "layers", "models"),

@@ -118,7 +118,9 @@ def score_beside(
     config, row = of(name)
     level = Level(data, run, config, row, artefacts.CTR)
     level.sources = [
-        artefacts.read_cpm(run.cpm(name) / day(beside), data, row, config)
+        artefacts.read_cpm(
+            run.cpm(name) / day(beside), data, row, config, data.spec
+        )
     ]
     level.open(run.ctr(name) / day(own))
     if estimated is not None:
@@ -244,7 +246,7 @@ def test_keep_starts_from_scratch(data, finished):
     config, row = of("keep")
     level = Level(data, finished, config, row, artefacts.CTR)
     path = finished.cpm("keep") / day(4)
-    level.sources = [artefacts.read_cpm(path, data, row, config)]
+    level.sources = [artefacts.read_cpm(path, data, row, config, data.spec)]
     level.fresh(day(4))
     start = level.model.embedding.tables["user"].embeddings.numpy()
     seen = scores(finished, 5, "keep")["user"]

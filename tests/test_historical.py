@@ -30,20 +30,24 @@ def day(name):
 
 
 def publish_snapshot(tmp_path, month, users, spec="s"):
+    """Publish the vectors of users, or of each table: name -> such."""
+    of_tables = users if "user" in users else {"user": users}
     window = windows.Window(f"{month}-01", f"{month}-28")
     manifest = store.Manifest(
         "snapshot",
         window,
         spec=spec,
-        ids={"user": vocabulary().fingerprint()},
+        ids={name: vocabulary().fingerprint() for name in of_tables},
     )
-    vectors = np.array([[v, -v] for v in users.values()], np.float32)
-    table = snapshots.SnapshotTable(
-        np.array(list(users)), vectors, np.ones(len(users), np.int64)
-    )
+    tables = {}
+    for name, ids in of_tables.items():
+        vectors = np.array([[v, -v] for v in ids.values()], np.float32)
+        tables[name] = snapshots.SnapshotTable(
+            np.array(list(ids)), vectors, np.ones(len(ids), np.int64)
+        )
     path = tmp_path / "tpm" / window.last
     with store.publish(path, manifest) as staging:
-        snapshots.write(staging, {"user": table})
+        snapshots.write(staging, tables)
     return path
 
 
@@ -264,15 +268,24 @@ def test_load_refuses_a_damaged_artefact(tmp_path):
         load(versions, settings)
 
 
-def test_aggregate_refuses_snapshots_of_several_specs(tmp_path):
+def test_a_table_that_older_snapshots_lack(tmp_path):
+    """Its feature was added: the newer ones have it, in the newer version."""
+    both = {"user": SEEN[1], "brand": {80: 6.0}}
     paths = [
         publish_snapshot(tmp_path, MONTHS[0], SEEN[0]),
-        publish_snapshot(tmp_path, MONTHS[1], SEEN[1], spec="other"),
+        publish_snapshot(tmp_path, MONTHS[1], both, spec="newer"),
     ]
-    target = tmp_path / "historical" / "2024-02-28"
-    with pytest.raises(ValueError, match="different data specs"):
-        historical.aggregate(paths, target, configs.HistoryConfig())
-    assert not target.exists()
+    versions = [tmp_path / "historical" / path.name for path in paths]
+    config = configs.HistoryConfig()
+    for i, version in enumerate(versions):
+        historical.aggregate(paths[: i + 1], version, config)
+    spaces = {"user": vocabulary(), "brand": vocabulary()}
+    tables = historical.load(versions, spaces, config)
+    rows, days = tf.constant([3, 3]), [day("2024-02-05"), day("2024-03-05")]
+    for name, expected in (("user", [2, 3]), ("brand", [0, 6])):
+        vectors, found = tables[name].lookup(rows, tf.constant(days), 1)
+        assert vectors[:, 0, 0].numpy().tolist() == expected
+        assert found[:, 0].numpy().tolist() == [name == "user", True]
 
 
 def test_manifest_says_what_it_was_made_of(tmp_path):

@@ -166,6 +166,6 @@ def test_check_ids_refuses_another_id_space():
 
 def test_check_spec_refuses_another_fingerprint():
     manifest = store.Manifest("cpm", spec="abc")
-    warm_start.check_spec(manifest, "abc", "cpm/1")
+    warm_start.check_spec(manifest, ["abc"], "cpm/1")
     with pytest.raises(ValueError, match="data spec abc; .* has abd"):
-        warm_start.check_spec(manifest, "abd", "cpm/1")
+        warm_start.check_spec(manifest, ["abd"], "cpm/1")

@@ -62,7 +62,7 @@ def newest(
       For each of up to seven days of two rows or more: column -> values of up
       to 1,000 rows.
     """
-    spec = data.spec.without(exclude)
+    spec = data.without(exclude)
     sizes = {day: data.manifest(domain, day).rows for day in data.days(domain)}
     days = [day for day, rows in sizes.items() if rows >= 2][-_DAYS:]
     return [

@@ -46,7 +46,7 @@ def measure(
       FileNotFoundError, ValueError: a day is missing or damaged, or a feature
         to exclude is none.
     """
-    spec = data.spec.without(exclude)
+    spec = data.without(exclude)
     pairs = _pairs(data)
     if len(pairs) < 2:
         return None

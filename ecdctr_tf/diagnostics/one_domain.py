@@ -39,7 +39,7 @@ def measure(
             return None
         varying[domain] = {
             feature.name
-            for feature in kinds.of(data.spec.without(exclude))
+            for feature in kinds.of(data.without(exclude))
             if any(
                 daily_constants.varies(np.concatenate([d[n] for d in days]))
                 for n in feature.tensors()

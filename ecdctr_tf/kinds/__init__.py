@@ -43,6 +43,7 @@ __all__ = [
     "by_kind",
     "ids",
     "of",
+    "unchanged",
 ]
 
 
@@ -74,3 +75,15 @@ def by_kind(spec: features.DataSpec) -> list[Feature]:
 def ids(spec: features.DataSpec) -> list[features.FeatureSpec]:
     """Return the features whose value is one row of a table, kind by kind."""
     return [feature.feature for feature in by_kind(spec) if feature.one_row]
+
+
+def unchanged(before: features.DataSpec, after: features.DataSpec) -> set[str]:
+    """Return the features that a model reads in the same way in two specs."""
+    old = {feature.name: feature for feature in of(before)}
+    return {
+        feature.name
+        for feature in of(after)
+        if feature.name in old
+        and feature.feature == old[feature.name].feature
+        and feature.compared() == old[feature.name].compared()
+    }

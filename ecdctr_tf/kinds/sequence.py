@@ -56,6 +56,14 @@ class Sequence(Listed):
             )
         return layers
 
+    def compared(self) -> tuple[str, ...]:
+        """Return the item's ids that entries and attributes are compared with.
+
+        They are empty where there is none on the table.
+        """
+        tables = [part.table.name for part in self.parts() if part.table]
+        return tuple(self._item_on(t) for t in (self.feature.table, *tables))
+
     def inputs(
         self, batch: Tensors, embedded: Tensors, layers: Layers
     ) -> list[tf.Tensor]:

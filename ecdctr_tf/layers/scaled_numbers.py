@@ -115,6 +115,14 @@ class ScaledNumbers(keras.layers.Layer):
         """Return t of values `[B, N]` that are not missing."""
         return _TRANSFORMS[self.transform](values, self.quantiles)
 
+    def open(self) -> None:
+        """Let numbers have their full gain as soon as statistics are known.
+
+        For layers above that do not read them yet: a gain of 0 below weights of
+        0 would never be learned.
+        """
+        self.gain.assign(tf.ones_like(self.gain) / _PACE)
+
     @property
     def varies(self) -> np.ndarray:
         """Whether numbers that differ have been seen, bool `[N]`."""
@@ -155,12 +163,12 @@ class ScaledNumbers(keras.layers.Layer):
             values = transformed[finite[:, i], i]
             mean[i], deviation[i], differ = _robust(values)
             if deviation[i] and differ >= (1 - _STEADY) * len(numbers):
-                gain[0, i] = start
+                gain[0, i] = start or gain[0, i]
         share = missing.mean(axis=0)
         some = (partial == 0) & (share > 0) & (share < 1)
         partial[some] = 1
         often = some & (np.minimum(share, 1 - share) >= 1 - _STEADY)
-        gain[1, often] = start
+        gain[1, often] = start or gain[1, often]
         for weight, value in (
             (self.mean, mean),
             (self.deviation, deviation),

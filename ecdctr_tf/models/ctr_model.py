@@ -4,6 +4,7 @@ Shapes: B batch, T behaviors, D embedding width, N inputs of the network.
 """
 
 import functools
+import itertools
 import math
 import typing
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,10 @@ from ecdctr_tf.layers.historical_embedding import (
 )
 from ecdctr_tf.layers.mlp import MLP
 
+# Name of an input, the features that it is made of, and its values `[B, ...]`.
+_Input = tuple[str, tuple[str, ...], tf.Tensor]
+# Above what rounding makes of a weight of 0, below what is learned.
+_IDLE = 1e-4
 # Attributes of a model that no checkpoint of it holds.
 _KEPT_ELSEWHERE = (
     "sources",
@@ -31,6 +36,16 @@ _KEPT_ELSEWHERE = (
     "optimizer",
     "table_optimizer",
 )
+
+
+class Column(typing.NamedTuple):
+    """An input of the network, which has a place among all of them."""
+
+    name: str
+    # Features that it is made of.
+    of: tuple[str, ...]
+    # Numbers of a row.
+    width: int
 
 
 class CTRModel(keras.Model):
@@ -237,14 +252,28 @@ class CTRModel(keras.Model):
         training: bool | None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Return what is to be normalised, and what is scaled already."""
-        ids: list[tf.Tensor] = []
-        others: list[tf.Tensor] = []
-        scaled: list[tf.Tensor] = []
+        columns, scaled = self._named_inputs(inputs, embedded, training)
+        normalised = tf.concat([tensor for *_, tensor in columns], axis=1)
+        return normalised, [tensor for *_, tensor in scaled]
+
+    def _named_inputs(
+        self,
+        inputs: dict[str, tf.Tensor],
+        embedded: dict[str, tf.Tensor],
+        training: bool | None,
+    ) -> tuple[list[_Input], list[_Input]]:
+        """Return what `_inputs` does, each with its name and its features."""
+        ids: list[_Input] = []
+        others: list[_Input] = []
+        scaled: list[_Input] = []
         for feature in kinds.by_kind(self.spec):
             read = feature.inputs(inputs, embedded, self.feature_layers)
             others_or_scaled = scaled if feature.scaled else others
-            (ids if feature.one_row else others_or_scaled).extend(read)
-        columns = [*ids, *self._product_columns(embedded), *others]
+            (ids if feature.one_row else others_or_scaled).extend(
+                (f"{feature.name}/{i}", (feature.name,), tensor)
+                for i, tensor in enumerate(read)
+            )
+        columns = [*ids, *self._product_columns(embedded, ""), *others]
         dropped = self._dropped(inputs) if training else None
         recalled = {}
         for name, layer in self.historical.items():
@@ -252,9 +281,45 @@ class CTRModel(keras.Model):
             recalled[name], flag = layer(
                 inputs[name], inputs["day"], table, dropped
             )
-            columns += [recalled[name], flag]
-        columns += self._product_columns(recalled)
-        return tf.concat(columns, axis=1), scaled
+            columns += [
+                (f"{name}/history", (name,), recalled[name]),
+                (f"{name}/known", (name,), flag),
+            ]
+        columns += self._product_columns(recalled, "/history")
+        return columns, scaled
+
+    def columns(self) -> tuple[list[Column], list[Column]]:
+        """Return what batch norm normalises, and what is scaled already.
+
+        The cross network and the MLP read the first, then the second.
+        """
+        row = self._made_up_row()
+        parts = self._named_inputs(row, self.embedding(row), False)
+        normalised, scaled = (
+            [Column(name, of, tensor.shape[1]) for name, of, tensor in part]
+            for part in parts
+        )
+        return normalised, scaled
+
+    def idle(self) -> set[str]:
+        """Return the features that the weights do not read yet.
+
+        So are those that were added after training, until they are learned.
+        """
+        columns = list(itertools.chain(*self.columns()))
+        layers = self.mlp.dense[:1]
+        kernels = [layer.kernel.numpy() for layer in layers]
+        if [len(k) for k in kernels] != [sum(c.width for c in columns)]:
+            return set()  # The MLP reads something else.
+        used: dict[str, bool] = {}
+        place = 0
+        for column in columns:
+            rows = kernels[0][place : place + column.width]
+            place += column.width
+            reads = bool(np.abs(rows).max() > _IDLE)
+            for name in column.of:
+                used[name] = used.get(name, False) or reads
+        return {name for name, is_used in used.items() if not is_used}
 
     def _dropped(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """Return the rows that are to do without history, bool `[B]`, or None.
@@ -270,10 +335,14 @@ class CTRModel(keras.Model):
         return tf.cast(place, tf.float32) < self.history_dropout * 2**16
 
     def _product_columns(
-        self, vectors: dict[str, tf.Tensor]
-    ) -> list[tf.Tensor]:
+        self, vectors: dict[str, tf.Tensor], ending: str
+    ) -> list[_Input]:
         return [
-            vectors[user] * vectors[item]
+            (
+                f"{user}*{item}{ending}",
+                (user, item),
+                vectors[user] * vectors[item],
+            )
             for user, item in self._products
             if user in vectors and item in vectors
         ]
@@ -430,13 +499,17 @@ class CTRModel(keras.Model):
                 feature.adapt(rows, self.feature_layers)
 
     def build_from_spec(self) -> "CTRModel":
-        """Make all variables by one call on a made-up row; return the model."""
+        """Make all variables by one call on made-up rows; return the model."""
+        self(self._made_up_row(), training=False)
+        return self
+
+    def _made_up_row(self) -> dict[str, tf.Tensor]:
+        """Return what `call` reads of two rows, all of it 0."""
         row = {name: tf.zeros([2], tf.int32) for name in ("day", "domain")}
         for feature in kinds.of(self.spec):
             for name, column in feature.tensors().items():
                 row[name] = tf.zeros([2, *column.shape[1:]], column.dtype)
-        self(row, training=False)
-        return self
+        return row
 
 
 @functools.cache

@@ -112,7 +112,7 @@ class TableOptimizer(keras.optimizers.Optimizer):
     ) -> None:
         """Update tables by one op."""
         update = getattr(row_updates.load(), self.compiled)
-        states = [s for v in variables for s in self._state(v)]
+        states = [s for v in variables for s in self.state_of(v)]
         update(
             [v.handle for v in variables],
             [s.handle for s in states],
@@ -126,7 +126,7 @@ class TableOptimizer(keras.optimizers.Optimizer):
         self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable
     ) -> None:
         """Update a variable from its dense or sparse gradient."""
-        state = self._state(variable)
+        state = self.state_of(variable)
         settings = [tf.cast(s, variable.dtype) for s in self.settings()]
         decay = self._decay(variable)
         if not isinstance(gradient, tf.IndexedSlices):
@@ -142,7 +142,8 @@ class TableOptimizer(keras.optimizers.Optimizer):
         for target, value in zip((variable, *state), new, strict=True):
             target.scatter_update(tf.IndexedSlices(value, rows))
 
-    def _state(self, variable: tf.Variable) -> list[tf.Variable]:
+    def state_of(self, variable: tf.Variable) -> list[tf.Variable]:
+        """Return what `make_state` made for a variable."""
         return self._states[self._index_dict[self._var_key(variable)]]
 
     def update_dense(

@@ -116,7 +116,9 @@ def opened(
     cpm = artefacts.cpm_of(path, manifest)
     if level is None or level.last != path:
         config = configs.Config.from_json(path / artefacts.CONFIG)
-        level = Level(data, run, config, model.row, artefacts.CTR)
+        # It reads the features that it was trained with.
+        spec = data.specs.get(manifest.spec)
+        level = Level(data, run, config, model.row, artefacts.CTR, spec)
         level.look_up(window, cpm)
         level.open(path)
     level.look_up(window, cpm)

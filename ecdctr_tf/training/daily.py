@@ -178,6 +178,7 @@ class DailyTrainer:
         changed = origin.refresh(day)
         self._look_up(day, origin.cpm(day))
         newest = self._newest_ads(day, self._remembered_rows())
+        changed = changed or level.lost
         if newest is not None and (changed or level.sees_newer_history()):
             level.estimate_statistics(newest, day)
             self._calibrate(day)

@@ -29,7 +29,7 @@ from ecdctr_tf import (
     windows,
 )
 from ecdctr_tf import config as configs
-from ecdctr_tf.input import streams
+from ecdctr_tf.input import former_specs, streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.batch_norm import BatchNorm
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -37,6 +37,7 @@ from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
 from ecdctr_tf.training import (
     batches,
+    carrying,
     fit,
     history,
     scoring,
@@ -64,6 +65,7 @@ class Level:
       config: the config of the model, from `configs.of_model`.
       row: the model.
       kind: "snapshot", "cpm" or "ctr".
+      spec: the data spec of the model; None: that of the data now.
 
     Attributes:
       model: the model; None before `fresh` and `open`.
@@ -73,6 +75,7 @@ class Level:
       batch_size: rows of a step; 0 until the first days are known.
       report: what was taken from a CPM since the last artefact, or None.
       last: the artefact that was opened or published last, or None.
+      lost: whether features were removed since `last` was trained.
     """
 
     model: CTRModel
@@ -84,9 +87,11 @@ class Level:
         config: configs.Config,
         row: model_table.ModelRow,
         kind: str,
+        spec: features.DataSpec | None = None,
     ):
         """Keep what the level is made from."""
         self.data = data
+        self.spec = data.spec if spec is None else spec
         self.run = run
         self.config = config
         self.row = row
@@ -107,6 +112,7 @@ class Level:
         self.parents: dict[str, dict] = {}
         self.report: warm_start.RestoreReport | None = None
         self.last: pathlib.Path | None = None
+        self.lost = False
 
     # From nothing, or from an artefact.
 
@@ -118,6 +124,9 @@ class Level:
     def open(self, path: pathlib.Path) -> None:
         """Go on from an artefact of the level: weights and optimizer state.
 
+        Where features have changed since, it goes on with those that it shares
+        with the spec of now; see `carrying`.
+
         Raises:
           FileNotFoundError, ValueError: it is missing, damaged, of another id
             space, data spec, network or training.
@@ -125,16 +134,60 @@ class Level:
         manifest = artefacts.verified(path, self.kind, self.data)
         settings.check(path, self.kind, self.config)
         self.reset()
+        written = self.data.specs[manifest.spec]
         self.table_rows = artefacts.table_rows(manifest)
+        if written != self.spec:
+            known = self.table_rows
+            self.table_rows = {
+                table.name: known.get(table.name, table.buckets)
+                for table in self.spec.tables
+            }
         self.rows = manifest.rows
         self.parents = dict(manifest.parents)
         self.last = path
         self.batch_size = manifest.config.get("batch_size", self.batch_size)
         self._build(manifest.config["capacities"])
-        artefacts.read_weights(self.model, path)
-        state = fit.optimizer_state(self.model)
-        values = checkpoint.read(path / artefacts.OPTIMIZER)
-        warm_start.restore(state, values, str(path / artefacts.OPTIMIZER))
+        if written == self.spec:
+            values = checkpoint.read(path / artefacts.WEIGHTS)
+            states = checkpoint.read(path / artefacts.OPTIMIZER)
+        else:
+            carrier = self.carrier(written, self.kind, path)
+            values = carrier.weights(path)
+            states = carrier.optimizers(path, self.model)
+            changes = former_specs.changes(written, self.spec)
+            self.lost = bool(changes.removed or changes.retyped)
+        for variables, found, name in (
+            (artefacts.weights(self.model), values, artefacts.WEIGHTS),
+            (fit.optimizer_state(self.model), states, artefacts.OPTIMIZER),
+        ):
+            warm_start.restore(variables, found, str(path / name))
+
+    def carrier(
+        self, written: features.DataSpec, kind: str, path: pathlib.Path
+    ) -> carrying.Carrier:
+        """Return what reads artefacts of a former spec.
+
+        Args:
+          written: the data spec of the artefact.
+          kind: "snapshot", "cpm" or "ctr".
+          path: the artefact.
+
+        Raises:
+          ValueError: the model cannot go on over the change of features.
+        """
+        logging.warning(
+            "The features have changed since %s was trained: %s.",
+            path,
+            former_specs.changes(written, self.spec).text(),
+        )
+        return carrying.Carrier(
+            written,
+            self.spec,
+            self.config,
+            self.row,
+            kind,
+            self._history.tables,
+        )
 
     def check_newest(self) -> None:
         """Make sure that the newest artefact has the settings asked for.
@@ -151,7 +204,7 @@ class Level:
     def _build(self, capacities: dict[str, int] | None = None) -> None:
         """Make the model, with fresh weights, and its optimizers."""
         self.model = artefacts.build(
-            self.data.spec,
+            self.spec,
             self.config,
             self.row,
             self.kind,
@@ -205,6 +258,8 @@ class Level:
         if not self._looks_up:
             return
         self._history.see(window, cpm if self.kind == artefacts.CTR else None)
+        read = artefacts.model_spec(self.spec, self.config, self.kind)
+        self._history.tables = artefacts.history_for(read, self._history.tables)
         if self.table_rows:
             for name, table in self._history.tables.items():
                 kept = self.model.history_tables[name]
@@ -269,6 +324,7 @@ class Level:
                 "rows": self.rows,
                 "days": {name: str(days) for name, days in parts.items()},
                 "settings": settings.of_level(self.config, self.kind),
+                "spec": self.spec.fingerprint(),
                 "data": self._fingerprints(parts),
             },
         )
@@ -310,7 +366,7 @@ class Level:
             + windows.day_number(newest.last),
             "passes": self.training.passes,
             "skip": skip,
-            "names": [f.name for f in self.model.spec.features],
+            "spec": self.model.spec,
         }
         if self.row.origin == model_table.BOTH_DOMAINS:
             # They read a row's domain, also on days of one domain only.
@@ -440,7 +496,7 @@ class Level:
             kind=self.kind,
             window=window,
             rows=self.rows,
-            spec=self.data.spec.fingerprint(),
+            spec=self.spec.fingerprint(),
             ids={n: spaces[n].fingerprint(r) for n, r in rows.items()},
             parents=self.parents,
             config={
@@ -458,6 +514,7 @@ class Level:
         store.write_text(self.directory / NEWEST, window.last)
         self.report = None
         self.last = path
+        self.lost = False
         return path
 
     def _write(self, staging: pathlib.Path, curve: list[dict]) -> None:
@@ -469,7 +526,7 @@ class Level:
             staging / artefacts.OPTIMIZER, fit.optimizer_state(self.model)
         )
         store.write_text(staging / artefacts.CONFIG, self.config.to_json())
-        self.data.spec.save(staging / artefacts.SPEC)
+        self.spec.save(staging / artefacts.SPEC)
         store.write_text(staging / artefacts.CURVE, fit.curve_text(curve))
         if self.report is not None:
             text = json.dumps(self.report.to_dict(), indent=1, allow_nan=False)

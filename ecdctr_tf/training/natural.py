@@ -151,9 +151,9 @@ def _snapshot(
     of_table: dict[str, list[str]] = {}
     for feature in kinds.ids(level.model.spec):
         of_table.setdefault(feature.table, []).append(feature.name)
-    names = [feature.name for feature in level.model.spec.features]
     counts = {n: np.zeros(level.table_rows[n], np.int64) for n in of_table}
-    for group in streams.rows(level.data, NATURAL, window, names=names):
+    spec = level.model.spec
+    for group in streams.rows(level.data, NATURAL, window, spec=spec):
         for table, columns in of_table.items():
             for column in columns:
                 size = len(counts[table])

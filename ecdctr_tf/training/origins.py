@@ -17,6 +17,7 @@ import logging
 import pathlib
 
 from ecdctr_tf import artefacts, model_table, store, windows
+from ecdctr_tf.layers.table_embedding import TableEmbedding
 from ecdctr_tf.training import unseen, workdir
 from ecdctr_tf.training.level import ADS, NATURAL, Level
 from ecdctr_tf.transfer import (
@@ -162,12 +163,15 @@ class FromCPM(Scratch):
     def _take(self, cpm: pathlib.Path, allow_new: tuple[str, ...]) -> None:
         level = self.level
         settings = level.config.warm_start
+        values = _weights(level, cpm)
+        # Those of features that were added since.
+        tables = (t for t in _embeddings(level) if t not in values)
         report = warm_start.restore(
             artefacts.weights(level.model),
-            _weights(level, cpm),
+            values,
             f"{cpm.parent.parent.name}/{cpm.parent.name}/{cpm.name}",
             settings.batch_norm,
-            allow_new,
+            (*allow_new, *tables),
         )
         report = dataclasses.replace(report, unseen=unseen.start(level.model))
         of_cpm = (v for v in report.variables if v.status != warm_start.NEW)
@@ -204,17 +208,22 @@ class FromCPM(Scratch):
         for name, cpm in (("old", old), ("new", new)):
             values[name] = _weights(level, cpm)
             manifest = store.read_manifest(cpm, artefacts.CPM)
-            rows[name] = artefacts.table_rows(manifest)
+            rows[name] = dict.fromkeys(level.table_rows, 0)
+            rows[name] |= artefacts.table_rows(manifest)
         level.grow({**level.table_rows, **rows["new"]})
         tables = {
-            f"embedding/tables/{name}/embeddings": refresh.TableRows(
-                rows["old"][name],
-                rows["new"][name],
-                rows["own"][name],
+            path: refresh.TableRows(
+                rows["old"][table.name],
+                rows["new"][table.name],
+                rows["own"][table.name],
                 table.initial_rows,
             )
-            for name, table in level.model.embedding.tables.items()
+            for path, table in _embeddings(level).items()
         }
+        for path, table in _embeddings(level).items():
+            # Of a table that a CPM lacks, it knows no row.
+            values["new"].setdefault(path, table.embeddings.numpy())
+            values["old"].setdefault(path, values["new"][path])
         level.report = refresh.add_change(
             artefacts.weights(level.model),
             values["new"],
@@ -252,7 +261,9 @@ class BesideCPM(FromCPM):
         for age, day in enumerate(reversed(days[-level.row.cpms :])):
             path = newest.parent / day
             level.sources.append(
-                artefacts.read_cpm(path, level.data, level.row, level.config)
+                artefacts.read_cpm(
+                    path, level.data, level.row, level.config, level.spec
+                )
             )
             level.add_parent(artefacts.cpm_role(age), path)
 
@@ -266,7 +277,7 @@ class BesideCPM(FromCPM):
         level = self.level
         manifest = store.read_manifest(path, artefacts.CTR)
         level.sources = artefacts.frozen(
-            path, manifest, level.data, level.row, level.config
+            path, manifest, level.data, level.row, level.config, level.spec
         )
         level.open(path)
 
@@ -320,14 +331,31 @@ def past_days(level: Level, domain: str, day: str, days: int) -> list[str]:
 
 
 def _weights(level: Level, cpm: pathlib.Path) -> dict:
-    """Return the weights of a CPM, less what is merged for the A-CTR."""
-    artefacts.verified(cpm, artefacts.CPM, level.data)
-    values = checkpoint.read(cpm / artefacts.WEIGHTS)
+    """Return the weights of a CPM, less what is merged for the A-CTR.
+
+    They are those of the features that there are now, less the tables that the
+    CPM lacks.
+    """
+    manifest = artefacts.verified(cpm, artefacts.CPM, level.data)
+    written = level.data.specs[manifest.spec]
+    if written == level.spec:
+        values = checkpoint.read(cpm / artefacts.WEIGHTS)
+    else:
+        values = level.carrier(written, artefacts.CPM, cpm).weights(cpm)
+        for path, table in _embeddings(level).items():
+            if table.name not in manifest.ids:
+                del values[path]
     return {
         name: value
         for name, value in values.items()
         if historical.SELF_ATTENTION not in name.split("/")
     }
+
+
+def _embeddings(level: Level) -> dict[str, TableEmbedding]:
+    """Return the tables of a level by the path of their weights."""
+    tables = level.model.embedding.tables
+    return {f"embedding/tables/{n}/embeddings": t for n, t in tables.items()}
 
 
 def _weights_of_no_cpm(level: Level) -> tuple[str, ...]:

@@ -36,9 +36,9 @@ def score(
     Raises:
       ValueError: a probability is not a number.
     """
-    names = [f.name for f in model.spec.features]
     place = features.DOMAINS.index(domain)
-    batches = streams.batches(data, domain, window, _SCORE_BATCH, names=names)
+    spec = model.spec
+    batches = streams.batches(data, domain, window, _SCORE_BATCH, spec=spec)
     # Joint models read the domain.
     number = tf.TensorSpec([None], tf.int32)
     specs = {"domain": number, **batches.element_spec[0]}

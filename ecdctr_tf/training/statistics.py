@@ -35,12 +35,13 @@ def adapt(
         return
     every = -(-total // ROWS)
     # A spec has to have the user and the item.
-    names = {*lacking, data.spec.user, data.spec.item}
+    spec = model.spec
+    names = {*lacking, spec.user, spec.item}
     kept: list[dict[str, np.ndarray]] = []
     passed = 0
     for domain, days in parts.items():
         for group in streams.rows(
-            data, domain, days, names=names
+            data, domain, days, names=names, spec=spec
         ).as_numpy_iterator():
             first = -passed % every
             kept.append({n: c[first::every] for n, c in group.items()})

@@ -22,14 +22,25 @@ def start(model: CTRModel) -> tuple[str, ...]:
     Returns:
       The names of these features, in the order of the spec.
     """
+    # Of a feature that no weight reads yet, rows may differ: it is learned so.
+    idle = model.idle()
     tables = {
         name
         for name, table in model.embedding.tables.items()
-        if _start_table(table)
+        if not idle.issuperset(_on(model, name)) and _start_table(table)
     }
     unseen = {f.name for f in model.spec.features if f.table in tables}
     unseen.update(model.unseen())
     return tuple(f.name for f in model.spec.features if f.name in unseen)
+
+
+def _on(model: CTRModel, table: str) -> set[str]:
+    """Return the features that read a table."""
+    return {
+        feature.name
+        for feature in model.spec.features
+        if table in (feature.table, feature.attribute_table)
+    }
 
 
 def _start_table(table: TableEmbedding) -> bool:

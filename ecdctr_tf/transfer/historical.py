@@ -93,21 +93,19 @@ def aggregate(
 
     Raises:
       FileNotFoundError, ValueError: a snapshot is missing or damaged, or the
-        snapshots are of several specs or widths.
+        snapshots are of several widths.
     """
     began = time.monotonic()
     learned = history.aggregation in LEARNED
     snapshot_dirs = snapshot_dirs[-1 if learned else -history.snapshots :]
     manifests = [store.read_manifest(d, snapshots.KIND) for d in snapshot_dirs]
-    if len({m.spec for m in manifests}) > 1:
-        raise ValueError(
-            f"The snapshots for {target.name} have different data specs: "
-            f"{[str(d) for d in snapshot_dirs]}. Delete those with the old one."
-        )
     found = [snapshots.read(d) for d in snapshot_dirs]
     arrays = {}
-    for table in found[0]:
-        ids, vectors, present = _align([tables[table] for tables in found])
+    # Where features have changed, older snapshots may lack a table.
+    for table in found[-1]:
+        ids, vectors, present = _align(
+            [tables[table] for tables in found if table in tables]
+        )
         kind = "last" if learned else history.aggregation
         arrays[f"{table}/ids"] = ids
         arrays[f"{table}/vectors"] = combine(
@@ -203,8 +201,11 @@ def load(
         [visible_from(d.name, history) for d in directories], np.int32
     )
     tables = {}
-    for name in found[-1]:
-        of_table = [version[name] for version in found]
+    # Where features have changed, some versions may lack a table.
+    for name in dict.fromkeys(name for version in found for name in version):
+        width = max(v[name][1].shape[1] for v in found if name in v)
+        none = np.zeros(0, np.int32), np.zeros([0, width], np.float32)
+        of_table = [version.get(name, none) for version in found]
         size = 1 + max(int(rows.max(initial=0)) for rows, _ in of_table)
         dim = of_table[-1][1].shape[1]
         wide = np.zeros((len(found), size, dim), np.float32)

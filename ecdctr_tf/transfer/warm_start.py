@@ -7,6 +7,7 @@ checked before anything is changed.
 """
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 import tensorflow as tf
@@ -169,16 +170,21 @@ def check_ids(
 
 
 def check_spec(
-    manifest: store.Manifest, fingerprint: str, source: object
+    manifest: store.Manifest, fingerprints: Collection[str], source: object
 ) -> None:
-    """Make sure that an artefact was made for this data spec.
+    """Make sure that an artefact was made for a data spec of the directory.
+
+    Args:
+      manifest: the artefact's.
+      fingerprints: of the specs that the data directory has, or had.
+      source: the artefact, for messages.
 
     Raises:
       ValueError: it was made for another one.
     """
-    if manifest.spec != fingerprint:
+    if manifest.spec not in fingerprints:
         raise ValueError(
             f"{source} was trained with the data spec {manifest.spec}; the "
-            f"data directory has {fingerprint}. Use the data directory it was "
-            "trained on, or train it again on this one."
+            f"data directory has {', '.join(fingerprints)}. Use the data "
+            "directory it was trained on, or train it again on this one."
         )
