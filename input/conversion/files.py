@@ -101,7 +101,7 @@ def find(source: str | os.PathLike[str], path: str) -> list[File]:
             'begin with "." or "_" are left out unless the path writes them, '
             f"and so are those that end in {', '.join(_UNFINISHED)}."
         )
-    found = {}
+    found: dict[str, str] = {}
     for name in sorted(paths, key=lambda name: (len(name), name)):
         local = isinstance(filesystem, pa.fs.LocalFileSystem)
         found.setdefault(os.path.realpath(name) if local else name, name)
