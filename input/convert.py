@@ -224,6 +224,8 @@ def _infer() -> None:
         print(f"wrote {spec}")
     else:
         print(inferred.text, end="")
+    for remark in inferred.remarks:
+        print(remark)
     if inferred.edits:
         raise ValueError(
             f"{spec or 'The spec'} needs an edit before it converts. "

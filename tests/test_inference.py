@@ -144,6 +144,10 @@ def test_encoding_of_text(tmp_path, content, encoding):
         ([1_700_000_000_000, 1_700_000_100_000], ("ms", "")),
         ([1_700_000_000_000_000], ("us", "")),
         (["2024-01-05 10:00:00"], ("", "%Y-%m-%d %H:%M:%S")),
+        (["2024-01-05T10:00:00.250"], ("", "iso")),
+        (["2024-01-05T10:00:00Z"], ("", "iso")),
+        (["2024-01-05T10:00:00.25-03:00"] * 19 + [None], ("", "iso")),
+        (["2024-01-05T10:00:00.25-03:00", "2024-01-05T10:00:00.1"], None),
         (["11/12/2019 2:14:46 PM"], ("", "%m/%d/%Y %I:%M:%S %p")),
         (["14102100", "14102123"], ("", "%y%m%d%H")),
         ([202206030326], ("", "%Y%m%d%H%M")),
@@ -202,6 +206,7 @@ def test_roles_by_name(names, user, item):
         ("is_click", [True, False], ("is_click", None)),
         ("rating", [1.0, 5.0, 3.0], ("rating", 4)),
         ("rating", [1, 10, 7], ("rating", 8)),
+        ("clicked", ["true", "false", None], ("clicked", None)),
         ("clicks", [0, 1, 1], ("", None)),
         ("label", ["a", "b"], ("", None)),
     ],
@@ -251,6 +256,7 @@ def test_lists(values, kind, length):
     [
         ("x", ["N1 N2", "", "N2 N9 N1"], ["N1", "N2"], 3),
         ("history", [[1, 2], [3, 1]], [1, 2, 3], 2),
+        ("recent_docs", [[1, 2], [3, 1]], [1, 2, 3], 2),
         ("tags", [[1, 2], [3, 1]], [1, 2, 3], None),
         ("title", ["The news of today", "Of the night"], ["N1"], None),
     ],
@@ -266,6 +272,90 @@ def test_a_column_that_only_clicks_have_is_left_out():
     values = pa.array(np.arange(200) % 7, mask=~click)
     found = columns.decide("x", pa.chunked_array([values]), click)
     assert (found.kind, found.why) == ("", "there only where there was a click")
+
+
+def test_a_column_that_tells_the_click_is_left_out():
+    click = np.arange(400) % 4 == 0
+    values = [np.where(click, 1.0, 4.0), np.where(click, "yes", "no")]
+    values.append(np.where(np.arange(400) % 8 == 0, 1.0, 4.0))
+    found = [
+        columns.decide("x", pa.chunked_array([pa.array(v)]), click).why
+        for v in values
+    ]
+    assert found[:2] == ["tells the click: no value has both labels"] * 2
+    assert "tells" not in found[2]
+
+
+def _platform(source: pathlib.Path) -> None:
+    """Write ads and a feed as a platform of ads may log them."""
+    rows, start = 400, "2024-01-05T"
+    click = np.arange(rows) % 4 == 0
+    time = [f"{start}{i % 24:02}:00:{i % 60:02}.5-03:00" for i in range(rows)]
+    user = [f"u{i % 37}" if i else "" for i in range(rows)]
+    public_formats.write(
+        source / "ads.csv",
+        {
+            "event_time": time,
+            "uid": user,
+            "creative_id": np.arange(rows) % 11,
+            "position": 2 + np.arange(rows) % 3,
+            "is_click": np.where(click, "true", "false"),
+            "weight": np.where(click, 1.0, 4.0),
+        },
+    )
+    feed = {
+        "event_time": pa.array(1_704_420_000 + np.arange(rows)),
+        "uid": [f"u{i % 37}" for i in range(rows)],
+        "doc_id": np.arange(rows) % 23,
+        "event": np.where(click, "click", "view"),
+        "recent_docs": [[i % 23, i % 5] for i in range(rows)],
+    }
+    folder = source / "feed" / "dt=2024-01-05"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table(feed), folder / "part-0.parquet")
+    (source / "more").mkdir()
+    for day in ("01", "02"):
+        (source / "more" / f"2024-01-{day}.jsonl").write_text("{}")
+
+
+def test_logs_of_a_platform(tmp_path):
+    source = tmp_path / "logs"
+    _platform(source)
+    inferred = inference.infer(source)
+    spec = tmp_path / "logs.toml"
+    spec.write_text(inferred.text)
+    found = toml_spec.ConversionSpec.load(spec)
+    ads, feed = found.logs
+    assert (ads.weight, ads.click, ads.time_format) == (
+        "weight",
+        "is_click",
+        "iso",
+    )
+    assert feed.name == "feed" and found.null_user == "drop"
+    named = {feature.name: feature for feature in found.features}
+    assert (named["position"].kind, named["position"].default) == (
+        "position",
+        2,
+    )
+    recent = named["recent_docs"]
+    assert (recent.kind, recent.table) == ("sequence", "item")
+    assert "weight_column" not in named and "event" not in named
+    # Files that cannot be read are named once, and so are rows without label.
+    unread, clicks = inferred.remarks
+    assert unread == (
+        "Not read: more/*.jsonl: .jsonl is not read; write Parquet or CSV."
+    )
+    assert clicks.startswith("feed/dt=2024-01-05/part-0.parquet has no label")
+    assert "'event' is the type of the event" in clicks
+    summary = _converted(inferred.text, source, tmp_path)
+    assert summary["ads"]["clicks"] == 99
+    assert summary["counts"]["ads"] == {"dropped without user": 1}
+
+
+def test_json_lines_alone_are_named(tmp_path):
+    (tmp_path / "2024-01-01.jsonl").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="jsonl is not read; write Par"):
+        inference.infer(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +401,7 @@ def test_files_of_one_log_are_read_together(tmp_path):
         "ads/part-00000.csv",
         "feed/dt=*/part-*.csv",
     ]
-    assert [sample.name for sample in taken] == ["ads", "dt"]
+    assert [sample.name for sample in taken] == ["ads", "feed"]
     assert skipped == ["README.txt"]
 
 

@@ -21,9 +21,16 @@ _NUMBER = re.compile(
 _COUNTED = re.compile(r"(^|_)(cnt|counts?|num|ctr|ratio|rate)($|_)")
 _EVENTS = {"pv", "view", "click", "impression", "cart", "fav", "buy"}
 _EVENTS |= {"purchase", "show", "exposure"}
+EVENT_TYPE = (
+    "the type of the event; say with `keep` of the log which types are "
+    "impressions or clicks"
+)
+_POSITION = re.compile(r"(^|_)pos(ition)?$")
 # The last one divides words, too.
 _SEPARATORS = ("|", "^", ";", ",", " ")
-_HISTORY = re.compile(r"hist|seq|click|seen|view|bought|items|articles")
+_HISTORY = re.compile(
+    r"hist|seq|click|seen|view|bought|items|articles|recent|last_"
+)
 # Most entries that are kept of a list.
 _LONGEST = 50
 # Share of the entries of a list of items that are items of the sample.
@@ -32,13 +39,16 @@ _ITEMS = 0.02
 _FEW = 200
 # Share of the users or items that have one value of their own property.
 _CONSTANT = 0.98
+# A column of at most so many values may be the label once more.
+_TELLING = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
     """What becomes of a column."""
 
-    # "id", "ids", "sequence", "vector" or "dense"; empty if it is left out.
+    # "id", "ids", "sequence", "vector", "position" or "dense"; empty if it is
+    # left out.
     kind: str
     # Why, for the comment.
     why: str
@@ -49,6 +59,8 @@ class Decision:
     values: int = 0
     # Entries of the longest list; of a vector, of each.
     length: int = 0
+    # Of a position: what requests are scored at.
+    default: int = 0
 
 
 def decide(
@@ -80,6 +92,8 @@ def decide(
         return Decision("", f"the same in all rows: {present[0].as_py()!r:.40}")
     if click is not None and _only_with_clicks(column, click):
         return Decision("", "there only where there was a click")
+    if click is not None and _tells_click(column, click):
+        return Decision("", "tells the click: no value has both labels")
     if pa.types.is_boolean(column.type):
         return Decision("id", "true or false", "int64", values=distinct)
     if pa.types.is_floating(column.type):
@@ -87,6 +101,14 @@ def decide(
             return Decision("id", "few whole numbers", "int64", "", distinct)
         return Decision("dense", "numbers")
     if pa.types.is_integer(column.type):
+        if _POSITION.search(name.strip().lower()) and distinct <= _FEW:
+            return Decision(
+                "position",
+                "a position, and requests are scored at its `default`",
+                "int64",
+                values=distinct,
+                default=pc.min(present).as_py(),
+            )
         return _of_integers(name, rows, distinct)
     if pa.types.is_string(column.type):
         return _of_text(name, present, rows, distinct)
@@ -127,11 +149,7 @@ def _of_text(
         return Decision("", "nearly one value a row")
     values = pc.unique(present.slice(0, 1_000)).to_pylist()
     if distinct <= 10 and len(_EVENTS.intersection(values)) > 1:
-        return Decision(
-            "",
-            "the type of the event; say with `keep` of the log which types "
-            "are impressions or clicks",
-        )
+        return Decision("", EVENT_TYPE)
     separator = _separator(present)
     if not separator:
         return Decision("id", "text", "string", "", distinct)
@@ -189,7 +207,11 @@ def history(
         entries = pc.unique(pc.list_flatten(lists))
         shared = pc.is_in(entries.cast(pa.string()), known.cast(pa.string()))
         if len(entries) and pc.sum(shared).as_py() >= _ITEMS * len(entries):
-            made = _of_ids(lists, "", "a list of items", separator)
+            why = (
+                "a list of items; add `newest_first = true` if the newest "
+                "comes first"
+            )
+            made = _of_ids(lists, "", why, separator)
             return dataclasses.replace(made, kind="sequence")
     return None
 
@@ -219,6 +241,18 @@ def _only_with_clicks(column: pa.ChunkedArray, click: np.ndarray) -> bool:
     there = pc.is_valid(column).to_numpy()
     return bool(
         (~click).sum() >= 50 and not there[~click].any() and there[click].any()
+    )
+
+
+def _tells_click(column: pa.ChunkedArray, click: np.ndarray) -> bool:
+    """Return whether few values tell for sure which rows are clicks."""
+    codes = _codes(column)
+    rows = np.bincount(codes)
+    clicks = np.bincount(codes, click)
+    return bool(
+        len(rows) <= _TELLING
+        and min(clicks.sum(), rows.sum() - clicks.sum()) >= 50
+        and np.all((clicks == 0) | (clicks == rows))
     )
 
 

@@ -28,6 +28,8 @@ class Log:
     user: roles.Choice = dataclasses.field(default_factory=roles.Choice)
     item: roles.Choice = dataclasses.field(default_factory=roles.Choice)
     label: roles.Label = dataclasses.field(default_factory=roles.Label)
+    # Column with the weight of each row, or "".
+    weight: str = ""
     # Files that are joined, and the columns that are taken from each.
     sides: list[tuple[side_files.Side, list[str]]] = dataclasses.field(
         default_factory=list
@@ -43,7 +45,7 @@ class Log:
     @property
     def roles(self) -> set[str]:
         """The columns that are no features."""
-        named = {self.user.column, self.label.column}
+        named = {self.user.column, self.label.column, self.weight}
         # A category that stands for an item is a feature, too.
         if self.item.trust != "a guess" or self.names:
             named.add(self.item.column)
@@ -63,6 +65,8 @@ class Log:
             return None
         at_least = self.label.at_least or 1
         values = self.table[self.label.column]
+        if pa.types.is_string(values.type):
+            values = values.cast(pa.bool_())
         number = pc.fill_null(values.cast(pa.float64(), safe=False), 0)
         return number.to_numpy() >= at_least
 
@@ -74,6 +78,16 @@ class Log:
             "time": self.time and self.time.column,
         }
         return [role for role, column in found.items() if not column]
+
+    @property
+    def path(self) -> str:
+        """The path or glob of the files."""
+        return self.sample.path
+
+    def lacks(self, role: str) -> bool:
+        """Return whether rows of the sample have no user or no item."""
+        column = getattr(self, role).column
+        return bool(column) and self.table[column].null_count > 0
 
     def called(self, column: str) -> str:
         """Return the name that a column has in the spec."""

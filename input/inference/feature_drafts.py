@@ -17,7 +17,9 @@ _BASIC_VALUES = 2_000
 # Rows that are looked at for lists of items.
 _HISTORIES = 5_000
 # Kinds of a column, from the first on if logs differ.
-_PREFERRED = ("sequence", "ids", "id", "vector", "dense")
+_PREFERRED = ("sequence", "ids", "position", "id", "vector", "dense")
+# Kinds whose features have a table of their own.
+_WITH_TABLE = ("id", "ids", "position")
 # Values that two columns have to share to be called alike, and how many.
 _ALIKE, _ALIKE_VALUES = 0.5, 10
 # Share of items below which those of two logs are taken for different things.
@@ -39,6 +41,8 @@ class Feature:
     separator: str = ""
     # Most entries of a list, or the length of a vector.
     length: int = 0
+    # Of a position: what requests are scored at.
+    default: int = 0
     # "both", "natural" or "ads".
     domain: str = "both"
     # Name of a log -> the column there, where it is another one.
@@ -134,7 +138,10 @@ def _feature(
     feature.separator = next(filter(None, separators), "")
     if kind == "sequence":
         feature.side = "user"
-    if kind in ("id", "ids"):
+    if kind == "position":
+        feature.side = "context"
+        feature.default = min(decision.default for decision in found)
+    if kind in _WITH_TABLE:
         texts = any(decision.dtype == "string" for decision in found)
         feature.dtype = "string" if texts else "int64"
         known = feature.side != "context"
@@ -234,7 +241,7 @@ def _named(made: list[Feature]) -> list[Feature]:
             name = f"{name}_column"
         taken.add(name.lower())
         feature.name = name
-        if feature.kind in ("id", "ids"):
+        if feature.kind in _WITH_TABLE:
             feature.table = name
         elif feature.kind == "sequence":
             feature.table = "item"

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from ecdctr_tf.input.conversion import exploding, log_spec
 from ecdctr_tf.input.inference import (
+    columns,
     draft,
     feature_drafts,
     roles,
@@ -27,6 +28,8 @@ class Inferred:
     text: str
     # One sentence for each role that was not found; empty if it converts.
     edits: tuple[str, ...]
+    # Sentences on what converts and may yet be wrong.
+    remarks: tuple[str, ...] = ()
 
 
 def infer(source: str | pathlib.Path) -> Inferred:
@@ -46,11 +49,28 @@ def infer(source: str | pathlib.Path) -> Inferred:
         raise ValueError(
             "No file looks like a log: a column with the time of each event "
             f"is needed, or a user, an item and a label. Seen: {names}."
+            + "".join(f" {line}." for line in skipped if ": " in line)
         )
     found = draft.with_domains(found)
     made = feature_drafts.make(found)
     text = spec_text.write(found, made, [*unused, *skipped])
-    return Inferred(text, tuple(_edits(found)))
+    unread = [f"Not read: {line}." for line in skipped if ": " in line]
+    remarks = (*unread, *_all_clicks(found, made.left_out))
+    return Inferred(text, tuple(_edits(found)), remarks)
+
+
+def _all_clicks(found: list[Log], left_out: dict[str, str]) -> list[str]:
+    """Return a sentence on each log whose rows are wrongly all clicks."""
+    return [
+        f"{log.path} has no label, so each row counts as a click, though "
+        f"{column!r} is the type of the event. Keep the clicks with `keep`, or "
+        "write a column of 0 and 1 and name it with `click`."
+        for log in found
+        for column, why in left_out.items()
+        if not log.label.column
+        and column in log.table.column_names
+        and why == columns.EVENT_TYPE
+    ]
 
 
 def _logs(taken: list[samples.Sample]) -> tuple[list[Log], list[str]]:
@@ -119,8 +139,10 @@ def _log(
         taken |= {log.explode["column"], log.explode.get("clicked", "")}
     else:
         log.label = roles.label(sample, taken)
-    if log.label.column:
-        taken.add(log.label.column)
+        if log.label.column:
+            taken.add(log.label.column)
+            log.weight = roles.weight(sample, taken)
+            taken |= {log.weight} - {""}
     if time:
         log.days = times.days(sample.table, time)
         taken |= {log.days.column} if log.days else set()

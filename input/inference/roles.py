@@ -34,6 +34,7 @@ _LABEL = {
     r"^target$|^is_?clicked$|^y$|^read$": 3,
     r"^(rating|stars|overall)$": 2,
 }
+_WEIGHT = re.compile(r"^((sample|importance|event|row)_?)?weights?$|^ipw$")
 _AFTER_IMPRESSION = re.compile(
     r"(^|_)(is_)?(like|follow|share|comment|forward|hate|favou?rite|collect|"
     r"purchase|buy|conversion|play|watch\w*|stay|dwell|read|scroll|finish|"
@@ -101,8 +102,24 @@ def label(sample: samples.Sample, taken: Iterable[str]) -> Label:
     return Label()
 
 
+def weight(sample: samples.Sample, taken: Iterable[str]) -> str:
+    """Return the column with the weight of each row, or ""."""
+    for name in sample.table.column_names:
+        column = sample.table[name]
+        number = pa.types.is_integer(column.type) or pa.types.is_floating(
+            column.type
+        )
+        if name in set(taken) or not _WEIGHT.search(name.strip().lower()):
+            continue
+        if number and not column.null_count and pc.min(column).as_py() >= 0:
+            return name
+    return ""
+
+
 def _label(name: str, column: pa.ChunkedArray, score: int) -> Label | None:
     values = _values(column)
+    if _is_text(column.type):
+        values = _truths(column)
     trust = "sure" if score >= 4 else "likely"
     if values and set(values) <= {0, 1}:
         return Label(name, None, trust)
@@ -125,6 +142,14 @@ def _values(column: pa.ChunkedArray) -> list[float]:
         return []
     values = pc.unique(column.drop_null())
     return sorted(values.to_pylist()) if len(values) <= 20 else []
+
+
+def _truths(column: pa.ChunkedArray) -> list[float]:
+    """Return 0 and 1 if text is "true" and "false", or else nothing."""
+    try:
+        return _values(column.cast(pa.bool_()))
+    except pa.ArrowInvalid:
+        return []
 
 
 def could_be_id(sample: samples.Sample, name: str) -> bool:

@@ -25,6 +25,8 @@ _COMPRESSED = (".gz", ".bz2", ".zst")
 _VARYING = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]{4,})*|\d+(?:[-_]\d+)*", re.I)
 # Folders that hold parts of one log.
 _PARTS = re.compile(r"(?<![a-z])(train|dev|test|valid(ation)?)(?![a-z])")
+# Files that may be logs, and are not read.
+_OTHER = (".json", ".jsonl", ".ndjson", ".avro", ".orc", ".xlsx")
 _NOT_LOGS = re.compile(r"(readme|licen[cs]e|requirements|_success)", re.I)
 
 
@@ -44,7 +46,9 @@ class Sample:
     def name(self) -> str:
         """A short name, made from the path."""
         stem = pathlib.PurePath(self.path).name.split(".")[0]
-        folder = pathlib.PurePath(self.path).parent.name
+        # Of dt=2024-01-01 only the folder above tells what is in it.
+        folders = pathlib.PurePath(self.path).parent.parts
+        folder = next((f for f in reversed(folders) if "=" not in f), "")
         name = stem if re.sub(r"[\W\d_]|part", "", stem) else folder
         return re.sub(r"[\W_]+", "_", name.replace("*", "")).strip("_") or "log"
 
@@ -88,12 +92,12 @@ def take(source: str | pathlib.Path) -> tuple[list[Sample], list[str]]:
         )
     groups: dict[tuple, list[files.File]] = {}
     layouts: dict[tuple, layout.Layout] = {}
-    skipped = []
+    skipped: dict[str, str] = {}
     for file in files.find(source, ""):
         place = _place(file, source)
         found = _layout(file)
         if found is None:
-            skipped.append(str(place))
+            skipped |= _skipped(place)
             continue
         columns = tuple(readers.columns(file, _text(found)))
         key = (_pattern(place), columns, found)
@@ -103,14 +107,24 @@ def take(source: str | pathlib.Path) -> tuple[list[Sample], list[str]]:
         raise FileNotFoundError(
             f"There is no Parquet or delimited text file in {source}. Give "
             "the directory of the logs with --source."
+            + "".join(f" {line}." for line in skipped.values())
         )
     made = [_sample(source, of, layouts[key]) for key, of in groups.items()]
-    return [s for s in made if len(s.table)], skipped
+    return [s for s in made if len(s.table)], list(skipped.values())
 
 
 def _place(file: files.File, source: pathlib.Path) -> pathlib.PurePath:
     """Return the path of a file from the directory of the logs on."""
     return pathlib.PurePath(os.path.relpath(file.path, source.absolute()))
+
+
+def _skipped(place: pathlib.PurePath) -> dict[str, str]:
+    """Return a file that is no table, or a glob of those of a kind, and why."""
+    kinds = [s.lower() for s in place.suffixes if s.lower() in _OTHER]
+    if not kinds:
+        return {str(place): str(place)}
+    path = _pattern(place)
+    return {path: f"{path}: {kinds[0]} is not read; write Parquet or CSV"}
 
 
 def _layout(file: files.File) -> layout.Layout | None:

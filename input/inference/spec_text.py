@@ -53,6 +53,11 @@ def _top(logs: list[Log]) -> str:
         column = next(d.column for d in told if d.hours is not None)
         text = _comment(f"Sure: so begin the days of the column {column!r}.")
         text += f"utc_offset_hours = {hours.pop()}\n"
+        if any(log.time and not log.time.zoned for log in logs):
+            text += _comment(
+                "Where times have no zone, days and hours are those that the "
+                "logs say."
+            )
     else:
         text = _comment(
             "A guess: days begin at midnight UTC. Choose the zone of your "
@@ -61,17 +66,25 @@ def _top(logs: list[Log]) -> str:
         )
     if len(firsts) == 1:
         text += f'first_day = "{firsts.pop()}"\n'
+    for role in ("user", "item"):
+        lacking = [log.path for log in logs if log.lacks(role)]
+        if lacking:
+            text += _comment(
+                f'Rows of {", ".join(lacking)} lack the {role}. "unknown" '
+                "keeps them."
+            )
+            text += f'null_{role} = "drop"\n'
     return text
 
 
 def _log(log: Log, features: Features) -> str:
     sample = log.sample
     notes = [f"About {sample.rows:,} rows.", *log.notes]
-    if log.time and not log.time.unit and not log.time.format:
-        notes.append(f"Time: sure; UTC from {log.time.says}.")
-    elif log.time:
+    if log.time:
+        trust = "likely" if log.time.unit or log.time.format else "sure"
+        zone = "UTC" if log.time.zoned else "of no zone,"
         since = ", counted from a day that is not known" * log.time.relative
-        notes.append(f"Time: likely; UTC from {log.time.says}{since}.")
+        notes.append(f"Time: {trust}; {zone} from {log.time.says}{since}.")
     notes.append(f"User: {_trust(log.user)} Item: {_trust(log.item)}")
     if log.label.column:
         notes.append(f"Click: {log.label.trust}.")
@@ -102,6 +115,9 @@ def _log(log: Log, features: Features) -> str:
         keys["click"] = log.called(log.label.column)
         if log.label.at_least is not None:
             keys["click_at_least"] = log.label.at_least
+    if log.weight:
+        keys["weight"] = log.called(log.weight)
+        notes.append("Weight of a row: likely, by the name.")
     keys |= {n: v for n, v in (("keep", log.keep), ("drop", log.drop)) if v}
     if log.name in features.spaces:
         keys["id_spaces"] = {"item": features.spaces[log.name]}
@@ -179,9 +195,9 @@ def _tables(features: Features) -> str:
     tables = {"user": features.user_dtype, "item": features.item_dtype}
     text = ""
     for feature in features.made:
-        if feature.kind in ("id", "ids"):
+        if feature.kind in ("id", "ids", "position"):
             tables[_table_name(feature.table)] = feature.dtype
-    for name, dtype in {**tables, "hour": "int64", "weekday": "int64"}.items():
+    for name, dtype in {**tables, "hour": "int64"}.items():
         keys = {"name": name}
         if dtype == "string":
             keys["dtype"] = dtype
@@ -202,9 +218,12 @@ def _features(features: Features) -> str:
     for feature in features.made:
         text += _comment(f"{feature.column}: {feature.why}.")
         text += _table("[[features]]", _keys(feature)) + "\n"
-    for part in ("hour", "weekday"):
-        entry = {"name": part, "table": part, "time": part}
-        text += _table("[[features]]", entry) + "\n"
+    text += _comment(
+        "The weekday is left out: all rows of a day have the same, and models "
+        "that learn a day at a time get worse with it."
+    )
+    entry = {"name": "hour", "table": "hour", "time": "hour"}
+    text += _table("[[features]]", entry) + "\n"
     text += _comment("The items that the user clicked before the row.")
     entry = {"name": "clicked", "table": "item", "max_length": _CLICKED}
     return text + _table("[[sequences]]", entry)
@@ -230,6 +249,8 @@ def _keys(feature: Feature) -> dict[str, object]:
         keys["max_length"] = feature.length
     if feature.kind == "vector":
         keys["length"] = feature.length
+    if feature.kind == "position":
+        keys["default"] = feature.default
     if feature.domain != "both":
         keys["domain"] = feature.domain
     return keys

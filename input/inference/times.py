@@ -17,7 +17,6 @@ ORIGIN = "2000-01-01"
 _FORMATS = (
     "%Y-%m-%d %H:%M:%S",
     "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%dT%H:%M:%SZ",
     "%Y/%m/%d %H:%M:%S",
     "%m/%d/%Y %I:%M:%S %p",
     "%m/%d/%Y %H:%M:%S",
@@ -33,6 +32,9 @@ _FORMATS = (
     "%Y%m%d",
 )
 _NAMES = re.compile(r"time|_ts$|^ts$|stamp|^hour$|_at$|date|^pt_d$|_et$|^dt$")
+# ISO 8601 with fractions, a zone or both.
+_ISO = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"
+_ISO_ENDS = r"([.]\d+)?([Zz]|[+-]\d\d(:?\d\d)?)?$"
 # Names of times of something else than the event.
 _OTHERS = re.compile(
     r"duration|read_?time|play|stay|watch|times$|since|next|conver|upload|regist"
@@ -56,6 +58,8 @@ class Time:
     score: float = 0.0
     # Whether numbers count from a day that is not known.
     relative: bool = False
+    # Whether it is UTC or says its zone.
+    zoned: bool = True
 
     @property
     def says(self) -> str:
@@ -88,13 +92,17 @@ def _time(name: str, column: pa.ChunkedArray) -> Time | None:
     if pa.types.is_timestamp(column.type):
         whole = pc.cast(column, pa.timestamp("s", column.type.tz), safe=False)
         seconds = _floats(whole.cast(pa.int64()))
-        return Time(name, seconds=seconds, score=score + 3)
+        zoned = column.type.tz is not None
+        return Time(name, seconds=seconds, score=score + 3, zoned=zoned)
     if pa.types.is_string(column.type) or pa.types.is_integer(column.type):
         for form in _FORMATS:
             seconds = _parsed(column, form)
             if seconds is not None:
                 fine = 1.0 * ("%M" in form) + 0.5 * ("%H" in form)
-                return Time(name, "", form, seconds, score + 1.5 + fine)
+                score += 1.5 + fine
+                return Time(name, "", form, seconds, score, zoned=False)
+    if pa.types.is_string(column.type):
+        return _iso(name, column, score + 3)
     if not pa.types.is_integer(column.type):
         return None
     values = _floats(column)
@@ -108,6 +116,26 @@ def _time(name: str, column: pa.ChunkedArray) -> Time | None:
         if len(np.unique(values)) > min(100, len(values) / 10):
             return Time(name, "s", "", values, score, relative=True)
     return None
+
+
+def _iso(name: str, column: pa.ChunkedArray, score: float) -> Time | None:
+    """Return text as ISO 8601 writes times, with fractions or zones."""
+    if not pc.all(pc.match_substring_regex(column, _ISO + _ISO_ENDS)).as_py():
+        return None
+    ends = pc.replace_substring_regex(column, _ISO, "")
+    zone = pc.match_substring_regex(ends, "[-+Zz]")
+    if pc.any(zone).as_py() != pc.all(zone).as_py():
+        return None  # Some have a zone and some have none.
+    zoned = pc.any(zone).as_py()
+    try:
+        stamp = column.cast(pa.timestamp("us", "UTC" if zoned else None))
+    except pa.ArrowInvalid:
+        return None
+    whole = stamp.cast(pa.timestamp("s", stamp.type.tz), safe=False)
+    seconds = _floats(whole.cast(pa.int64()))
+    if not _plausible(seconds):
+        return None
+    return Time(name, "", units.ISO, seconds, score, zoned=zoned)
 
 
 def _parsed(column: pa.ChunkedArray, form: str) -> np.ndarray | None:
