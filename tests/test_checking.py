@@ -1,5 +1,6 @@
 """`ecdctr-convert --check`: what it counts, and what it warns of."""
 
+import dataclasses
 import json
 import re
 
@@ -18,7 +19,7 @@ from ecdctr_tf.input.checking import (
     sketch,
     warnings,
 )
-from ecdctr_tf.input.conversion import toml_spec
+from ecdctr_tf.input.conversion import past_spec, toml_spec
 
 DAY = 86_400
 START = 19_723 * DAY  # 2024-01-01
@@ -95,6 +96,60 @@ def test_counts_are_those_of_the_logs(tmp_path):
     assert item["ads"]["values"] == 20
     assert item["shared_ids"] == item["shared_rows"] == 1
     assert warnings.warnings(found) == []
+
+
+def test_rows_that_are_dropped_are_said(tmp_path):
+    natural = _log(0)
+    natural["user_id"] = natural["user_id"].astype(object)
+    natural["user_id"][:3] = None
+    _write(tmp_path, natural, _log(1))
+    spec = dataclasses.replace(_spec(), null_user="drop")
+    found = checking.check(spec, tmp_path)
+    assert found["domains"]["natural"]["rows"] == 997
+    assert warnings.warnings(found) == [
+        (
+            "3 rows of natural: dropped without user.",
+            "Are there as many as you expect?",
+        )
+    ]
+
+
+def test_logs_of_clicks_only_are_said_unless_negatives_are_sampled(
+    tmp_path, capsys
+):
+    _write(tmp_path, {**_log(0), "click": np.ones(1000, int)}, _log(1))
+    found = checking.check(_spec(), tmp_path)
+    report.show(found, [])
+    assert "or give [negatives.natural] if the log" in capsys.readouterr().out
+    negatives = {"natural": past_spec.Negatives()}
+    spec = dataclasses.replace(_spec(), negatives=negatives)
+    assert warnings.warnings(checking.check(spec, tmp_path)) == []
+
+
+def test_json_is_said_to_be_json(tmp_path):
+    _write(tmp_path, _log(0), _log(1))
+    (tmp_path / "natural.csv").write_text('{"user_id": 1, "item_id": "a"}\n')
+    with pytest.raises(ValueError, match="natural.csv is JSON, which is not"):
+        checking.check(_spec(), tmp_path)
+
+
+def test_ads_of_another_id_space_share_nothing_without_a_warning(tmp_path):
+    _write(tmp_path, _log(0), _log(1))
+    natural, ads = _spec().logs
+    ads = dataclasses.replace(ads, id_spaces={"item": "ad"})
+    spec = dataclasses.replace(_spec(), logs=(natural, ads))
+    found = checking.check(spec, tmp_path)
+    assert "shared_rows" not in found["features"]["item_id"]
+    assert found["features"]["user_id"]["shared_rows"] == 1
+    assert warnings.warnings(found) == []
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [(0.00021341, "0.0002134"), (88.4957, "88.5"), (123456.7, "123,457")],
+)
+def test_numbers_are_short(value, expected):
+    assert report._number(value) == expected
 
 
 def test_shared_rows_count_the_ads(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ecdctr_tf.input.conversion import ids, log_columns
+from ecdctr_tf.input.conversion import ids, log_columns, tally
 from tests import log_world as world
 
 LONG = 12_345_678_901
@@ -295,3 +295,11 @@ def test_ids_may_end_in_a_zero_byte(tmp_path):
     world.write(tmp_path / "natural.parquet", user_id=users)
     world.convert_logs(tmp_path, world.spec(dtype="string"))
     assert world.rows(tmp_path)["user_id"] == users
+
+
+def test_ids_in_several_spaces_are_said_where_there_are_some():
+    summary = {"counts": {}, "alike": {}, "crossings": {"user": 0, "item": 2}}
+    assert tally.notes(summary) == [
+        "2 ids of the table 'item' are in several id spaces; they are "
+        "different ids."
+    ]

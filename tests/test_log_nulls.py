@@ -164,7 +164,7 @@ def test_rows_without_a_user_or_an_item(tmp_path, side, values):
     summary = world.convert_logs(tmp_path, given, out="drop")
     assert summary["natural"]["rows"] == 3
     assert summary["counts"]["natural"] == {f"dropped without {side}": 1}
-    assert any("1 rows of natural" in note for note in tally.notes(summary))
+    assert any("1 row of natural" in note for note in tally.notes(summary))
     given = world.spec(**{f"null_{side}": "unknown"})
     summary = world.convert_logs(tmp_path, given, out="unknown")
     assert summary["natural"]["rows"] == 4

@@ -342,7 +342,7 @@ def test_names_of_files_say_which_zone_their_days_are_of(tmp_path, name):
 
     write(0)
     path = "natural/**/*.parquet"
-    message = "seems to be of 2024-05-01.*`utc_offset_hours` from 8 to 8 all"
+    message = "seems to be of 2024-05-01.*`utc_offset_hours = 8` fits all"
     with pytest.raises(ValueError, match=message):
         world.convert_logs(tmp_path, world.spec({"path": path}))
     given = world.spec({"path": path}, utc_offset_hours=8)

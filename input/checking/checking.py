@@ -31,12 +31,14 @@ def check(
     Returns:
       `domains`: domain -> `rows`, `clicks`, `first`, `last` (seconds), `days`
       (day -> rows and clicks), `gaps` (days without events), `duplicates`
-      (rows whose user, item and second came before). `features`: feature ->
+      (rows whose user, item and second came before), `counts` (rows that were
+      dropped or are not as usual), `sampled` (whether rows without a click
+      will be sampled). `features`: feature ->
       `kind` and domain -> `missing` (share), `values`, `low`, `high`, `mean`,
       `drift` (stability index of the later half of the days); and `shift`
       (stability index of ads against natural rows), `shared_ids` and
       `shared_rows` (shares of the ads' ids that natural rows have, and of the
-      rows with these).
+      rows with these), both left out where ads have id spaces of their own.
 
     Raises:
       OSError, ValueError: as `logs.tables` and `events.normalised`.
@@ -49,12 +51,13 @@ def check(
     }
     for domain, table in logs.tables(spec, source, paths):
         where = table.schema.metadata[b"where"].decode()
-        part = events.normalised(table, spec, domain, where).table
-        part = part.drop_columns(sorted(lacks[domain]))
+        made = events.normalised(table, spec, domain, where)
+        part = made.table.drop_columns(sorted(lacks[domain]))
         _prepare(part, edges)
         if domain not in domains:
             domains[domain] = measures.Domain(spec.user, spec.item)
         domains[domain].add(part, edges)
+        domains[domain].counts.update(made.counts)
         progress(len(part))
     if not any(of.rows for of in domains.values()):
         raise ValueError(
@@ -63,12 +66,30 @@ def check(
         )
     return {
         "domains": {
-            name: _domain(domains[name])
+            name: {
+                **_domain(domains[name]),
+                "sampled": name in spec.negatives,
+            }
             for name in features.DOMAINS
             if name in domains
         },
-        "features": {name: _feature(name, domains) for name in edges},
+        "features": {
+            name: _feature(name, domains, _apart(spec)) for name in edges
+        },
     }
+
+
+def _apart(spec: toml_spec.ConversionSpec) -> set[str]:
+    """Return the features whose ids in ads never are those of natural logs."""
+    apart = set()
+    for feature in spec.features:
+        spaces: dict[str, set[str]] = {}
+        for log in spec.logs:
+            space = log.id_spaces.get(feature.table, feature.table)
+            spaces.setdefault(log.domain, set()).add(space)
+        if len(spaces) > 1 and not set.intersection(*spaces.values()):
+            apart.add(feature.name)
+    return apart
 
 
 def _of(feature: toml_spec.Column) -> tuple[str, ...]:
@@ -105,10 +126,13 @@ def _domain(of: measures.Domain) -> dict:
         },
         "gaps": [windows.day_name(day) for day in of.gaps()],
         "duplicates": of.events.repeated,
+        "counts": {what: rows for what, rows in of.counts.items() if rows},
     }
 
 
-def _feature(name: str, domains: dict[str, measures.Domain]) -> dict:
+def _feature(
+    name: str, domains: dict[str, measures.Domain], apart: set[str]
+) -> dict:
     found: dict = {}
     for domain, of in domains.items():
         feature = of.features.get(name)
@@ -132,7 +156,7 @@ def _feature(name: str, domains: dict[str, measures.Domain]) -> dict:
         found["shift"] = measures.instability(
             natural.counts(list(natural.parts)), ads.counts(list(ads.parts))
         )
-        if found["kind"] == "id":
+        if found["kind"] == "id" and name not in apart:
             shared = ads.values.shared(natural.values)
             found["shared_ids"], found["shared_rows"] = shared or (None, None)
     return found

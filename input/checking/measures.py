@@ -95,6 +95,8 @@ class Domain:
             lambda: np.zeros(2, np.int64)
         )
         self.first, self.last = math.inf, -math.inf
+        # What happened to rows that are not as usual -> how many.
+        self.counts: collections.Counter[str] = collections.Counter()
         # User, item and second of each event.
         self.events = sketch.Sketch()
 

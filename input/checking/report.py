@@ -21,9 +21,13 @@ def show(found: Mapping, paths: list[str]) -> None:
             page.print_table(section.title, section.header, rows, {}, [])
     console = rich.console.Console()
     for seen, advice in warnings.warnings(dict(found)):
-        console.print(f"! {seen} {advice}", soft_wrap=True, highlight=False)
+        console.print(
+            f"! {seen} {advice}", soft_wrap=True, highlight=False, markup=False
+        )
     for path in paths:
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+        console.print(
+            f"wrote {path}", soft_wrap=True, highlight=False, markup=False
+        )
 
 
 def write(found: Mapping, out_dir: pathlib.Path) -> list[str]:
@@ -98,7 +102,9 @@ def _features(found: Mapping) -> Section:
 
 
 def _number(value: float | None) -> str:
-    return text.NOTHING if value is None else f"{value:.6g}"
+    if value is None:
+        return text.NOTHING
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _shared(found: Mapping) -> Section:

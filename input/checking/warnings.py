@@ -50,6 +50,13 @@ def _of_domain(domain: str, of: dict) -> list[tuple[str, str]]:
                 "gap: filter it out.",
             )
         )
+    for what, rows in of["counts"].items():
+        lines.append(
+            (
+                f"{text.plural(rows, 'row')} of {domain}: {what}.",
+                "Are there as many as you expect?",
+            )
+        )
     share = of["duplicates"] / of["rows"]
     if share > _DUPLICATES:
         lines.append(
@@ -65,7 +72,9 @@ def _of_domain(domain: str, of: dict) -> list[tuple[str, str]]:
         for day, (rows, clicks) in of["days"].items()
         if clicks in (0, rows) and rows >= _MANY_ROWS
     ]
-    if of["clicks"] in (0, of["rows"]):
+    if of["sampled"] and of["clicks"] == of["rows"]:
+        pass  # Rows without a click are sampled later.
+    elif of["clicks"] in (0, of["rows"]):
         share_text = "No row" if not of["clicks"] else "Each row"
         lines.append(
             (

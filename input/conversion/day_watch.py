@@ -87,9 +87,10 @@ class DayWatch:
             if 0.0 not in fit
         )
         common = zones.offsets_of_days(*columns.T)
+        ends = [f"{hours:g}" for hours in common[[0, -1][: len(common)]]]
         offset = (
-            f"with `utc_offset_hours` from {common[0]:g} to {common[-1]:g} all "
-            "files do; with summer time, set `time_zone`"
+            f"`utc_offset_hours = {' to '.join(dict.fromkeys(ends))}` fits all "
+            "files; with summer time, set `time_zone`"
             if len(common)
             else "no fixed offset fits all files, as where there is summer "
             "time: set `time_zone`"

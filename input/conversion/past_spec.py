@@ -79,6 +79,7 @@ class Negatives:
     window_seconds: int = 3600
     # Whether repeated clicks of a user on an item are dropped.
     drop_reclicks: bool = True
+    # Seed of the sampling.
     seed: int = 0
 
     def __post_init__(self) -> None:

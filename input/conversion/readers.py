@@ -83,6 +83,11 @@ def columns(file: files.File, log: log_spec.Text) -> list[str]:
         else:
             first = next(text.blocks(file, log), b"")
             names = list(log.columns) or text.header(first, log)
+            if names and names[0].startswith("{"):
+                raise ValueError(
+                    f"{file} is JSON, which is not read. Write the logs as "
+                    "Parquet or CSV."
+                )
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
     return list(dict.fromkeys([*names, *file.partitions]))

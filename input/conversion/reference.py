@@ -135,10 +135,10 @@ def _default(field: dataclasses.Field) -> str:
         return f"`{str(value).lower()}`"
     if value == "" or value == ():
         return "empty"
-    text = (
-        value if not isinstance(value, tuple) else ", ".join(map(repr, value))
-    )
-    return f"`{text!r}`" if isinstance(text, str) else f"`{text}`"
+    if isinstance(value, tuple):
+        # As TOML writes texts without escapes.
+        return ", ".join(f"`'{text}'`" for text in value)
+    return f"`{value!r}`"
 
 
 if __name__ == "__main__":

@@ -157,13 +157,13 @@ def show(summary: dict, console: rich.console.Console | None = None) -> None:
         table.add_row(f"{role}s", *map(_text, shares.values()))
     console.print(table)
     for note in notes(summary):
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(note, highlight=False, soft_wrap=True, markup=False)
 
 
 def notes(summary: dict) -> list[str]:
     """Return what a summary says of rows and ids that are not as usual."""
     said = [
-        f"{rows:,} rows of {domain}: {what}."
+        f"{rows:,} {'row' if rows == 1 else 'rows'} of {domain}: {what}."
         for domain, counts in summary["counts"].items()
         for what, rows in counts.items()
     ]
@@ -179,10 +179,11 @@ def notes(summary: dict) -> list[str]:
             f"{changes.text()}. Earlier days lack what is new."
         )
     for table, ids in summary["crossings"].items():
-        said.append(
-            f"{ids:,} ids of the table {table!r} are in several id spaces; "
-            "they are different ids."
-        )
+        if ids:
+            said.append(
+                f"{ids:,} ids of the table {table!r} are in several id spaces; "
+                "they are different ids."
+            )
     for table, pairs in summary["alike"].items():
         said.append(
             f"{len(pairs):,} ids of the table {table!r} are one number in two "
