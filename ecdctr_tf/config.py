@@ -202,7 +202,8 @@ class ScheduleConfig(_Checked):
     # scored days see each CPM that much later.
     cpm_lag: int = _at_least(0, 0)
     # First and last scored day of ads; empty: the first day with
-    # `catch_up_days` of ads before it, and the last day of ads.
+    # `catch_up_days` of ads before it (where ads begin no later than natural
+    # logs, with `cpm_days` of these before it), and the last day of ads.
     ctr_first: str = ""
     ctr_last: str = ""
     # Days of ads that are scored and then trained on at a time.

@@ -85,6 +85,14 @@ def test_what_varies_in_one_domain_only(tmp_path, natural, ads, only):
     assert ("price" in verdict.finding) == bool(named)
 
 
+def test_commands_name_what_to_leave_out():
+    found = verdicts._one_domain({"natural": ["a", "b"], "ads": ["bid"]})
+    assert found.finding == (
+        "varying in ads only: bid; varying in natural logs only: a, b"
+    )
+    assert found.meaning.endswith("--set model.exclude=a,b.")
+
+
 def test_one_domain_alone_says_nothing(tmp_path):
     data = made(tmp_path / "data", days(np.arange(50.0)))
     assert one_domain.measure(data) is None

@@ -91,6 +91,25 @@ def test_catch_up_days_come_before_the_first_scored_day():
     assert first == "2024-04-22"
 
 
+@pytest.mark.parametrize("first", ["2024-04-10", "2024-04-05"])
+def test_ads_that_begin_with_natural_logs_wait_for_them(first):
+    data = Days(("2024-04-10", "2024-04-30"), (first, "2024-04-30"))
+    assert plan(data).ctr[0].first == "2024-04-17"
+    assert plan(data).tpm == [Window("2024-04-10", "2024-04-16")]
+    assert plan(data).cpm[0] == Window("2024-04-10", "2024-04-16")
+    # Days that are appended move nothing.
+    more = Days(("2024-04-10", "2024-05-30"), (first, "2024-05-30"))
+    assert plan(more).ctr[0].first == "2024-04-17"
+    assert plan(data, cpm_days=3).ctr[0].first == "2024-04-13"
+    assert plan(data, ctr_first="2024-04-20").ctr[0].first == "2024-04-20"
+
+
+def test_logs_of_few_days_name_what_to_set():
+    data = Days(("2024-04-10", "2024-04-14"), ("2024-04-10", "2024-04-14"))
+    with pytest.raises(ValueError, match="A-CTR no window.*cpm_days"):
+        plan(data)
+
+
 def test_cpm_every_refreshes_on_the_days_since_the_last():
     found = plan(cpm_every=4).cpm
     assert found == [
@@ -248,7 +267,7 @@ def test_bad_first_scored_day_raises():
         (
             {"ctr_first": "2024-04-29", "ctr_last": "2024-04-28"},
             "A-CTR no window.*first=2024-04-29, last=2024-04-28. Set "
-            "schedule.ctr_first, ctr_last or catch_up_days",
+            "schedule.ctr_first, ctr_last, cpm_days or catch_up_days",
         ),
         # More days to catch up on than there are ads.
         (

@@ -184,16 +184,16 @@ def _one_domain(only: dict[str, list[str]] | None) -> Verdict:
     natural, ads = (", ".join(only[d]) for d in ("natural", "ads"))
     findings, meanings = [], []
     if ads:
-        findings.append(f"{ads} varies in ads only")
+        findings.append(f"varying in ads only: {ads}")
         meanings.append(
-            f"No CPM sees {ads}: it has no effect on the first scored day, and "
-            "the A-CTR learns it from ads alone."
+            "What varies in ads only has no effect on the first scored day: "
+            "no CPM sees it, and the A-CTR learns it from ads alone."
         )
     if natural:
-        findings.append(f"{natural} varies in natural logs only")
+        findings.append(f"varying in natural logs only: {natural}")
         meanings.append(
-            f"Ads say nothing through {natural}. A model without may be as "
-            f"good: compare with --set model.exclude="
+            "What varies in natural logs only tells nothing of ads. A model "
+            "without it may be as good: compare with --set model.exclude="
             f"{','.join(only['natural'])}."
         )
     if not findings:

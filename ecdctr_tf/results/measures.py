@@ -171,8 +171,8 @@ def worse_than_constant(
             found.append(
                 f"{labels[name]} is worse than a constant: its normalized "
                 f"entropy is {entropy:.2f}, and that of predicting the mean "
-                "click rate for all rows is 1. Try smaller batches or lower "
-                "learning rates."
+                "click rate for all rows is 1. Leave out features that "
+                "--stage=diagnose warns of, or try lower learning rates."
             )
     return found
 

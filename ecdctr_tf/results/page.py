@@ -161,12 +161,19 @@ def print_table(
     console = rich.console.Console()
     table = rich.table.Table(title=title, title_justify="left", pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify=justify if i else "left", no_wrap=not i)
+        table.add_column(
+            name,
+            justify=justify if i else "left",
+            no_wrap=not i,
+            overflow="fold",
+        )
     for name, cells in rows.items():
         table.add_row(name, *cells, style=styles.get(name, ""))
     console.print(table)
     for path in paths:
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+        console.print(
+            f"wrote {path}", soft_wrap=True, highlight=False, markup=False
+        )
 
 
 def _markdown_table(

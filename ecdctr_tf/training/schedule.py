@@ -28,6 +28,8 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     Windows without natural rows, as where the logs have a gap, are left out;
     the first CPM window ends with the last natural rows before the scored day.
     Before there are ads, the first scored day is that after all natural days.
+    Where ads begin no later than the natural logs, it comes after `cpm_days` of
+    these.
 
     Raises:
       FileNotFoundError: there are no natural days.
@@ -38,12 +40,15 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
     if launched:
         ads = data.window("ads")
         earliest = windows.plus(ads.first, schedule.catch_up_days)
+        if earliest <= natural.first:
+            # Something has to be learned before the first scored day.
+            earliest = windows.plus(natural.first, schedule.cpm_days)
     else:
         earliest = windows.plus(natural.last, 1)
     first = schedule.ctr_first or earliest
     ctr = _window(
         "A-CTR",
-        "ctr_first, ctr_last or catch_up_days",
+        "ctr_first, ctr_last, cpm_days or catch_up_days",
         first,
         schedule.ctr_last or (ads.last if launched else first),
     )
