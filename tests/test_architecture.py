@@ -1,4 +1,4 @@
-"""Import direction: which room may know of which. ARCHITECTURE.md says why."""
+"""Import direction: which part may know of which. ARCHITECTURE.md says why."""
 
 import ast
 import pathlib
@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-# Room -> the rooms, or modules of rooms, that it may import beside itself.
+# Part -> the parts, or modules of parts, that it may import beside itself.
 MAY_IMPORT = {
     "windows": (),
     "typed_values": (),
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     # The kit of pages, and the measures of scored days, are those of results.
     "diagnostics": ("config", "features", "kinds", "store", "windows")
     + ("input", "metrics", "results", "training.workdir", "transfer"),
-    # The stages tie the rooms together for the command line.
+    # The stages tie the parts together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
     + ("comparison", "diagnostics", "export", "input", "results")
     + ("training",),
@@ -60,8 +60,8 @@ WRITING = ("input.conversion", "input.convert", "input.datasets")
 WRITING += ("input.inference", "input.checking")
 
 
-def room_of(path):
-    """Return the room of a file: `input/blocks.py` -> `input`."""
+def part_of(path):
+    """Return the part of a file: `input/blocks.py` -> `input`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     if ".".join(parts[:2]) in WRITING:
         return WRITING[0]
@@ -78,15 +78,15 @@ def imports(source):
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def violations(source, room):
-    """Return the imports of a source that its room may not have."""
-    allowed = ("__version__", room, *MAY_IMPORT[room])
+def violations(source, part):
+    """Return the imports of a source that its part may not have."""
+    allowed = ("__version__", part, *MAY_IMPORT[part])
     found = []
     for name in imports(source):
         top, _, inside = name.partition(".")
         if top == "ecdctr_tf":
             known = _is_of(inside, allowed) and (
-                room == WRITING[0] or not _is_of(inside, WRITING)
+                part == WRITING[0] or not _is_of(inside, WRITING)
             )
         else:
             known = top not in ("", "train_main", "input", "export", "tests")
@@ -112,26 +112,26 @@ def sources():
     "path", sources(), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_module_imports_what_its_room_may(path):
-    room = room_of(path)
-    assert room in MAY_IMPORT, f"{room} needs a row in MAY_IMPORT"
-    assert violations(path.read_text(), room) == []
+    part = part_of(path)
+    assert part in MAY_IMPORT, f"{part} needs a row in MAY_IMPORT"
+    assert violations(path.read_text(), part) == []
 
 
-@pytest.mark.parametrize("room", ["layers", "optimizers", "metrics", "models"])
-def test_rooms_that_compute_read_no_files(room):
+@pytest.mark.parametrize("part", ["layers", "optimizers", "metrics", "models"])
+def test_parts_that_compute_read_no_files(part):
     unwanted = {"pathlib", "os", "shutil", "json", "pyarrow"}
-    for path in (ROOT / "ecdctr_tf" / room).rglob("*.py"):
+    for path in (ROOT / "ecdctr_tf" / part).rglob("*.py"):
         tops = {name.partition(".")[0] for name in imports(path.read_text())}
         assert not tops & unwanted, path
 
 
 def test_every_room_of_the_table_exists():
-    rooms = {room_of(path) for path in sources()}
-    assert set(MAY_IMPORT) <= rooms
+    parts = {part_of(path) for path in sources()}
+    assert set(MAY_IMPORT) <= parts
 
 
 @pytest.mark.parametrize(
-    ("room", "line"),
+    ("part", "line"),
     [
         ("layers", "from ecdctr_tf import config"),
         ("layers", "from ecdctr_tf.models import ctr_model"),
@@ -151,8 +151,8 @@ def test_every_room_of_the_table_exists():
         ("input.conversion", "from ecdctr_tf.training import fit"),
     ],
 )
-def test_violations_are_found(room, line):
-    assert len(violations(line, room)) == 1
+def test_violations_are_found(part, line):
+    assert len(violations(line, part)) == 1
     assert (
-        violations(f"from ecdctr_tf.{room} import x\nimport json", room) == []
+        violations(f"from ecdctr_tf.{part} import x\nimport json", part) == []
     )

@@ -1,4 +1,4 @@
-"""The kinds of features: one class each, which all other rooms go through.
+"""The kinds of features: one class each, which all other parts go through.
 
 A new kind is a module with a subclass of `Feature`, its row in `KINDS`, and its
 row in `features.KINDS`, which says what a spec has to say about such a feature.
