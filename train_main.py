@@ -36,6 +36,7 @@ was interrupted continues when it is given again. Examples:
 Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
 
+import logging
 import pathlib
 
 from absl import app, flags
@@ -207,6 +208,10 @@ def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(
         absl_logging.INFO if _VERBOSE.value else absl_logging.WARNING
     )
+    if not _VERBOSE.value:
+        # Users need neither the time nor the place in the code.
+        plain = logging.Formatter("%(levelname)s: %(message)s")
+        absl_logging.get_absl_handler().setFormatter(plain)
     with command_line.reported(_VERBOSE.value):
         if len(argv) > 1:
             raise ValueError(f"Unknown arguments: {' '.join(argv[1:])}")

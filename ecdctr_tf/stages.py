@@ -148,8 +148,12 @@ def _said(level: Level) -> Iterator[None]:
     names = {artefacts.TPM: "TPM", artefacts.CPM: f"CPM of {level.row.label}"}
     title = names.get(level.kind, level.row.label)
     if not new:
-        newest = published[-1] if published else "no day"
-        print(f"{title}: nothing new, up to {newest}")
+        said = (
+            f"nothing new, up to {published[-1]}"
+            if published
+            else "nothing to do"
+        )
+        print(f"{title}: {said}")
         return
     found = [store.read_manifest(level.directory / d, level.kind) for d in new]
     seconds = sum(of.metrics.get("seconds", 0) for of in found)

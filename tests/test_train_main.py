@@ -1,11 +1,13 @@
 """The command line: what it refuses, how it says so, and when."""
 
+import logging
 import pathlib
 import subprocess
 import sys
 
 import pytest
 from absl import flags
+from absl import logging as absl_logging
 from absl.testing import flagsaver
 
 import train_main
@@ -389,3 +391,12 @@ def test_a_process_ends_with_one_line_and_no_traceback(data, tmp_path):
     assert last.startswith("error: ")
     assert "--stage=cpm" in last
     assert done.stdout == ""
+
+
+def test_warnings_come_without_time_and_place(error_of):
+    error_of("unknown")
+    handler = absl_logging.get_absl_handler()
+    record = logging.LogRecord(
+        "x", logging.WARNING, "x.py", 1, "a %s", "b", None
+    )
+    assert handler.format(record) == "WARNING: a b"
