@@ -10,7 +10,7 @@ Shapes: N rows of a block.
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -48,10 +48,11 @@ def write(
     """
     check(rows, spec)
     count = len(rows["click"])
+    typed = [(feature, feature.block_types()) for feature in kinds.of(spec)]
     with tf.io.TFRecordWriter(str(path)) as writer:
         for start in range(0, count, BLOCK_ROWS):
             block = {k: v[start : start + BLOCK_ROWS] for k, v in rows.items()}
-            writer.write(_serialize(block, spec))
+            writer.write(_serialize(block, spec.evaluation, typed))
 
 
 def check(rows: dict, spec: features.DataSpec) -> None:
@@ -218,17 +219,20 @@ def _equally_long(columns: dict) -> dict:
         return {name: tf.identity(c) for name, c in columns.items()}
 
 
-def _serialize(block: dict, spec: features.DataSpec) -> bytes:
+def _serialize(
+    block: dict,
+    evaluation: Iterable[str],
+    typed: Iterable[tuple[kinds.Feature, dict[str, type[np.generic]]]],
+) -> bytes:
     columns = {
         "click": _bytes(block["click"], _CLICK),
         "timestamp": _bytes(block["timestamp"], _TIME),
     }
     if weighted(block):
         columns["weight"] = _bytes(block["weight"], _WEIGHT)
-    for name in spec.evaluation:
+    for name in evaluation:
         columns[name] = _bytes(block[name], _EVALUATION)
-    for feature in kinds.of(spec):
-        types = feature.block_types()
+    for feature, types in typed:
         for name, column in feature.to_block(block).items():
             columns[name] = _bytes(column, types[name])
     return tf.train.Example(

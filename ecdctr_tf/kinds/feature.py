@@ -4,6 +4,7 @@ Shapes: N rows of a file or requests, B rows of a batch, T entries of a sequence
 that a model reads, L places of a sequence in a request, D embedding width.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -97,13 +98,18 @@ class Feature:
         """Return the columns of a batch, the first dimension of which is B."""
         raise NotImplementedError
 
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of a batch."""
+        return tuple(self.tensors())
+
     def block_types(self) -> dict[str, type[np.generic]]:
         """Return the columns of a block, with the NumPy types of numbers."""
         return {n: t.dtype.as_numpy_dtype for n, t in self.tensors().items()}
 
     def to_block(self, rows: Arrays) -> dict[str, np.ndarray]:
         """Return the columns of `block_types` of rows as batches hold them."""
-        return {name: rows[name] for name in self.tensors()}
+        return {name: rows[name] for name in self.columns}
 
     def from_block(self, block: Tensors) -> dict[str, tf.Tensor]:
         """Return the columns of a batch, given those of a block, each flat."""

@@ -122,7 +122,7 @@ class Listed(Feature):
     def to_block(self, rows: Arrays) -> dict[str, np.ndarray]:
         """Return the entries that are there, their parts and their number."""
         used = np.asarray(rows[self.name]) != PADDING
-        flat = {name: np.asarray(rows[name])[used] for name in self.tensors()}
+        flat = {name: np.asarray(rows[name])[used] for name in self.columns}
         return {**flat, self.name + _LENGTH: used.sum(1)}
 
     def from_block(self, block: Tensors) -> dict[str, tf.Tensor]:

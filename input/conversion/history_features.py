@@ -45,6 +45,8 @@ class ClickHistory:
         self._length = max_length
         self._items = np.zeros((0, max_length), np.int32)  # [U, T]
         self._held = np.zeros(0, np.int32)  # [U]
+        # Place of each user among those with clicks on the day, or -1.
+        self._place = np.zeros(0, np.int32)  # [U]
 
     def start_day(
         self, user: np.ndarray, item: np.ndarray, second: np.ndarray
@@ -60,8 +62,23 @@ class ClickHistory:
         moment = self._moment(user, second)
         order = np.lexsort((item, moment))
         self._today = moment[order]
-        self._today_items = np.asarray(item)[order].astype(np.int32)
-        self._users = np.unique(user)
+        user = self._today >> _SECONDS
+        self._first = np.flatnonzero(_starts(user))
+        self._users = user[self._first]
+        self._grow(user)
+        held = self._held[self._users]
+        # Each of the day's users: the older clicks, then those of the day.
+        counts = np.diff(np.append(self._first, len(user)))
+        self._ends = np.cumsum(held + counts)
+        self._begin = self._ends - counts - held
+        self._place[self._users] = np.arange(len(self._users))
+        self._clicks = np.empty(self._ends[-1] if len(user) else 0, np.int32)
+        older = np.repeat(self._begin + held, counts)
+        today = np.arange(len(user)) - np.repeat(self._first, counts)
+        self._clicks[older + today] = np.asarray(item)[order]
+        used = np.arange(self._length) < held[:, None]
+        place = (self._begin[:, None] + np.arange(self._length))[used]
+        self._clicks[place] = self._items[self._users][used]
 
     def before(
         self, user: np.ndarray, second: np.ndarray, length: int
@@ -76,33 +93,35 @@ class ClickHistory:
         Returns:
           int32 `[N, length]`, item keys, the newest last, then -1.
         """
-        rows = int(user.max(initial=0)) + 1
-        self._items = grown(self._items, rows, -1)
-        self._held = grown(self._held, rows, 0)
-        start = np.searchsorted(self._today, self._moment(user, 0))
-        stop = np.searchsorted(self._today, self._moment(user, second))
-        known = user >= 0
-        held = np.where(known, self._held[user], 0)
-        total = held + np.where(known, stop - start, 0)
-        first = np.maximum(total - length, 0)
-        place = first[:, None] + np.arange(length)  # [N, length]
-        used = place < total[:, None]
-        old = place < held[:, None]
-        out = np.full(place.shape, -1, np.int32)
-        # The old ones first, by flat index: a gather and no [N, T] copies.
-        row, column = np.nonzero(old & used)
-        out[row, column] = self._items[user[row], place[row, column]]
-        row, column = np.nonzero(used & ~old)
-        today = start[row] + place[row, column] - held[row]
-        out[row, column] = self._today_items[today]
+        self._grow(user)
+        out = np.full((len(user), length), -1, np.int32)
+        place = np.where(user >= 0, self._place[user], -1)
+        rows = np.flatnonzero((user >= 0) & (place < 0))
+        flat, start = self._items.ravel(), user[rows] * np.int64(self._length)
+        out[rows] = _newest(flat, start, self._held[user[rows]], length)
+        rows = np.flatnonzero(place >= 0)
+        place = place[rows]
+        moment = self._moment(user[rows], second[rows])
+        today = np.searchsorted(self._today, moment) - self._first[place]
+        older = self._held[user[rows]]
+        start = self._begin[place]
+        out[rows] = _newest(self._clicks, start, older + today, length)
         return out
 
     def end_day(self) -> None:
         """Make the clicks of the day clicks of earlier days."""
-        last = np.full(len(self._users), (1 << _SECONDS) - 1)
-        newest = self.before(self._users, last, self._length)
-        self._items[self._users] = newest
-        self._held[self._users] = (newest >= 0).sum(1)
+        counts = self._ends - self._begin
+        self._items[self._users] = _newest(
+            self._clicks, self._begin, counts, self._length
+        )
+        self._held[self._users] = np.minimum(counts, self._length)
+        self._place[self._users] = -1
+
+    def _grow(self, user: np.ndarray) -> None:
+        rows = int(user.max(initial=-1)) + 1
+        self._items = grown(self._items, rows, -1)
+        self._held = grown(self._held, rows, 0)
+        self._place = grown(self._place, len(self._held), -1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return `held` int32 `[U]`, clicks of each user, and their `items`."""
@@ -116,9 +135,48 @@ class ClickHistory:
         self._items = np.full((len(self._held), self._length), -1, np.int32)
         used = np.arange(self._length) < self._held[:, None]  # [U, T]
         self._items[used] = arrays["items"]
+        self._place = np.full(len(self._held), -1, np.int32)
 
     def _moment(self, user: np.ndarray, second: np.ndarray | int) -> np.ndarray:
         return (np.asarray(user).astype(np.int64) << _SECONDS) | second
+
+
+def _newest(
+    flat: np.ndarray, start: np.ndarray, count: np.ndarray, length: int
+) -> np.ndarray:
+    """Return the last `length` of `count` values from a place on, then -1.
+
+    Args:
+      flat: the values.
+      start: int `[N]`, places.
+      count: int `[N]`.
+      length: values wanted.
+
+    Returns:
+      int32 `[N, length]`.
+    """
+    shorter = np.minimum(count, length)
+    places = (start + count - shorter)[:, None] + np.arange(length)
+    unused = np.arange(length) >= shorter[:, None]
+    if not len(flat):
+        return np.full(places.shape, -1, np.int32)
+    found = flat.take(places, mode="clip")
+    found[unused] = -1
+    return found
+
+
+def _starts(values: np.ndarray) -> np.ndarray:
+    """Return where sorted values begin to be others."""
+    return np.r_[True, values[1:] != values[:-1]][: len(values)]
+
+
+def _counted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return distinct keys in order, which are not negative, and counts."""
+    if keys.max(initial=0) < 4 * len(keys):
+        counts = np.bincount(keys)
+        keys = np.flatnonzero(counts)
+        return keys, counts[keys]
+    return np.unique(keys, return_counts=True)
 
 
 class DayCounts:
@@ -130,8 +188,7 @@ class DayCounts:
 
     def __init__(self, window_days: int = 0):
         self._window = window_days
-        self._keys = np.zeros(0, np.int64)
-        self._counts = np.zeros(0, np.int64)
+        self._set(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._days: collections.deque[tuple[int, np.ndarray, np.ndarray]] = (
             collections.deque()
         )
@@ -146,13 +203,18 @@ class DayCounts:
         """Return the counts of keys, int64 `[N]`; 0 for negative ones."""
         if not len(self._keys):
             return np.zeros(len(keys), np.int64)
+        if self._dense is not None:
+            # The last entry, a 0, stands for keys that are not there.
+            return self._dense.take(
+                np.where(keys < 0, len(self._dense), keys), mode="clip"
+            )
         place = np.searchsorted(self._keys, keys)
         place = np.minimum(place, len(self._keys) - 1)
         return np.where(self._keys[place] == keys, self._counts[place], 0)
 
     def end_day(self, day: int, keys: np.ndarray) -> None:
         """Count the keys of a day's events that are not negative."""
-        keys, counts = np.unique(keys[keys >= 0], return_counts=True)
+        keys, counts = _counted(keys[keys >= 0])
         self._add(keys, counts)
         if self._window:
             self._days.append((day, keys, counts))
@@ -176,7 +238,7 @@ class DayCounts:
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Take back what `arrays` returned."""
-        self._keys, self._counts = arrays["keys"], arrays["counts"]
+        self._set(arrays["keys"], arrays["counts"])
         ends = np.cumsum(arrays["sizes"])
         # Behind the last end is nothing: a piece that `zip` leaves out.
         keys = np.split(arrays["day_keys"], ends)
@@ -186,14 +248,21 @@ class DayCounts:
 
     def _add(self, keys: np.ndarray, counts: np.ndarray) -> None:
         """Merge sorted keys and their counts into the sorted state."""
-        keys = np.concatenate([self._keys, keys])
-        counts = np.concatenate([self._counts, counts])
-        order = np.argsort(keys, kind="stable")
-        keys, counts = keys[order], counts[order]
-        starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]][: len(keys)])
-        counts = np.add.reduceat(counts, starts) if len(starts) else counts
-        keys = keys[starts]
-        self._keys, self._counts = keys[counts > 0], counts[counts > 0]
+        place = np.searchsorted(self._keys, keys)
+        new = np.append(self._keys, -1)[place] != keys
+        # A copy: what the past holds stays as it is.
+        held = self._counts.copy()
+        held[place[~new]] += counts[~new]
+        keys = np.insert(self._keys, place[new], keys[new])
+        counts = np.insert(held, place[new], counts[new])
+        self._set(keys[counts > 0], counts[counts > 0])
+
+    def _set(self, keys: np.ndarray, counts: np.ndarray) -> None:
+        self._keys, self._counts, self._dense = keys, counts, None
+        if len(keys) and keys[-1] < 8 * len(keys):
+            # Looked up at their place: several times as fast.
+            self._dense = np.zeros(keys[-1] + 2, np.int64)
+            self._dense[keys] = counts
 
 
 class FirstSeen:

@@ -129,7 +129,7 @@ class RowFeatures:
                     }
                 )
                 continue
-            for column in kind.tensors():
+            for column in kind.columns:
                 out[column] = events[column][place]
         for name in self._spec.evaluation:
             out[name] = events[name][context]
