@@ -55,6 +55,7 @@ or `converter.append_tables`, which takes the same arguments. `tables` are pairs
 import os
 import pathlib
 import typing
+from concurrent import futures
 
 from absl import app, flags
 
@@ -151,11 +152,12 @@ def convert_logs(
     """
     # These import TensorFlow, which takes seconds: by now Ctrl-C is handled.
     with command_line.quiet_start():
-        from ecdctr_tf.input.conversion import converter, logs
+        from ecdctr_tf.input.conversion import ahead, converter, logs
 
     tables = logs.tables(spec, source, paths, partly=append)
     convert = converter.append_tables if append else converter.convert_tables
-    return convert(spec, tables, out, **options)
+    with futures.ThreadPoolExecutor(1) as reader:
+        return convert(spec, ahead.ahead(tables, reader), out, **options)
 
 
 def find_spec(name: str) -> pathlib.Path:

@@ -12,19 +12,24 @@ summary.json, state/<last day>/  of the conversion; nothing here reads them
 ```
 """
 
+import contextlib
 import functools
 import pathlib
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 
 from ecdctr_tf import features, store, typed_values, windows
-from ecdctr_tf.input import blocks, examples, former_specs, id_space
+from ecdctr_tf.input import (
+    blocks,
+    examples,
+    former_specs,
+    id_space,
+    new_day,
+)
 
 SPEC = "spec.json"
 EVENTS = "events.arrow"
-# In the manifest of a day that came late: rows of each table in use when it was
-# written. Days after it that were there before it have taken some of them.
-IN_USE = "table_rows"
+IN_USE = new_day.IN_USE
 # Inside, while days are exchanged; see `conversion.appending`.
 PENDING = ".pending"
 FORMATS = {"blocks": blocks, "examples": examples}
@@ -263,8 +268,6 @@ class DataDirectory:
         parts: Iterable[dict[str, typing.Any]],
         table_rows: dict[str, int],
         file_format: str = "blocks",
-        in_use: dict[str, int] | None = None,
-        write_more: Callable[[pathlib.Path], None] | None = None,
     ) -> store.Manifest:
         """Publish a day of rows.
 
@@ -274,13 +277,24 @@ class DataDirectory:
           parts: one dict of columns a file, as `blocks.write` takes them.
           table_rows: rows of each table that are known at the end of the day.
           file_format: "blocks" or "examples".
-          in_use: rows of each table in use, where a day comes late and later
-            days have taken some; None: those known.
-          write_more: called with the staging directory, to add files.
 
         Raises:
           FileExistsError: the day was published before.
           ValueError: there is no such domain or format, or a column is missing.
+        """
+        with self.writing(domain, day, file_format) as new:
+            for number, rows in enumerate(parts):
+                new.write(number, rows)
+            new.know(table_rows, table_rows)
+        return new.manifest
+
+    @contextlib.contextmanager
+    def writing(
+        self, domain: str, day: str, file_format: str
+    ) -> Iterator[new_day.NewDay]:
+        """Give a day to write, which is published on leaving.
+
+        Args and Raises: as of `write_day`.
         """
         for name, value, choices in (
             ("domain", domain, features.DOMAINS),
@@ -291,30 +305,16 @@ class DataDirectory:
                     f"`{name}` should be one of {', '.join(choices)}. "
                     f"Received: {value!r}"
                 )
-        clicks = 0
         manifest = store.Manifest(
             kind="day",
             window=windows.Window(day, day),
             spec=self.spec.fingerprint(),
-            ids={name: {"rows": rows} for name, rows in table_rows.items()},
         )
+        manifest.config = {"format": file_format, "domain": domain, "shards": 0}
+        manifest.metrics = {"clicks": 0}
         with store.publish(self.path / domain / day, manifest) as staging:
-            for i, rows in enumerate(parts):
-                path = staging / f"part-{i:05d}.tfrecord"
-                FORMATS[file_format].write(path, rows, self.spec)
-                manifest.rows += len(rows["click"])
-                clicks += int(rows["click"].sum())
-            manifest.config = {
-                "format": file_format,
-                "domain": domain,
-                "shards": len(list(staging.iterdir())),
-            }
-            if in_use is not None and in_use != table_rows:
-                manifest.config[IN_USE] = in_use
-            manifest.metrics = {"clicks": clicks}
-            if write_more is not None:
-                write_more(staging)
-        return manifest
+            write = FORMATS[file_format].write
+            yield new_day.NewDay(staging, manifest, self.spec, write)
 
 
 def _shards(manifest: store.Manifest) -> list[str]:

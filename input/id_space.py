@@ -64,8 +64,17 @@ class Vocabulary:
         Raises:
           ValueError: an id holds a line break; the file has one id a line.
         """
-        new = pc.unique(pa.array(raw, self._type)).drop_null()
-        new = new.filter(pc.invert(pc.is_in(new, self._ids)))
+        self.number(pc.unique(pa.array(raw, self._type)))
+
+    def number(self, distinct: pa.Array) -> np.ndarray:
+        """Append raw ids as `append` does, and return rows as `lookup` does.
+
+        Args:
+          distinct: raw ids of the table's dtype, each at most once.
+        """
+        place = pc.index_in(distinct, self._ids, skip_nulls=True)
+        unknown = pc.and_(pc.is_null(place), pc.is_valid(distinct))
+        new = distinct.filter(unknown)
         if self.table.dtype == "string":
             broken = new.filter(pc.match_substring(new, "\n"))
             if len(broken):
@@ -73,8 +82,15 @@ class Vocabulary:
                     f"Ids of table {self.table.name!r} should not contain a "
                     f"line break. Received: {broken[0].as_py()!r}"
                 )
+        rows = pc.fill_null(place, 0).to_numpy() + np.int32(self.table.buckets)
+        fresh = unknown.to_numpy(zero_copy_only=False)
+        rows[fresh] = self.rows + np.arange(len(new))
         if len(new):
             self._ids = pa.concat_arrays([self._ids, new])
+        if distinct.null_count:
+            missing = distinct.is_null().to_numpy(zero_copy_only=False)
+            rows[missing] = self.lookup([None])
+        return rows
 
     def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
         """Return the rows of raw ids as int32 `[N]`; those of unknown ids: 0.
@@ -190,6 +206,10 @@ class Hashing:
 
     def append(self, raw: npt.ArrayLike | pa.Array) -> None:
         """Do nothing: every id has a row already."""
+
+    def number(self, distinct: pa.Array) -> np.ndarray:
+        """Return rows as `lookup` does."""
+        return self.lookup(distinct)
 
     def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
         """Return the rows of raw ids as int32 `[N]`; null as `Vocabulary`."""

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 from absl import flags
 from absl.testing import flagsaver
 
-from benchmarks import conversion
+from benchmarks import clicks, conversion
 from ecdctr_tf.input.conversion import logs, toml_spec
 
 
@@ -22,7 +22,7 @@ def test_text_logs_have_the_size_asked_for_and_half_their_rows_on_a_day(
     tmp_path,
 ):
     source = tmp_path / "large"
-    conversion.write_text(source, 0.001)
+    clicks.write_text(source, 0.001)
     size = sum(file.stat().st_size for file in source.iterdir())
     assert 0.95e6 < size < 1.05e6
     for domain, table in tables(tmp_path, source).items():
@@ -37,7 +37,7 @@ def test_benchmark_writes_its_ratios(tmp_path):
     path = tmp_path / "conversion.json"
     with flagsaver.flagsaver():
         flags.FLAGS(
-            ["conversion", "--rows=4000", "--gigabytes=0.001", "--runs=1"]
+            ["conversion", "--rows=40000", "--gigabytes=0.001", "--runs=1"]
             + [f"--json={path}"]
         )
         conversion.main()
@@ -50,6 +50,7 @@ def test_benchmark_writes_its_ratios(tmp_path):
         rates["convert"] / rates["read by pyarrow"]
     )
     assert results["convert_over_wanted"] == rates["convert"] / 500_000
+    assert rates["convert, after the start"] > rates["convert"]
     # Seconds of both cores are at least half of those that pass.
     assert rates["convert, rows per CPU second"] > 0.4 * rates["convert"]
     assert rates["large logs, rows"] > 5000

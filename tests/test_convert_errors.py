@@ -119,7 +119,7 @@ def test_a_fault_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(two_passes.Passes, "_parts", fail)
+    monkeypatch.setattr(two_passes.Passes, "_impressions", fail)
     with pytest.raises(KeyboardInterrupt):
         _convert(tmp_path, world.table(0))
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecdctr_tf.input.conversion import history_features
+from ecdctr_tf.input.conversion import history_features, key_arrays
 
 
 def test_click_history_matches_a_loop():
@@ -12,7 +12,7 @@ def test_click_history_matches_a_loop():
         user = rng.integers(0, 6, 40)
         item = rng.integers(0, 9, 40)
         second = rng.integers(0, 30, 40)
-        history.start_day(user, item, second)
+        history.start(user, item, second)
         asked = rng.integers(0, 8, 25)
         when = rng.integers(0, 31, 25)
         for length in (2, 4):
@@ -31,12 +31,12 @@ def test_click_history_matches_a_loop():
         order = np.lexsort((item, second, user))
         for u, i in zip(user[order], item[order], strict=True):
             past.setdefault(u, []).append(i)
-        history.end_day()
+        history.end()
 
 
 def test_click_history_does_not_see_the_same_second():
     history = history_features.ClickHistory(3)
-    history.start_day(np.array([0]), np.array([7]), np.array([10]))
+    history.start(np.array([0]), np.array([7]), np.array([10]))
     asked = np.array([0, 0])
     got = history.before(asked, np.array([10, 11]), 3)
     assert got.tolist() == [[-1, -1, -1], [7, -1, -1]]
@@ -45,10 +45,10 @@ def test_click_history_does_not_see_the_same_second():
 def test_click_history_of_a_day_without_clicks():
     history = history_features.ClickHistory(2)
     none = np.zeros(0, np.int64)
-    history.start_day(none, none, none)
+    history.start(none, none, none)
     got = history.before(np.array([3]), np.array([5]), 2)
     assert got.tolist() == [[-1, -1]]
-    history.end_day()
+    history.end()
 
 
 @pytest.mark.parametrize("window", [0, 1, 3])
@@ -64,16 +64,17 @@ def test_day_counts_match_a_loop(window):
             expected = sum(k == key and d >= first for d, k in events)
             assert counts.before(np.array([key]))[0] == expected
         keys = rng.integers(0, 10, 20)
-        counts.end_day(day, keys)
+        counts.add(keys)
+        counts.end_day(day)
         events += [(day, key) for key in keys]
 
 
 def test_first_seen_hours_are_zero_at_the_first_event():
     ages = history_features.FirstSeen()
-    ages.start_day(np.array([2, 0, 2]), np.array([7200, 3600, 10_800]))
+    ages.start(np.array([2, 0, 2]), np.array([7200, 3600, 10_800]))
     hours = ages.hours(np.array([2, 2, 0]), np.array([7200, 10_800, 9000]))
     np.testing.assert_allclose(hours, [0, 1, 1.5])
-    ages.start_day(np.array([2, 5]), np.array([90_000, 86_400]))
+    ages.start(np.array([2, 5]), np.array([90_000, 86_400]))
     hours = ages.hours(np.array([2, 5, 5]), np.array([93_600, 86_400, 0]))
     np.testing.assert_allclose(hours, [24, 0, 0])
 
@@ -88,14 +89,14 @@ def taken_up(part, *args):
 def test_click_history_is_taken_up():
     history = history_features.ClickHistory(2)
     user, item = np.array([3, 0, 3, 3]), np.array([5, 6, 7, 8])
-    history.start_day(user, item, np.arange(4))
-    history.end_day()
+    history.start(user, item, np.arange(4))
+    history.end()
     arrays = history.arrays()
     # Of user 3 the newest two; users without clicks take no room.
     assert arrays["held"].tolist() == [1, 0, 0, 2]
     assert arrays["items"].tolist() == [6, 7, 8]
     history = taken_up(history, 2)
-    history.start_day(np.array([0]), np.array([9]), np.array([10]))
+    history.start(np.array([0]), np.array([9]), np.array([10]))
     got = history.before(np.array([0, 3, 4]), np.array([11, 0, 0]), 2)
     assert got.tolist() == [[6, 9], [7, 8], [-1, -1]]
 
@@ -106,7 +107,8 @@ def test_day_counts_are_taken_up(window):
     counts = taken_up(counts, window)  # Of nothing, too.
     for day, keys in ((0, [4, 4, 7]), (1, [7]), (2, [4])):
         counts.start_day(day)
-        counts.end_day(day, np.array(keys))
+        counts.add(np.array(keys))
+        counts.end_day(day)
         counts = taken_up(counts, window)
     counts.start_day(3)
     expected = [1, 1, 0] if window else [3, 2, 0]
@@ -115,20 +117,20 @@ def test_day_counts_are_taken_up(window):
 
 def test_first_seen_is_taken_up():
     ages = history_features.FirstSeen()
-    ages.start_day(np.array([2, 0]), np.array([7200, 3600]))
+    ages.start(np.array([2, 0]), np.array([7200, 3600]))
     ages = taken_up(ages)
-    ages.start_day(np.array([4, 2]), np.array([86_400, 90_000]))
+    ages.start(np.array([4, 2]), np.array([86_400, 90_000]))
     hours = ages.hours(np.array([0, 2, 4]), np.full(3, 90_000))
     np.testing.assert_allclose(hours, [24, 23, 1])
 
 
 def test_trimmed_ends_with_the_last_row_that_was_set():
     array = np.array([1, -1, 2, -1, -1])
-    assert history_features.trimmed(array, -1).tolist() == [1, -1, 2]
-    assert history_features.trimmed(array[3:], -1).tolist() == []
+    assert key_arrays.trimmed(array, -1).tolist() == [1, -1, 2]
+    assert key_arrays.trimmed(array[3:], -1).tolist() == []
 
 
 def test_grown_keeps_what_there_was():
     array = np.array([1, 2], np.int32)
-    assert history_features.grown(array, 2, -1) is array
-    assert history_features.grown(array, 3, -1).tolist() == [1, 2, -1, -1]
+    assert key_arrays.grown(array, 2, -1) is array
+    assert key_arrays.grown(array, 3, -1).tolist() == [1, 2, -1, -1]

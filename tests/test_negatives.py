@@ -17,7 +17,7 @@ def _clicks(seed, count, users=8, items=12, seconds=400):
 
 def _seen(pool):
     seen = negatives.SeenPairs()
-    seen.start_day(
+    seen.start(
         negatives.pair(pool[encoding.USER], pool[encoding.ITEM]),
         pool[encoding.TIME],
     )
@@ -105,12 +105,12 @@ def test_draw_without_candidates_gives_none():
 
 def test_seen_pairs_are_those_strictly_before():
     seen = negatives.SeenPairs()
-    seen.start_day(np.array([7, 3, 7]), np.array([20, 10, 15]))
+    seen.start(np.array([7, 3, 7]), np.array([20, 10, 15]))
     asked = np.array([7, 7, 3, 4])
     got = seen.seen(asked, np.array([15, 16, 11, 99]))
     assert got.tolist() == [False, True, True, False]
-    seen.end_day()
-    seen.start_day(np.array([4]), np.array([90]))
+    seen.end()
+    seen.start(np.array([4]), np.array([90]))
     got = seen.seen(asked, np.array([0, 0, 0, 91]))
     assert got.tolist() == [True, True, True, True]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input import id_space
-from ecdctr_tf.input.conversion import history_features, toml_spec, zones
+from ecdctr_tf.input.conversion import key_arrays, toml_spec, zones
 
 # Columns of encoded events beside the features: no feature is called so.
 TIME, SECOND, CLICK, USER, ITEM = "@time", "@second", "@click", "@user", "@item"
@@ -59,8 +59,14 @@ class Encoder:
             **{f"waiting-{table}": w for table, w in self._waiting.items()},
         }
 
-    def encode(self, table: pa.Table) -> dict[str, np.ndarray]:
-        """Return the columns of a day's events, in their order.
+    def encode(
+        self, table: pa.Table, again: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Return the columns of events of a day, in their order.
+
+        Args:
+          table: the events.
+          again: whether their ids were numbered, and counted, before.
 
         Returns:
           `TIME` int64, seconds UTC; `SECOND` int64, seconds since the local day
@@ -76,6 +82,7 @@ class Encoder:
             USER: self._key(self.spec.user, roles[self.spec.user]),
             ITEM: self._key(self.spec.item, roles[self.spec.item]),
         }
+        number = self._numbered if again else self._rows
         zone, day = self.spec.zone, table["day"][0].as_py()
         columns[SECOND] = columns[TIME] - zone.start_of_day(day)
         hour = zone.local(columns[TIME]) % zones.DAY_SECONDS // 3600
@@ -90,7 +97,7 @@ class Encoder:
             else:
                 continue
             columns |= self.features[feature.name].encode(
-                roles.get(feature.name, raw), self._rows
+                roles.get(feature.name, raw), number
             )
             if feature.name in self._crossed:
                 cross = self._crossed[feature.name]
@@ -104,22 +111,31 @@ class Encoder:
 
     def _key(self, role: str, raw: pa.DictionaryArray) -> np.ndarray:
         ids = raw.dictionary
-        self._keys[role].append(ids)
-        keys = self._keys[role].lookup(ids) - 1
+        keys = self._keys[role].number(ids) - 1
         keys[ids.is_null().to_numpy(zero_copy_only=False)] = -1
         return keys[raw.indices.to_numpy()]
 
     def _rows(self, table: str, raw: pa.Array) -> np.ndarray:
         """Return the rows of raw ids; new ids get rows."""
-        space = self.id_spaces[table]
-        wanted = pa.int64() if space.table.dtype == "int64" else pa.string()
-        coded = _distinct(raw)
-        ids, indices = coded.dictionary.cast(wanted), coded.indices.to_numpy()
-        if table in self._waiting:
-            self._waiting[table].count(ids, indices)
-        else:
-            space.append(ids)
+        ids, indices = self._by_place(table, raw)
+        if table not in self._waiting:
+            return self.id_spaces[table].number(ids)[indices]
+        self._waiting[table].count(ids, indices)
         return self._admitted(table, ids)[indices]
+
+    def _numbered(self, table: str, raw: pa.Array) -> np.ndarray:
+        """Return the rows of raw ids; new ids were given rows before."""
+        ids, indices = self._by_place(table, raw)
+        return self._admitted(table, ids)[indices]
+
+    def _by_place(
+        self, table: str, raw: pa.Array
+    ) -> tuple[pa.Array, np.ndarray]:
+        """Return distinct ids, and the place of each id among them."""
+        text = self.id_spaces[table].table.dtype == "string"
+        coded = _distinct(raw)
+        ids = coded.dictionary.cast(pa.string() if text else pa.int64())
+        return ids, coded.indices.to_numpy()
 
     def _admitted(self, table: str, raw: pa.Array | np.ndarray) -> np.ndarray:
         """Return the rows of raw ids, of those admitted before the day.
@@ -176,12 +192,11 @@ class _Admission:
 
     def count(self, ids: pa.Array, indices: np.ndarray) -> None:
         """Count events, each of them given by the place of its id."""
-        self._known.append(ids)
+        rows = self._known.number(ids)
         size = self._known.rows
-        self._counts = history_features.grown(self._counts, size, 0)
+        self._counts = key_arrays.grown(self._counts, size, 0)
         times = np.bincount(indices, minlength=len(ids))
         there = ids.is_valid().to_numpy(zero_copy_only=False)
-        rows = self._known.lookup(ids)
         self._counts[rows[there]] += times[there]
 
     def arrays(self) -> dict[str, np.ndarray]:

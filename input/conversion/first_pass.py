@@ -64,7 +64,7 @@ class FirstPass:
         progress: bool,
         finished: str = "",
     ) -> str:
-        """Go through the tables; return a fingerprint of them.
+        """Go through the tables; fingerprint them where days are held.
 
         Args:
           tables: as of `converter.convert_tables`.
@@ -84,9 +84,10 @@ class FirstPass:
                 self._check_domain(domain, where)
                 part = events.normalised(table, self._spec, domain, where)
                 self._check_label(domain, part)
-                digest.update(domain.encode())
                 part = self._of_the_day(part)
-                digest.update(_bytes(part.table))
+                if self._base is not None:
+                    digest.update(domain.encode())
+                    digest.update(_bytes(part.table))
                 watch.add(domain, part)
                 early = early or self._early_days(domain, part.table, where)
                 if early and not finished:

@@ -9,8 +9,6 @@ import dataclasses
 import functools
 import pathlib
 
-import pyarrow as pa
-
 from ecdctr_tf import store, windows
 from ecdctr_tf.input import data_directory, id_space
 from ecdctr_tf.input.conversion import state
@@ -93,8 +91,8 @@ class Held:
         before = [d for d in states if d and windows.day_number(d) < first]
         return max(before, default="")
 
-    def events(self, domain: str, day: str) -> pa.Table | None:
-        """Return the events of a day, in order, or None if there are none.
+    def events(self, domain: str, day: str) -> pathlib.Path | None:
+        """Return the file with the events of a day, None if there are none.
 
         Raises:
           FileNotFoundError, ValueError: they are missing or damaged.
@@ -112,16 +110,4 @@ class Held:
                 "an older version. Convert all logs again into another "
                 "directory."
             )
-        with pa.ipc.open_file(str(path / data_directory.EVENTS)) as file:
-            return file.read_all()
-
-
-def write_events(staging: pathlib.Path, events: pa.Table) -> None:
-    """Write the events of a day beside its rows."""
-    # Twice as fast as Parquet, and no larger.
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    # One chunk: where it was read from plays no part in the bytes.
-    events = events.replace_schema_metadata(None).combine_chunks()
-    path = str(staging / data_directory.EVENTS)
-    with pa.ipc.new_file(path, events.schema, options=options) as file:
-        file.write_table(events)
+        return path / data_directory.EVENTS

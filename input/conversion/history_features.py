@@ -1,37 +1,24 @@
 """What was known before a row: sequences of clicks, counts, ages.
 
 Users and items are keys: whole numbers from 0 in order of appearance. All
-state is arrays that grow with the keys. A day goes `start_day`, any number of
-look-ups, `end_day`; look-ups see the day's clicks strictly before their time
-(sequences) or nothing of the day (counts). Between two days `arrays` gives
-the state, as little as there is of it, and `restore` takes it back.
+state is arrays that grow with the keys. A day, or a stretch of its time, goes
+`start`, any number of look-ups, `end`; look-ups see clicks strictly before
+their time (sequences) or nothing of the day (counts). Between two days
+`arrays` gives the state, as little as there is of it, and `restore` takes it
+back.
 
-Shapes: N rows, M clicks of the day, T entries of a sequence, U users, K keys,
-D days.
+Shapes: N rows, M clicks of the stretch, T entries of a sequence, U users,
+K keys, D days.
 """
 
 import collections
 
 import numpy as np
 
+from ecdctr_tf.input.conversion.key_arrays import grown, places, trimmed
+
 # Bits that hold a second of the day.
 _SECONDS = 17
-
-
-def grown(array: np.ndarray, rows: int, fill: float) -> np.ndarray:
-    """Return the array with at least `rows` rows, new ones set to `fill`."""
-    if len(array) >= rows:
-        return array
-    shape = (max(rows, 2 * len(array)), *array.shape[1:])
-    larger = np.full(shape, fill, array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
-def trimmed(array: np.ndarray, fill: float) -> np.ndarray:
-    """Return the array less the rows at its end that are still `fill`."""
-    used = np.flatnonzero(array != fill)
-    return array[: used[-1] + 1 if len(used) else 0]
 
 
 class ClickHistory:
@@ -45,13 +32,13 @@ class ClickHistory:
         self._length = max_length
         self._items = np.zeros((0, max_length), np.int32)  # [U, T]
         self._held = np.zeros(0, np.int32)  # [U]
-        # Place of each user among those with clicks on the day, or -1.
+        # Place of each user among those with clicks now, or -1.
         self._place = np.zeros(0, np.int32)  # [U]
 
-    def start_day(
+    def start(
         self, user: np.ndarray, item: np.ndarray, second: np.ndarray
     ) -> None:
-        """Take in the clicks of a day.
+        """Take in the clicks of a stretch of a day.
 
         Args:
           user: int `[M]`, keys.
@@ -65,9 +52,12 @@ class ClickHistory:
         user = self._today >> _SECONDS
         self._first = np.flatnonzero(_starts(user))
         self._users = user[self._first]
-        self._grow(user)
+        rows = int(user.max(initial=-1)) + 1
+        self._items = grown(self._items, rows, -1)
+        self._held = grown(self._held, rows, 0)
+        self._place = grown(self._place, len(self._held), -1)
         held = self._held[self._users]
-        # Each of the day's users: the older clicks, then those of the day.
+        # Each of these users: the older clicks, then those of the stretch.
         counts = np.diff(np.append(self._first, len(user)))
         self._ends = np.cumsum(held + counts)
         self._begin = self._ends - counts - held
@@ -83,7 +73,7 @@ class ClickHistory:
     def before(
         self, user: np.ndarray, second: np.ndarray, length: int
     ) -> np.ndarray:
-        """Return the newest clicks strictly before a moment of the day.
+        """Return the newest clicks strictly before a moment of the stretch.
 
         Args:
           user: int `[N]`, keys; unknown ones, which are -1, have no clicks.
@@ -93,35 +83,29 @@ class ClickHistory:
         Returns:
           int32 `[N, length]`, item keys, the newest last, then -1.
         """
-        self._grow(user)
         out = np.full((len(user), length), -1, np.int32)
-        place = np.where(user >= 0, self._place[user], -1)
-        rows = np.flatnonzero((user >= 0) & (place < 0))
+        known = (user >= 0) & (user < len(self._place))
+        place = np.append(self._place, -1)[np.where(known, user, -1)]
+        rows = np.flatnonzero(known & (place < 0))
         flat, start = self._items.ravel(), user[rows] * np.int64(self._length)
         out[rows] = _newest(flat, start, self._held[user[rows]], length)
         rows = np.flatnonzero(place >= 0)
         place = place[rows]
         moment = self._moment(user[rows], second[rows])
-        today = np.searchsorted(self._today, moment) - self._first[place]
+        today = places(self._today, moment) - self._first[place]
         older = self._held[user[rows]]
         start = self._begin[place]
         out[rows] = _newest(self._clicks, start, older + today, length)
         return out
 
-    def end_day(self) -> None:
-        """Make the clicks of the day clicks of earlier days."""
+    def end(self) -> None:
+        """Make the clicks of the stretch older clicks."""
         counts = self._ends - self._begin
         self._items[self._users] = _newest(
             self._clicks, self._begin, counts, self._length
         )
         self._held[self._users] = np.minimum(counts, self._length)
         self._place[self._users] = -1
-
-    def _grow(self, user: np.ndarray) -> None:
-        rows = int(user.max(initial=-1)) + 1
-        self._items = grown(self._items, rows, -1)
-        self._held = grown(self._held, rows, 0)
-        self._place = grown(self._place, len(self._held), -1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return `held` int32 `[U]`, clicks of each user, and their `items`."""
@@ -179,6 +163,25 @@ def _counted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.unique(keys, return_counts=True)
 
 
+def _merged(
+    old: tuple[np.ndarray, np.ndarray], new: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of two counts, as sorted keys and counts above 0."""
+    (keys, counts), (more, changes) = old, new
+    if not len(keys):
+        return new
+    place = np.searchsorted(keys, more)
+    fresh = np.append(keys, -1)[place] != more
+    # A copy: what the past holds stays as it is.
+    counts = counts.copy()
+    counts[place[~fresh]] += changes[~fresh]
+    if fresh.any():
+        keys = np.insert(keys, place[fresh], more[fresh])
+        counts = np.insert(counts, place[fresh], changes[fresh])
+    kept = counts > 0
+    return (keys, counts) if kept.all() else (keys[kept], counts[kept])
+
+
 class DayCounts:
     """How often each key was seen on earlier days.
 
@@ -189,6 +192,7 @@ class DayCounts:
     def __init__(self, window_days: int = 0):
         self._window = window_days
         self._set(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        self._today: tuple[np.ndarray, np.ndarray] | None = None
         self._days: collections.deque[tuple[int, np.ndarray, np.ndarray]] = (
             collections.deque()
         )
@@ -197,7 +201,7 @@ class DayCounts:
         """Forget what lies before the window of a day."""
         while self._days and self._days[0][0] < day - self._window:
             _, keys, counts = self._days.popleft()
-            self._add(keys, -counts)
+            self._set(*_merged((self._keys, self._counts), (keys, -counts)))
 
     def before(self, keys: np.ndarray) -> np.ndarray:
         """Return the counts of keys, int64 `[N]`; 0 for negative ones."""
@@ -208,16 +212,23 @@ class DayCounts:
             return self._dense.take(
                 np.where(keys < 0, len(self._dense), keys), mode="clip"
             )
-        place = np.searchsorted(self._keys, keys)
+        place = places(self._keys, keys)
         place = np.minimum(place, len(self._keys) - 1)
         return np.where(self._keys[place] == keys, self._counts[place], 0)
 
-    def end_day(self, day: int, keys: np.ndarray) -> None:
-        """Count the keys of a day's events that are not negative."""
-        keys, counts = _counted(keys[keys >= 0])
-        self._add(keys, counts)
+    def add(self, keys: np.ndarray) -> None:
+        """Take in keys of the day's events; negative ones are passed over."""
+        new = _counted(keys[keys >= 0])
+        self._today = _merged(self._today, new) if self._today else new
+
+    def end_day(self, day: int) -> None:
+        """Count the events of the day as those of an earlier day."""
+        if self._today is None:
+            return
+        self._set(*_merged((self._keys, self._counts), self._today))
         if self._window:
-            self._days.append((day, keys, counts))
+            self._days.append((day, *self._today))
+        self._today = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return `keys` and `counts` `[K]`, and those of the window's days.
@@ -246,19 +257,9 @@ class DayCounts:
         days = arrays["days"].tolist()
         self._days = collections.deque(zip(days, keys, counts, strict=False))
 
-    def _add(self, keys: np.ndarray, counts: np.ndarray) -> None:
-        """Merge sorted keys and their counts into the sorted state."""
-        place = np.searchsorted(self._keys, keys)
-        new = np.append(self._keys, -1)[place] != keys
-        # A copy: what the past holds stays as it is.
-        held = self._counts.copy()
-        held[place[~new]] += counts[~new]
-        keys = np.insert(self._keys, place[new], keys[new])
-        counts = np.insert(held, place[new], counts[new])
-        self._set(keys[counts > 0], counts[counts > 0])
-
     def _set(self, keys: np.ndarray, counts: np.ndarray) -> None:
-        self._keys, self._counts, self._dense = keys, counts, None
+        self._keys, self._counts = keys, counts
+        self._dense: np.ndarray | None = None
         if len(keys) and keys[-1] < 8 * len(keys):
             # Looked up at their place: several times as fast.
             self._dense = np.zeros(keys[-1] + 2, np.int64)
@@ -273,8 +274,8 @@ class FirstSeen:
     def __init__(self) -> None:
         self._first = np.zeros(0, np.int64)
 
-    def start_day(self, keys: np.ndarray, times: np.ndarray) -> None:
-        """Take in the events of a day; times in seconds."""
+    def start(self, keys: np.ndarray, times: np.ndarray) -> None:
+        """Take in events of a stretch of a day; times in seconds."""
         rows = int(keys.max(initial=0)) + 1
         self._first = grown(self._first, rows, self._NEVER)
         known = keys >= 0

@@ -18,10 +18,10 @@ from ecdctr_tf.input.conversion import encoding, negatives, past_spec
 class Impressions:
     """The impressions of a day of a domain."""
 
-    # Columns of the events: those of the day, for drawn negatives behind the
-    # last ones of the day before.
+    # Columns of the events: those of the stretch, for drawn negatives behind
+    # the last ones before it.
     events: dict[str, np.ndarray]
-    # Place of the day's first event.
+    # Place of the first event of the stretch.
     first: int
     # int `[N]`, places among the events; `context` never falls.
     context: np.ndarray
@@ -33,8 +33,8 @@ class Impressions:
         """Return N."""
         return len(self.click)
 
-    def day_events(self) -> dict[str, np.ndarray]:
-        """Return the columns of the day's events."""
+    def new_events(self) -> dict[str, np.ndarray]:
+        """Return the columns of the events of the stretch."""
         return {name: c[self.first :] for name, c in self.events.items()}
 
 
@@ -56,6 +56,8 @@ class Sampler:
         self._rule = rule
         self._stream = stream
         self._tail: dict[str, np.ndarray] = {}
+        # Clicks of the day that got negatives.
+        self._done = 0
 
     def impressions(
         self,
@@ -63,11 +65,11 @@ class Sampler:
         seen: negatives.SeenPairs,
         day: int,
     ) -> Impressions:
-        """Return the impressions of a day's clicks.
+        """Return the impressions of the clicks of a stretch of a day.
 
         Args:
           events: the clicks, in order of time.
-          seen: the pairs clicked, today's included.
+          seen: the pairs clicked, those of the stretch included.
           day: days since 1970-01-01.
         """
         first = len(self._tail.get(encoding.TIME, ()))
@@ -87,13 +89,17 @@ class Sampler:
             )
             clicks = clicks[~again]
         stream = (day, self._stream)
-        drawn = negatives.draw(pool, clicks, seen, self._rule, stream)
+        drawn = negatives.draw(
+            pool, clicks, seen, self._rule, stream, self._done
+        )
+        self._done += len(clicks)
         places = np.concatenate([clicks[:, None], drawn], 1)  # [., 1 + k]
         labels = np.zeros(places.shape, np.uint8)
         labels[:, 0] = 1
         context = np.repeat(clicks, places.shape[1])
         there = places.ravel() >= 0
-        self._keep_tail(pool)
+        self._tail = pool
+        self._keep_tail(min(pool[encoding.TIME][-1], self._midnight()))
         return Impressions(
             pool,
             first,
@@ -111,10 +117,19 @@ class Sampler:
         """Take back what `arrays` returned."""
         self._tail = {n.removeprefix("tail/"): c for n, c in arrays.items()}
 
-    def _keep_tail(self, pool: dict[str, np.ndarray]) -> None:
+    def end_day(self) -> None:
         """Keep the clicks that tomorrow's negatives may be drawn from."""
-        time, second = pool[encoding.TIME], pool[encoding.SECOND]
+        self._done = 0
+        if len(self._tail.get(encoding.TIME, ())):
+            self._keep_tail(self._midnight())
+
+    def _midnight(self) -> int:
+        """Return the earliest end that the day of the last click may have."""
+        time, second = self._tail[encoding.TIME], self._tail[encoding.SECOND]
         # The shortest day, when clocks go forward, has 23 hours.
-        midnight = time[-1] - second[-1] + 23 * 3600 if len(time) else 0
-        late = time >= midnight - self._rule.window_seconds
-        self._tail = {name: column[late] for name, column in pool.items()}
+        return time[-1] - second[-1] + 23 * 3600
+
+    def _keep_tail(self, moment: int) -> None:
+        """Keep the clicks that may be drawn at a moment or later."""
+        late = self._tail[encoding.TIME] >= moment - self._rule.window_seconds
+        self._tail = {name: column[late] for name, column in self._tail.items()}

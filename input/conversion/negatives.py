@@ -13,7 +13,11 @@ Shapes: P clicks in the pool, N clicks, k negatives a click.
 
 import numpy as np
 
-from ecdctr_tf.input.conversion import encoding, past_spec
+from ecdctr_tf.input.conversion import (
+    encoding,
+    key_arrays,
+    past_spec,
+)
 
 # Draws after which a negative that is never allowed is given up.
 _ROUNDS = 20
@@ -25,23 +29,23 @@ def pair(user: np.ndarray, item: np.ndarray) -> np.ndarray:
 
 
 class SeenPairs:
-    """Pairs of user and item that were clicked, with the day under way."""
+    """Pairs of user and item that were clicked, with a stretch of a day."""
 
     def __init__(self) -> None:
         self._before = np.zeros(0, np.int64)
-        self._today = np.zeros(0, np.int64)
+        self._now = np.zeros(0, np.int64)
         self._first = np.zeros(0, np.int64)
 
-    def start_day(self, pairs: np.ndarray, times: np.ndarray) -> None:
-        """Take in the clicks of a day, of both domains, in any order."""
+    def start(self, pairs: np.ndarray, times: np.ndarray) -> None:
+        """Take in the clicks of a stretch, of both domains, in any order."""
         order = np.lexsort((times, pairs))
         pairs, times = pairs[order], times[order]
         first = np.r_[True, pairs[1:] != pairs[:-1]][: len(pairs)]
-        self._today, self._first = pairs[first], times[first]
+        self._now, self._first = pairs[first], times[first]
 
-    def end_day(self) -> None:
-        """Make the clicks of the day clicks of earlier days."""
-        new = self._today[~_found(self._before, self._today)[0]]
+    def end(self) -> None:
+        """Make the clicks of the stretch earlier clicks."""
+        new = self._now[~_found(self._before, self._now)[0]]
         # Two sorted runs: a stable sort merges them.
         self._before = np.sort(
             np.concatenate([self._before, new]), kind="stable"
@@ -58,17 +62,17 @@ class SeenPairs:
     def seen(self, pairs: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Return whether each pair was clicked strictly before its time."""
         earlier, _ = _found(self._before, pairs)
-        today, place = _found(self._today, pairs)
-        if len(self._today):
-            today &= self._first[place] < times
-        return earlier | today
+        now, place = _found(self._now, pairs)
+        if len(self._now):
+            now &= self._first[place] < times
+        return earlier | now
 
 
 def _found(
     table: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return whether values are in a sorted table, and their places."""
-    place = np.searchsorted(table, values)
+    place = key_arrays.places(table, values)
     if not len(table):
         return np.zeros(len(values), bool), place
     place = np.minimum(place, len(table) - 1)
@@ -95,16 +99,18 @@ def draw(
     seen: SeenPairs,
     rule: past_spec.Negatives,
     stream: tuple[int, ...],
+    before: int = 0,
 ) -> np.ndarray:
     """Draw negatives.
 
     Args:
       pool: `USER`, `ITEM` (keys) and `TIME` (seconds) of `encoding`, `[P]`, in
-        order of time: the day's clicks and those of the window before midnight.
+        order of time: the clicks, and those of the window before them.
       clicks: int `[N]`, places in the pool of the clicks that get negatives.
       seen: the pairs clicked.
       rule: number, window and seed.
       stream: further numbers of the seed: the day and the domain.
+      before: clicks of the day that got negatives before.
 
     Returns:
       int64 `[N, k]`, places in the pool of the clicks whose items are the
@@ -120,8 +126,10 @@ def draw(
         open_places = np.flatnonzero((flat < 0) & (width[row] > 0))
         if not len(open_places):
             break
-        rng = np.random.default_rng([rule.seed, *stream, attempt])
-        uniform = rng.random(len(row))[open_places]
+        bits = np.random.PCG64([rule.seed, *stream, attempt])
+        # Each number takes one step.
+        bits.advance(before * k)
+        uniform = np.random.Generator(bits).random(len(row))[open_places]
         rows = row[open_places]
         place = low[rows] + (uniform * width[rows]).astype(np.int64)
         good = _allowed(pool, clicks[rows], place, seen)

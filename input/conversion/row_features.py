@@ -7,6 +7,8 @@ first event.
 Shapes: N rows, T entries of a sequence.
 """
 
+from concurrent import futures
+
 import numpy as np
 
 from ecdctr_tf import features, kinds
@@ -55,46 +57,61 @@ class RowFeatures:
             "ages": self._ages,
         }
 
-    def start_day(self, day: int, events: dict[str, dict]) -> None:
-        """Take in the events of a day.
+    def start_day(self, day: int) -> None:
+        """Begin a day, the ids of which have been numbered.
 
         Args:
           day: days since 1970-01-01.
-          events: domain -> the columns of its events that day.
         """
-        for name, history in self._histories.items():
-            parts = [e for d, e in events.items() if name in (d, "both")]
-            history.start_day(*_clicks(parts))
         for counts in self._counts.values():
             counts.start_day(day)
-        if self._spec.ages:
-            for part in events.values():
-                self._ages.start_day(part[encoding.ITEM], part[encoding.TIME])
         self._item_rows = {
             sequence.table: self._encoder.item_rows(sequence.table)
             for sequence in self._spec.sequences
         }
 
-    def end_day(
-        self, day: int, made: dict[str, impressions.Impressions]
+    def start(self, events: dict[str, dict]) -> None:
+        """Take in the events of a stretch of the day's time.
+
+        Args:
+          events: domain -> the columns of its events then.
+        """
+        for name, history in self._histories.items():
+            parts = [e for d, e in events.items() if name in (d, "both")]
+            history.start(*_clicks(parts))
+        if self._spec.ages:
+            for part in events.values():
+                self._ages.start(part[encoding.ITEM], part[encoding.TIME])
+
+    def end(
+        self,
+        made: dict[str, impressions.Impressions],
+        pool: futures.Executor,
     ) -> None:
-        """Make the day's events the past of the next day."""
+        """Make the events of the stretch those of the past, in a pool."""
         for history in self._histories.values():
-            history.end_day()
-        for count in self._spec.counts:
-            for domain, rows in made.items():
-                counts = self._counts.get((count.name, domain))
-                if counts is None:
-                    continue
-                if count.event == "click":
-                    events = rows.day_events()
-                    clicked = np.flatnonzero(events[encoding.CLICK])
-                    keys = self._count_keys(count, events, clicked, clicked)
-                else:
-                    keys = self._count_keys(
-                        count, rows.events, rows.context, rows.item
-                    )
-                counts.end_day(day, keys)
+            history.end()
+
+        def add(count: past_spec.Count, domain: str) -> None:
+            rows = made[domain]
+            events, context, item = rows.events, rows.context, rows.item
+            if count.event == "click":
+                events = rows.new_events()
+                context = item = np.flatnonzero(events[encoding.CLICK])
+            keys = self._count_keys(count, events, context, item)
+            self._counts[count.name, domain].add(keys)
+
+        counted = [
+            (count, domain)
+            for count in self._spec.counts
+            for domain in made
+            if (count.name, domain) in self._counts
+        ]
+        list(pool.map(lambda pair: add(*pair), counted))
+
+    def end_day(self, day: int, pool: futures.Executor) -> None:
+        """Make the day an earlier day, in a pool."""
+        list(pool.map(lambda count: count.end_day(day), self._counts.values()))
 
     def rows(
         self, domain: str, made: impressions.Impressions, part: slice
@@ -103,7 +120,7 @@ class RowFeatures:
 
         Args:
           domain: of the impressions.
-          made: the impressions of the day.
+          made: the impressions of the stretch.
           part: which of them.
         """
         events = made.events

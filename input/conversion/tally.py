@@ -10,8 +10,8 @@ from ecdctr_tf import features
 from ecdctr_tf.input import former_specs
 from ecdctr_tf.input.conversion import (
     encoding,
-    history_features,
     impressions,
+    key_arrays,
 )
 
 FAR = "dropped as far from all other days"
@@ -51,9 +51,8 @@ class Tally:
         self._counts = other._counts
 
     def add(self, domain: str, made: impressions.Impressions) -> None:
-        """Count the impressions of a day with events."""
+        """Count impressions."""
         self._clicks[domain] += int(made.click.sum())
-        self._days[domain] += 1
         for role, column, place in (
             ("user", encoding.USER, made.context),
             ("item", encoding.ITEM, made.item),
@@ -62,9 +61,13 @@ class Tally:
             self._unknown[domain, role] += int((keys < 0).sum())
             keys = keys[keys >= 0]
             size = int(keys.max(initial=-1)) + 1
-            rows = history_features.grown(self._rows[domain, role], size, 0)
+            rows = key_arrays.grown(self._rows[domain, role], size, 0)
             rows += np.bincount(keys, minlength=len(rows))
             self._rows[domain, role] = rows
+
+    def add_day(self, domain: str) -> None:
+        """Count a day with events."""
+        self._days[domain] += 1
 
     def result(self) -> dict:
         """Return the summary.
@@ -91,7 +94,7 @@ class Tally:
         role, and `counts` by domain and `COUNTS`.
         """
         rows = {
-            f"{domain}_{role}": history_features.trimmed(counts, 0)
+            f"{domain}_{role}": key_arrays.trimmed(counts, 0)
             for (domain, role), counts in self._rows.items()
         }
         clicks = np.array(list(self._clicks.values()))

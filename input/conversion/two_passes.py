@@ -2,7 +2,8 @@
 
 Pass 1 spills the events to files of one day of one domain (`spill`). Pass 2
 goes through the days in order, the two domains of a day together, and holds
-in memory the events of one day, one file of rows, and the state of the past:
+in memory the events of one day, or of a stretch of a large one (`stretches`),
+one file of rows, and the state of the past:
 for each user the newest clicks, for each item its first event, for each value
 a count, and, where negatives are drawn, each pair of user and item clicked.
 No log is ever in memory as a whole.
@@ -14,29 +15,32 @@ their events are gone through again, and their rows are left as they are
 (`held`).
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from concurrent import futures
 
 import numpy as np
 import pyarrow as pa
 
 from ecdctr_tf import features, typed_values, windows
-from ecdctr_tf.input import data_directory, former_specs
+from ecdctr_tf.input import data_directory, former_specs, new_day
 from ecdctr_tf.input.conversion import (
     bars,
+    day_events,
     encoding,
-    events,
     first_pass,
     held,
     id_checks,
     impressions,
     negatives,
-    ordering,
     row_features,
+    row_files,
     state,
+    stretches,
     tally,
     toml_spec,
 )
@@ -104,7 +108,14 @@ class Passes:
     def write(self, progress: bool) -> dict:
         """Write the days of the tables that were read; return the summary."""
         spans = {domain: self._span(domain) for domain in features.DOMAINS}
-        self._write_days(spans, progress)
+        with (
+            futures.ThreadPoolExecutor(1) as sorter,
+            futures.ThreadPoolExecutor(2) as self._writers,
+        ):
+            self._events = day_events.DayEvents(
+                self._spec, self._first.spilled, self._base, sorter
+            )
+            self._write_days(spans, progress)
         shutil.rmtree(self._data.path / _SPILLED, ignore_errors=True)
         return self._finish(spans)
 
@@ -165,9 +176,11 @@ class Passes:
                     self._keep_behind(behind, name)
                     continue
                 rows = self._base.past.data.table_rows(name)
+                rows = self._of_tables(rows)
                 for domain in domains:
                     # Held, when this domain had ended: no events.
-                    self._write(domain, name, rows)
+                    with self._data.writing(domain, name, self._format) as new:
+                        new.know(self._known(name) or rows, rows)
 
     def _ends(self, spans: dict[str, range]) -> dict[str, str]:
         """Return the last day of each domain when `spans` are written."""
@@ -214,66 +227,88 @@ class Passes:
 
     def _write_day(self, day: int, domains: list[str]) -> int:
         """Go through a day, and write it for some domains; return its rows."""
-        tables = {d: self._events(d, day) for d in features.DOMAINS}
-        tables = {d: table for d, table in tables.items() if table is not None}
-        encoded = {d: self._encoder.encode(t) for d, t in tables.items()}
-        self._features.start_day(day, encoded)
-        made = self._impressions(day, encoded)
-        in_use = self._encoder.end_day()
-        name = windows.day_name(day)
-        for domain in domains:
+        name, rows = windows.day_name(day), 0
+        with contextlib.ExitStack() as stack:
             # A day without events is written too: windows have no holes.
-            self._write(
-                domain, name, in_use, made.get(domain), tables.get(domain)
-            )
-        for domain, rows in made.items():
-            self._summary.add(domain, rows)
-        self._features.end_day(day, made)
-        return sum(len(rows) for rows in made.values())
+            new = {
+                domain: stack.enter_context(
+                    self._data.writing(domain, name, self._format)
+                )
+                for domain in domains
+            }
+            files = {
+                domain: row_files.RowFiles(
+                    new[domain].write, self._rows_per_file, self._writers
+                )
+                for domain in domains
+            }
+            encoded = self._encoded(day, new)
+            self._features.start_day(day)
+            for events in stretches.together(encoded):
+                self._features.start(events)
+                made = self._impressions(day, events)
+                for domain in files.keys() & made.keys():
+                    make = functools.partial(
+                        self._features.rows, domain, made[domain]
+                    )
+                    files[domain].add(len(made[domain]), make)
+                for domain, part in made.items():
+                    self._summary.add(domain, part)
+                    rows += len(part)
+                for of_domain in files.values():
+                    of_domain.wait()
+                self._features.end(made, self._writers)
+            for domain in encoded:
+                self._summary.add_day(domain)
+            for of_domain in files.values():
+                of_domain.end()
+            self._end_day(day)
+            in_use = self._of_tables(self._encoder.end_day())
+            for domain in domains:
+                files[domain].wait()
+                new[domain].know(self._known(name) or in_use, in_use)
+        return rows
 
-    def _write(
-        self,
-        domain: str,
-        name: str,
-        in_use: dict[str, int],
-        made: impressions.Impressions | None = None,
-        table: pa.Table | None = None,
-    ) -> None:
-        """Write a day of a domain, with its events."""
-        known = self._base.table_rows(name) if self._base else None
+    def _known(self, day: str) -> dict[str, int] | None:
+        """Return the rows of each table that are known at the end of a day.
+
+        Returns:
+          None where there is no later day: all rows in use are known.
+        """
+        known = self._base.table_rows(day) if self._base else None
+        return None if known is None else self._of_tables(known)
+
+    def _of_tables(self, rows: dict[str, int]) -> dict[str, int]:
+        """Return the rows of the tables that there are."""
         tables = self._data.spec.tables
-        in_use = {t.name: in_use.get(t.name, t.buckets) for t in tables}
-        if known is not None:
-            known = {t.name: known.get(t.name, t.buckets) for t in tables}
-        write_more = None
-        if table is not None:
-            write_more = functools.partial(held.write_events, events=table)
-        self._data.write_day(
-            domain,
-            name,
-            self._parts(domain, made) if made is not None else (),
-            known or in_use,
-            self._format,
-            in_use,
-            write_more,
-        )
+        return {t.name: rows.get(t.name, t.buckets) for t in tables}
 
-    def _events(self, domain: str, day: int) -> pa.Table | None:
-        """Return the events of a day, in order: those read, or those held."""
-        table = self._first.spilled.read(domain, day)
-        if table is not None:
-            return ordering.ordered(table, self._spec.user, self._spec.item)
-        if self._base is None:
-            return None
-        name = windows.day_name(day)
-        table, data = self._base.events(domain, name), self._base.past.data
-        if table is None:
-            return None
-        written = data.specs[data.manifest(domain, name).spec]
-        return events.fitted(table, written, self._spec)
+    def _end_day(self, day: int) -> None:
+        self._features.end_day(day, self._writers)
+        for sampler in self._samplers.values():
+            sampler.end_day()
+
+    def _encoded(
+        self, day: int, new: dict[str, new_day.NewDay]
+    ) -> dict[str, stretches.Encoded]:
+        """Return the events of a day by domain.
+
+        Args:
+          day: the day.
+          new: domain -> the day to write, which gets the events too.
+        """
+        found = {}
+        for domain, (events, again) in self._events.of(day).items():
+            if domain in new:
+                path = new[domain].staging / data_directory.EVENTS
+                events = stretches.written(events, path, self._writers)
+                again = functools.partial(stretches.read, path)
+            found[domain] = stretches.Encoded(events, again, self._encoder)
+        self._events.begin(day + 1)
+        return found
 
     def _impressions(self, day: int, encoded: dict) -> dict:
-        """Return the impressions of a day by domain."""
+        """Return the impressions of a stretch of a day by domain."""
         drawing = [d for d in encoded if self._first.clicks_only[d]]
         if self._draws:
             clicks = [e[encoding.CLICK] == 1 for e in encoded.values()]
@@ -282,23 +317,15 @@ class Passes:
                 pair = negatives.pair(part[encoding.USER], part[encoding.ITEM])
                 pairs.append(pair[clicked])
                 times.append(part[encoding.TIME][clicked])
-            self._seen.start_day(np.concatenate(pairs), np.concatenate(times))
+            self._seen.start(np.concatenate(pairs), np.concatenate(times))
         made = {
             domain: self._samplers[domain].impressions(part, self._seen, day)
             if domain in drawing
             else impressions.given(part)
             for domain, part in encoded.items()
         }
-        self._seen.end_day()
+        self._seen.end()
         return made
-
-    def _parts(
-        self, domain: str, made: impressions.Impressions
-    ) -> Iterator[dict]:
-        """Yield the rows of a day, one dict a file."""
-        for start in range(0, len(made), self._rows_per_file):
-            part = slice(start, start + self._rows_per_file)
-            yield self._features.rows(domain, made, part)
 
     def _finish(self, spans: dict[str, range]) -> dict:
         """Write vocabularies, summary and state; return the summary."""
