@@ -326,7 +326,11 @@ A = lists_of(pa.string(), ["a"], ["b"])
             NUMBERS,
             "row 1.*whole numbers.*: 2.5",
         ),
-        (lists_of(pa.list_(pa.int64()), [[1]]), NUMBERS, "int64.*It is list"),
+        (
+            lists_of(pa.list_(pa.int64()), [[1]]),
+            NUMBERS,
+            "text or whole numbers. It is list",
+        ),
         (
             ["a:1", "a:1|b"],
             {**WEIGHTED, "separator": "|"},
