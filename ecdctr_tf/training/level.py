@@ -328,6 +328,7 @@ class Level:
                 "data": self._fingerprints(parts),
             },
         )
+        self.last = None  # Until the next one is published.
         statistics.adapt(self.model, self.data, parts, self.rows)
         curve = fit.fit(self.model, task)
         self.rows += task.rows

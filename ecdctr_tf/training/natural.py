@@ -93,7 +93,10 @@ def _train(
 ) -> pathlib.Path:
     """Train a level on a window, from its last artefact or from scratch."""
     began = time.monotonic()
-    level.reset()
+    # A level that has just published that artefact still has its weights.
+    goes_on = last is not None and level.last == last
+    if not goes_on:
+        level.reset()
     if last is not None:
         manifest = store.read_manifest(last, level.kind)
         historical.check_versions(manifest, last)
@@ -104,7 +107,8 @@ def _train(
         if level.kind == artefacts.CPM and level.config.history.starts_tables:
             level.start_tables(window.first)
     else:
-        level.open(last)
+        if not goes_on:
+            level.open(last)
         level.grow(level.data.table_rows(window.last))
         level.add_parent("last", last)
     natural = _validate(level, window)
