@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from ecdctr_tf import features
 from ecdctr_tf.input.conversion.columns import WEIGHT
 
-BUFFER_ROWS = 500_000
+BUFFER_ROWS = 250_000
 # Rows of a day, or of a stretch of it, that are in memory together.
-STRETCH_ROWS = 500_000
+STRETCH_ROWS = 350_000
 _DAY_SECONDS = 86_400
 
 
