@@ -11,13 +11,22 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.export import saved_model
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.model_table import model as model_row
-from ecdctr_tf.training import carrying, daily, history, natural, scoring
+from ecdctr_tf.training import carrying, daily, history, scoring
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import changed_world, training_world
-from tests.trained import copy, day, days, manifest, scores
+from tests.trained import (
+    copy,
+    day,
+    days,
+    manifest,
+    pretrained,
+    scores,
+    train,
+    train_natural,
+)
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 CONFIG = training_world.SMALL_CONFIG
@@ -41,11 +50,7 @@ def data(place):
 @pytest.fixture(scope="module")
 def begun(place, data):
     """TPM on days 1 and 2, a CPM on days 3 and 4, A-CTR on days 5 and 6."""
-    run = Workdir(place / "begun")
-    train_natural(data, run, "snapshot", 1, 2)
-    history.aggregate(run, CONFIG)
-    train_natural(data, run, "cpm", 3, 4)
-    return train(data, run, days(5, 6))
+    return train(data, pretrained(data, place / "begun"), days(5, 6))
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +65,6 @@ def added(place, data):
 def after(place, added, begun):
     """Day 7, the first one with the new features."""
     return train(added, copy(begun, place / "after"), days(7, 7))
-
-
-def train(data, run, parts, config=CONFIG, name="e_cdctr"):
-    row = model_row(name)
-    config = configs.of_model(config, row)
-    daily.DailyTrainer(Level(data, run, config, row, "ctr")).run(parts)
-    return run
-
-
-def train_natural(data, run, kind, first, last):
-    window = Window(day(first), day(last))
-    natural.train(Level(data, run, CONFIG, E_CDCTR, kind), window)
 
 
 def opened(data, run, number, kind="ctr"):

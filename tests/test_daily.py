@@ -17,7 +17,16 @@ from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint
 from ecdctr_tf.windows import Window
 from tests import training_world
-from tests.trained import copy, day, days, manifest, scores
+from tests.trained import (
+    copy,
+    day,
+    days,
+    manifest,
+    pretrained,
+    scores,
+    train,
+    train_natural,
+)
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -50,31 +59,13 @@ def data(place):
 @pytest.fixture(scope="module")
 def begun(place, data):
     """TPM on days 1 and 2, its table, and an E-CDCTR CPM on days 3 and 4."""
-    run = Workdir(place / "begun")
-    train_natural(data, run, "snapshot", 1, 2)
-    history.aggregate(run, CONFIG)
-    train_natural(data, run, "cpm", 3, 4)
-    return run
+    return pretrained(data, place / "begun")
 
 
 @pytest.fixture(scope="module")
 def scored(place, data, begun):
     """Days 5 and 6 on top."""
     return train(data, copy(begun, place / "scored"), days(5, 6))
-
-
-def train(data, run, parts, config=CONFIG, name="e_cdctr") -> Workdir:
-    """Go through days in a new trainer, as a new process does."""
-    row = model_row(name)
-    config = configs.of_model(config, row)
-    daily.DailyTrainer(Level(data, run, config, row, "ctr")).run(parts)
-    return run
-
-
-def train_natural(data, run, kind, first, last) -> None:
-    """Train a TPM or a CPM of E-CDCTR on days."""
-    window = Window(day(first), day(last))
-    natural.train(Level(data, run, CONFIG, E_CDCTR, kind), window)
 
 
 def weights(run, number, file=artefacts.WEIGHTS) -> dict:
