@@ -71,9 +71,6 @@ day = "local_day"
 _GLOBO = flags.DEFINE_string(
     "globo", None, "Folder with the Globo files; without it they are made up."
 )
-_ROWS = flags.DEFINE_integer(
-    "rows", GLOBO_ROWS, "Rows that are made up without --globo.", 1
-)
 _GIGABYTES = flags.DEFINE_float(
     "gigabytes", 1.0, "Size of the logs whose memory is measured.", 0
 )
@@ -103,7 +100,7 @@ def main() -> None:
         (directory / SPEC).write_text(spec(), encoding="utf-8")
         source = pathlib.Path(_GLOBO.value or directory / "globo")
         if not _GLOBO.value:
-            clicks.write_parquet(source, _ROWS.value)
+            clicks.write_parquet(source, harness.ROWS.value or GLOBO_ROWS)
         clicks.write_parquet(directory / "few", _FEW_ROWS)
         runs: list[Run] = []
         ways = {

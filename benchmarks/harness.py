@@ -22,6 +22,10 @@ JSON = flags.DEFINE_string("json", None, "File to write the results to.")
 RUNS = flags.DEFINE_integer(
     "runs", 5, "Measurements of each way, after one to warm up.", lower_bound=1
 )
+ROWS = flags.DEFINE_integer(
+    "rows", None, "Rows; each benchmark has its own default.", lower_bound=1
+)
+SEEDS = flags.DEFINE_integer("seeds", 5, "Seeds of each way.", lower_bound=2)
 PACKAGES = ("tensorflow", "tf_keras", "numpy")
 
 

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 from benchmarks import harness, world
 from ecdctr_tf import features, windows
@@ -38,26 +37,27 @@ FILE_ROWS = 262_144
 SHUFFLE_ROWS = row_groups.SHUFFLE_ROWS
 # Passes of ours in a measurement: one is over too soon to be timed.
 PASSES = 4
-
-_ROWS = flags.DEFINE_integer("rows", 524_288, "Rows on disk.", lower_bound=1)
+# Rows on disk without --rows.
+ROWS = 524_288
 
 
 def main() -> None:
     """Write the rows both ways, read them in turn, report."""
+    rows = harness.ROWS.value or ROWS
     with tempfile.TemporaryDirectory() as name:
         directory = pathlib.Path(name)
-        blocks = write(directory / "blocks", _ROWS.value, "blocks")
-        examples = write(directory / "examples", _ROWS.value, "examples")
+        blocks = write(directory / "blocks", rows, "blocks")
+        examples = write(directory / "examples", rows, "examples")
         rates = harness.alternate(ways(blocks, examples), harness.RUNS.value)
         sizes = {
-            f"{data.path.name}, bytes a row": _bytes(data) / _ROWS.value
+            f"{data.path.name}, bytes a row": _bytes(data) / rows
             for data in (blocks, examples)
         }
     harness.report(
         f"Input, rows/s, batches of {BATCH}",
         {**rates, **sizes},
         ratios(rates),
-        f"{harness.command('input')} --rows={_ROWS.value}",
+        f"{harness.command('input')} --rows={rows}",
         harness.JSON.value,
     )
 
@@ -128,7 +128,7 @@ def parsed_singly(data) -> tf.data.Dataset:
         tf.data.AUTOTUNE,
     )
     # A tenth of the rows takes long enough.
-    rows = rows.take(-(-_ROWS.value // 10))
+    rows = rows.take(-(-(harness.ROWS.value or ROWS) // 10))
     return rows.ragged_batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
 

@@ -20,7 +20,6 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import rich
-from absl import flags
 
 from benchmarks import harness
 from ecdctr_tf import config as configs
@@ -32,8 +31,6 @@ from ecdctr_tf.input.datasets import synthetic_world
 from ecdctr_tf.training import daily, natural
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
-
-_SEEDS = flags.DEFINE_integer("seeds", 5, "Seeds of each kind.", lower_bound=2)
 
 WORLD = synthetic_world.WorldConfig(
     users=600, items=200, days=16, ads_days=6, natural_per_day=3_000
@@ -138,7 +135,7 @@ def _aucs(name: str) -> list[list[float]]:
         data = _convert(name, pathlib.Path(scratch) / "data")
         return [
             _train(data, Workdir(pathlib.Path(scratch) / str(seed)), seed)
-            for seed in range(_SEEDS.value)
+            for seed in range(harness.SEEDS.value)
         ]
 
 

@@ -26,7 +26,6 @@ _PRESET = flags.DEFINE_string("preset", "synthetic", "Preset of the model.")
 _LAST = flags.DEFINE_string("last", None, "Last day trained on.")
 _DAYS = flags.DEFINE_integer("days", 30, "Days trained on.")
 _SCORED = flags.DEFINE_integer("scored_days", 3, "Days scored after them.")
-_SEEDS = flags.DEFINE_integer("seeds", 5, "Seeds of each way.", lower_bound=2)
 
 _DOMAIN = "natural"
 _ADAM_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -53,7 +52,7 @@ def main() -> None:
             of = {rate: _auc(data, name, rate, before, 0) for rate in rates}
             chosen[name] = max(of, key=of.get)
         rate = chosen[name]
-        seeds = range(1, _SEEDS.value + 1)
+        seeds = range(1, harness.SEEDS.value + 1)
         found = [_auc(data, way, rate, _LAST.value, seed) for seed in seeds]
         aucs[way] = {"rate": rate, "auc": found}
     differences = {

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
+import benchmarks
 from benchmarks import (
     comparison,
     gpu,
@@ -26,6 +30,16 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.conversion import toml_spec
 from ecdctr_tf.input.datasets import synthetic_world
+
+
+def test_benchmarks_can_be_imported_together():
+    names = [
+        module.name
+        for module in pkgutil.iter_modules(benchmarks.__path__, "benchmarks.")
+    ]
+    assert "benchmarks.conversion" in names and "benchmarks.input" in names
+    command = "; ".join(f"import {name}" for name in names)
+    subprocess.run([sys.executable, "-c", command], check=True)
 
 
 def test_ways_take_turns_after_one_to_warm_up():
