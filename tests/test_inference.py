@@ -23,12 +23,17 @@ from ecdctr_tf.input.inference import (
 )
 from tests import public_formats
 
+_RNG = np.random.default_rng(0)
 LOGS = pathlib.Path(__file__).parents[2] / "shared" / "data"
-# Folder of real files -> how many rows of each file are converted.
-REAL = {"globo": 20_000, "ml1m_100k": 5_000, "mind_sample": 200}
-REAL["ebnerd_sample"] = 200
-# Made-up data sets that need an edit -> what is found in the message and what
-# the message says to put there.
+# Data set -> folder of real files, and how many rows of each are converted.
+REAL = {
+    "globo": ("globo", 20_000),
+    "movielens": ("ml1m_100k", 5_000),
+    "mind": ("mind_sample", 200),
+    "ebnerd": ("ebnerd_sample", 200),
+}
+# Data sets that need an edit -> what is found in the message and what the
+# message says to put there.
 EDITS = {
     "tenrec": ('time = "FILL IN"', "rows_per_day = 100000"),
     "avazu": ('item = "FILL IN"', 'item = "C14"'),
@@ -69,23 +74,25 @@ def _converted(text: str, source: pathlib.Path, tmp_path) -> dict:
     )
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_real_files_convert_without_an_edit(tmp_path, name):
-    inferred = inference.infer(_real(name))
-    assert inferred.edits == ()
-    short = tmp_path / "short"
-    short.mkdir()
-    _shortened(LOGS / name, short, REAL[name])
-    summary = _converted(inferred.text, short, tmp_path)
-    assert summary["natural"]["rows"] > 0
-    assert 0 < summary["natural"]["ctr"] < 1
-
-
-@pytest.mark.parametrize("name", public_formats.ALL)
-def test_made_up_files_convert(tmp_path, name):
+@pytest.mark.parametrize(
+    "name, real",
+    [
+        *((name, True) for name in REAL),
+        *((name, False) for name in public_formats.ALL),
+    ],
+)
+def test_public_data_converts_without_an_edit_or_with_the_named_one(
+    tmp_path, name, real
+):
     source = tmp_path / "logs"
-    public_formats.ALL[name](source)
-    inferred = inference.infer(source)
+    if real:
+        folder, rows = REAL[name]
+        inferred = inference.infer(_real(folder))
+        source.mkdir()
+        _shortened(LOGS / folder, source, rows)
+    else:
+        public_formats.ALL[name](source)
+        inferred = inference.infer(source)
     text = inferred.text
     if name in EDITS:
         (message,) = inferred.edits
@@ -95,7 +102,14 @@ def test_made_up_files_convert(tmp_path, name):
     else:
         assert inferred.edits == ()
     summary = _converted(text, source, tmp_path)
+    assert summary["natural"]["rows"] > 0
     assert 0 < summary["natural"]["ctr"] < 1
+
+
+def test_most_public_data_converts_without_an_edit():
+    names = {*REAL, *public_formats.ALL}
+    assert len(names) == 11
+    assert len(names - set(EDITS)) >= 0.8 * len(names)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +248,104 @@ def test_labels(column, values, expected):
 def test_kinds_of_columns(name, values, kind):
     found = columns.decide(name, pa.chunked_array([pa.array(values)]), None)
     assert found.kind == kind
+
+
+@pytest.mark.parametrize(
+    "values, transform",
+    [
+        (_RNG.normal(size=5_000), ""),
+        (_RNG.random(5_000), ""),
+        (_RNG.exponential(10, 5_000), ""),
+        # One outlier is no tail: standardising takes no notice of it.
+        (np.r_[_RNG.normal(size=5_000), 1e9], ""),
+        (_RNG.lognormal(3, 1.5, 5_000), "log1p"),
+        (-_RNG.lognormal(3, 1.5, 5_000), "log1p"),
+        # So small that a logarithm of 1 + x changes nothing.
+        (1e-6 * _RNG.lognormal(3, 1.5, 5_000), "quantiles"),
+        # Most are 0.
+        (np.maximum(_RNG.lognormal(0, 9, 5_000) - 1e3, 0), "quantiles"),
+        (_RNG.lognormal(3, 3, 50), ""),
+    ],
+)
+def test_numbers_of_heavy_tails_are_transformed(values, transform):
+    column = pa.chunked_array([pa.array(values)])
+    found = columns.decide("bid", column, None)
+    assert (found.kind, found.transform) == ("dense", transform)
+    assert ("heavy tails" in found.why) == bool(transform)
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        (["sports:0.7|news:0.2", "news:1", ""], ("string", "|", 2, "likely")),
+        (["1:0.5, 2:1e-3, 3:2.0", "1:1"], ("int64", ",", 3, "likely")),
+        (["a:0.5 b:0.25", "a:1"], ("string", " ", 2, "likely")),
+        (["sports:0.7", "news:0.2"], ("string", "|", 1, "a guess")),
+        (["a:1|b:2", "c:1|d:2"], ("string", "|", 2, "a guess")),
+        # Times, one kind of id with its number, and what is no weight.
+        (["10:30|11:45", "12:59|13:01"], None),
+        (["ad:17", "ad:19"], None),
+        (["a:0.5|b:-0.5", "a:0.5"], None),
+        (["a:0.5|b", "a:0.5"], None),
+        ([[("a", 0.5), ("b", 1.0)], []], ("string", "", 2, "likely")),
+    ],
+)
+def test_weighted_ids(values, expected):
+    nested = pa.list_(pa.struct([("id", pa.string()), ("of", pa.float64())]))
+    dtype = nested if isinstance(values[0], list) else pa.string()
+    if isinstance(values[0], list):
+        values = [[{"id": i, "of": w} for i, w in row] for row in values]
+    column = pa.chunked_array([pa.array(values, dtype)])
+    found = columns.decide("interests", column, None)
+    if expected is None:
+        assert found.kind != "weighted_ids"
+    else:
+        dtype, separator, length, trust = expected
+        assert found.kind == "weighted_ids" and found.why.endswith(trust)
+        assert (found.dtype, found.separator) == (dtype, separator)
+        assert found.length == length
+
+
+def _of_all_kinds(source: pathlib.Path, name: str) -> None:
+    """Write logs with weighted ids, and a number of heavy tails."""
+    rng, rows = np.random.default_rng(3), 500
+    weights = [{"x": 0.5, "y": 1.0} if i % 3 else {} for i in range(rows)]
+    written = ["|".join(f"{k}:{w}" for k, w in d.items()) for d in weights]
+    logs = {
+        "timestamp": 1_704_420_000 + 100 * np.arange(rows),
+        "user_id": np.arange(rows) % 37,
+        "item_id": rng.integers(0, 23, rows),
+        "click": (rng.random(rows) < 0.3).astype(int),
+        "gender": np.where(np.arange(rows) % 37 % 2, "f", "m"),
+        "bid": np.round(rng.lognormal(3, 1.5, rows), 2),
+        "interests": written,
+    }
+    logs["category"] = logs["item_id"] % 5
+    if name.endswith(".csv"):
+        public_formats.write(source / name, logs)
+        return
+    source.mkdir()
+    pairs = pa.map_(pa.string(), pa.float64())
+    logs["interests"] = pa.array([list(d.items()) for d in weights], pairs)
+    pq.write_table(pa.table(logs), source / name)
+
+
+@pytest.mark.parametrize("name", ["feed.csv", "feed.parquet"])
+def test_weights_transforms_and_crosses_convert(tmp_path, name):
+    _of_all_kinds(tmp_path / "logs", name)
+    text = inference.infer(tmp_path / "logs").text
+    start = text.index("# [[tables]]")
+    hint, rest = text[start:].split("\n\n", 1)
+    cross = hint.replace("# ", "")
+    summary = _converted(
+        f"{text[:start]}{cross}\n\n{rest}", tmp_path / "logs", tmp_path
+    )
+    assert summary["natural"]["rows"] == 500
+    spec = toml_spec.ConversionSpec.load(tmp_path / "logs.toml")
+    named = {feature.name: feature for feature in spec.features}
+    assert named["bid"].transform == "log1p"
+    assert named["interests"].kind == "weighted_ids"
+    assert named["gender_x_category"].of == ("gender", "category")
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,17 @@ def test_memory_of_a_comparison_stays_flat_over_runs(tmp_path):
     (found,) = map(json.loads, answers)
     assert len(found) == 12
     assert max(found[2:]) <= 1.2 * found[1]
+
+
+def test_conversion_shares_the_memory_that_threads_have_freed():
+    code = (
+        "from ecdctr_tf.input import convert; convert._share_memory(); "
+        "import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "system\n"

@@ -41,14 +41,19 @@ _FEW = 200
 _CONSTANT = 0.98
 # A column of at most so many values may be the label once more.
 _TELLING = 20
+# A number of at least so many values may have heavy tails: where 99 % of the
+# values span more than so many times what the middle half spans.
+_NUMBERS, _HEAVY = 100, 8.0
+# A weight of a weighted id, such as the `0.7` of `sports:0.7`.
+_WEIGHT = r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
 
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
     """What becomes of a column."""
 
-    # "id", "ids", "sequence", "vector", "position" or "dense"; empty if it is
-    # left out.
+    # "id", "ids", "weighted_ids", "sequence", "vector", "position" or "dense";
+    # empty if it is left out.
     kind: str
     # Why, for the comment.
     why: str
@@ -61,6 +66,8 @@ class Decision:
     length: int = 0
     # Of a position: what requests are scored at.
     default: int = 0
+    # Of a number: how it is scaled; empty: as usual.
+    transform: str = ""
 
 
 def decide(
@@ -99,7 +106,7 @@ def decide(
     if pa.types.is_floating(column.type):
         if distinct <= 20 and _whole(present) and not text:
             return Decision("id", "few whole numbers", "int64", "", distinct)
-        return Decision("dense", "numbers")
+        return _of_numbers(present, "numbers")
     if pa.types.is_integer(column.type):
         if _POSITION.search(name.strip().lower()) and distinct <= _FEW:
             return Decision(
@@ -109,7 +116,7 @@ def decide(
                 values=distinct,
                 default=pc.min(present).as_py(),
             )
-        return _of_integers(name, rows, distinct)
+        return _of_integers(name, present, rows, distinct)
     if pa.types.is_string(column.type):
         return _of_text(name, present, rows, distinct)
     return Decision("", f"of type {column.type}")
@@ -123,16 +130,43 @@ def counted(name: str) -> bool:
     return bool(_COUNTED.search(name.strip().lower()))
 
 
-def _of_integers(name: str, rows: int, distinct: int) -> Decision:
+def _of_numbers(present: pa.ChunkedArray, why: str) -> Decision:
+    """Return a number, and how it is scaled if it has heavy tails."""
+    values = present.cast(pa.float64()).to_numpy()
+    values = values[np.isfinite(values)]
+    if len(values) < _NUMBERS or not _heavy(values):
+        return Decision("dense", why)
+    why += ", of heavy tails"
+    if _heavy(np.sign(values) * np.log1p(np.abs(values))):
+        why += " also as logarithms. The transform is a guess"
+        return Decision("dense", why, transform="quantiles")
+    why += ", not as logarithms. The transform is likely right"
+    return Decision("dense", why, transform="log1p")
+
+
+def _heavy(values: np.ndarray) -> bool:
+    """Return whether values have heavy tails.
+
+    A normal distribution has 3.8 where an exponential one has 4.8 and the
+    exponential of a normal one 8.9.
+    """
+    shares = (0.005, 0.25, 0.75, 0.995)
+    low, first, third, high = np.quantile(values, shares)
+    return bool(high - low > _HEAVY * (third - first))
+
+
+def _of_integers(
+    name: str, present: pa.ChunkedArray, rows: int, distinct: int
+) -> Decision:
     lower = name.strip().lower()
     if distinct > 0.9 * rows and rows > 50 or _PER_ROW.search(lower):
         return Decision("", "nearly one value a row")
     number = _NUMBER.search(lower) and not _ID.search(lower)
     if number and distinct > 20:
-        return Decision("dense", "whole numbers, by the name an amount")
+        return _of_numbers(present, "whole numbers, by the name an amount")
     named = bool(_ID.search(lower))
     if distinct > _FEW and not named and distinct > 0.3 * rows:
-        return Decision("dense", "many whole numbers; a guess")
+        return _of_numbers(present, "many whole numbers (a guess)")
     trust = "" if named or distinct <= _FEW else "; a guess"
     return Decision("id", f"whole numbers{trust}", "int64", "", distinct)
 
@@ -142,6 +176,9 @@ def _of_text(
 ) -> Decision:
     words = pc.mean(pc.count_substring(present, " ")).as_py()
     length = pc.mean(pc.utf8_length(present)).as_py()
+    weighted = _weighted(present)
+    if weighted is not None:
+        return weighted
     many = distinct > 0.5 * rows and rows > 50
     if many and (length > 40 or words >= 2) or length > 200:
         return Decision("", "free text")
@@ -158,6 +195,46 @@ def _of_text(
     return _of_ids(lists, "string", why, separator)
 
 
+def _weighted(present: pa.ChunkedArray) -> Decision | None:
+    """Return what becomes of text of ids with a weight each, or None.
+
+    Pairs of whole numbers may be other things, such as times: they count only
+    if there are several in a text, and more ids than weights.
+    """
+    texts = present.filter(pc.not_equal(present, ""))
+    for separator in _SEPARATORS if len(texts) else ():
+        mark = re.escape(separator)
+        pair = rf"\s*[^:{mark}]+:\s*{_WEIGHT}\s*"
+        whole = rf"^{pair}(?:{mark}{pair})*$"
+        if not pc.all(pc.match_substring_regex(texts, whole)).as_py():
+            continue
+        lists = pc.split_pattern(texts, separator)
+        pairs = pc.split_pattern(pc.list_flatten(lists), ":")
+        ids, weights = (
+            pc.unique(pc.utf8_trim_whitespace(pc.list_element(pairs, i)))
+            for i in (0, 1)
+        )
+        several = pc.max(pc.list_value_length(lists)).as_py() > 1
+        fractions = pc.any(pc.match_substring(weights, ".")).as_py()
+        if not fractions and not (several and len(ids) > len(weights)):
+            return None
+        trust = "likely" if fractions and several else "a guess"
+        made = _of_ids(lists, "string", "", separator)
+        return dataclasses.replace(
+            made,
+            kind="weighted_ids",
+            why=f"ids with a weight each, such as {texts[0].as_py()!r:.40}: "
+            f"{trust}",
+            dtype=_id_type(ids),
+            values=len(ids),
+        )
+    return None
+
+
+def _id_type(ids: pa.Array | pa.ChunkedArray) -> str:
+    return "int64" if pa.types.is_integer(samples.typed(ids).type) else "string"
+
+
 def _of_lists(present: pa.ChunkedArray) -> Decision:
     """Return what becomes of Arrow lists."""
     entries = pc.list_flatten(present).combine_chunks()
@@ -167,6 +244,20 @@ def _of_lists(present: pa.ChunkedArray) -> Decision:
             length = lengths[0].as_py()
             return Decision("vector", "lists of numbers", length=length)
         return Decision("", "lists of numbers of several lengths")
+    if pa.types.is_struct(entries.type) and entries.type.num_fields == 2:
+        ids, weights = (pc.struct_field(entries, i) for i in (0, 1))
+        made = _of_ids(present, "", "pairs of id and weight: likely", "")
+        text = pa.types.is_string(ids.type)
+        if (text or pa.types.is_integer(ids.type)) and (
+            pa.types.is_floating(weights.type)
+            or pa.types.is_integer(weights.type)
+        ):
+            return dataclasses.replace(
+                made,
+                kind="weighted_ids",
+                dtype="string" if text else "int64",
+                values=len(pc.unique(ids)),
+            )
     text = pa.types.is_string(entries.type)
     if not (text or pa.types.is_integer(entries.type)) or not len(entries):
         return Decision("", f"lists of {entries.type}")
@@ -177,7 +268,9 @@ def _of_ids(
     lists: pa.ChunkedArray, dtype: str, why: str, separator: str
 ) -> Decision:
     longest = pc.max(pc.list_value_length(lists)).as_py()
-    values = len(pc.unique(pc.list_flatten(lists)))
+    entries = pc.list_flatten(lists)
+    nested = pa.types.is_nested(entries.type)
+    values = 0 if nested else len(pc.unique(entries))
     length = min(max(longest, 1), _LONGEST)
     return Decision("ids", why, dtype, separator, values, length)
 

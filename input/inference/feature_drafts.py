@@ -17,9 +17,10 @@ _BASIC_VALUES = 2_000
 # Rows that are looked at for lists of items.
 _HISTORIES = 5_000
 # Kinds of a column, from the first on if logs differ.
-_PREFERRED = ("sequence", "ids", "position", "id", "vector", "dense")
+_PREFERRED = ("sequence", "weighted_ids", "ids", "position", "id", "vector")
+_PREFERRED += ("dense",)
 # Kinds whose features have a table of their own.
-_WITH_TABLE = ("id", "ids", "position")
+WITH_TABLE = ("id", "ids", "weighted_ids", "position")
 # Values that two columns have to share to be called alike, and how many.
 _ALIKE, _ALIKE_VALUES = 0.5, 10
 # Share of items below which those of two logs are taken for different things.
@@ -38,11 +39,15 @@ class Feature:
     dtype: str = ""
     table: str = ""
     basic: bool = False
+    # Of an id: how many the sample has.
+    values: int = 0
     separator: str = ""
     # Most entries of a list, or the length of a vector.
     length: int = 0
     # Of a position: what requests are scored at.
     default: int = 0
+    # Of a number: how it is scaled; empty: as usual.
+    transform: str = ""
     # "both", "natural" or "ads".
     domain: str = "both"
     # Name of a log -> the column there, where it is another one.
@@ -129,7 +134,7 @@ def _feature(
     of: list[Log],
 ) -> Feature:
     kinds = [decision.kind for decision in found]
-    largest = max(found, key=lambda decision: decision.values)
+    largest = max(found, key=lambda d: (d.values, d.transform))
     kind = next(kind for kind in _PREFERRED if kind in kinds)
     log = of[0]
     feature = Feature(column, column, kind, _side(column, log), largest.why)
@@ -138,13 +143,16 @@ def _feature(
     feature.separator = next(filter(None, separators), "")
     if kind == "sequence":
         feature.side = "user"
+    if kind == "dense":
+        feature.transform = next(filter(None, (d.transform for d in found)), "")
     if kind == "position":
         feature.side = "context"
         feature.default = min(decision.default for decision in found)
-    if kind in _WITH_TABLE:
+    if kind in WITH_TABLE:
         texts = any(decision.dtype == "string" for decision in found)
         feature.dtype = "string" if texts else "int64"
         known = feature.side != "context"
+        feature.values = largest.values
         few = largest.values <= _BASIC_VALUES
         feature.basic = known and few and kind == "id"
         feature.why += f", {largest.values:,} values in the sample"
@@ -241,7 +249,7 @@ def _named(made: list[Feature]) -> list[Feature]:
             name = f"{name}_column"
         taken.add(name.lower())
         feature.name = name
-        if feature.kind in _WITH_TABLE:
+        if feature.kind in WITH_TABLE:
             feature.table = name
         elif feature.kind == "sequence":
             feature.table = "item"

@@ -224,7 +224,14 @@ def _of_parquet(file: files.File) -> tuple[pa.Table, float]:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column without dictionary, and text as Arrow's plain text."""
+    """Return a column without dictionary, and text as Arrow's plain text.
+
+    Maps become lists of pairs.
+    """
+    if pa.types.is_map(column.type):
+        of_key, of_item = column.type.key_type, column.type.item_type
+        pair = pa.struct([("key", of_key), ("value", of_item)])
+        return column.cast(pa.list_(pair))
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type):

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from ecdctr_tf.input.inference import layout, times
 from ecdctr_tf.input.inference.draft import UNKNOWN, Log
-from ecdctr_tf.input.inference.feature_drafts import Feature, Features
+from ecdctr_tf.input.inference.feature_drafts import (
+    WITH_TABLE,
+    Feature,
+    Features,
+)
 
 _HEAD = """\
 Written by `ecdctr-convert --infer` from a sample of the files. Read the
@@ -195,7 +199,7 @@ def _tables(features: Features) -> str:
     tables = {"user": features.user_dtype, "item": features.item_dtype}
     text = ""
     for feature in features.made:
-        if feature.kind in ("id", "ids", "position"):
+        if feature.kind in WITH_TABLE:
             tables[_table_name(feature.table)] = feature.dtype
     for name, dtype in {**tables, "hour": "int64"}.items():
         keys = {"name": name}
@@ -223,10 +227,29 @@ def _features(features: Features) -> str:
         "that learn a day at a time get worse with it."
     )
     entry = {"name": "hour", "table": "hour", "time": "hour"}
-    text += _table("[[features]]", entry) + "\n"
+    text += _table("[[features]]", entry) + "\n" + _cross(features)
     text += _comment("The items that the user clicked before the row.")
     entry = {"name": "clicked", "table": "item", "max_length": _CLICKED}
     return text + _table("[[sequences]]", entry)
+
+
+def _cross(features: Features) -> str:
+    """Return a cross of a user's and an item's id, as a comment."""
+    ids = [feature for feature in features.made if feature.kind == "id"]
+    sides = [[f for f in ids if f.side == side] for side in ("user", "item")]
+    if not all(sides):
+        return ""
+    # The larger ones say more, and their pairs collide more often.
+    parts = [min(of, key=lambda feature: feature.values).name for of in sides]
+    table = {"name": "_x_".join(parts), "ids": "hashing", "buckets": 100_000}
+    entry = {"name": table["name"], "kind": "cross", "of": parts}
+    entry["table"] = table["name"]
+    lines = _table("[[tables]]", table) + _table("[[features]]", entry)
+    hint = _comment(
+        "A cross says what a pair of values means. Which pairs help, no sample "
+        "tells; try one, such as:"
+    )
+    return hint + "".join(f"# {line}\n" for line in lines.splitlines()) + "\n"
 
 
 def _keys(feature: Feature) -> dict[str, object]:
@@ -245,12 +268,14 @@ def _keys(feature: Feature) -> dict[str, object]:
         keys["basic"] = True
     if feature.separator:
         keys["separator"] = feature.separator
-    if feature.kind in ("ids", "sequence"):
+    if feature.kind in ("ids", "weighted_ids", "sequence"):
         keys["max_length"] = feature.length
     if feature.kind == "vector":
         keys["length"] = feature.length
     if feature.kind == "position":
         keys["default"] = feature.default
+    if feature.transform:
+        keys["transform"] = feature.transform
     if feature.domain != "both":
         keys["domain"] = feature.domain
     return keys
