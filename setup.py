@@ -58,6 +58,8 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        "delta": ["deltalake>=1.1,<2"],
+        "iceberg": ["pyiceberg>=0.10,<0.13"],
         "gpu": ["tensorflow[and-cuda]>=2.19,<2.22"],
         "test": [
             "hypothesis>=6,<7",

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.fs
 
+from ecdctr_tf.input.conversion import lake
+
 # Scheme, host or bucket, path, options.
 _URI = re.compile(r"(.*?://)([^/?]*)(.*?)(\?\w+=.*)?")
 # Ends of names of files that are being written, and of former ones.
@@ -35,13 +37,15 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file of logs."""
+    """A file of logs, or the folder of a table (`lake`)."""
 
     filesystem: pa.fs.FileSystem
     # In the file system.
     path: str
     # As messages name it.
     name: str
+    # Format of the table whose folder it is, or "".
+    table: str = ""
 
     def __str__(self) -> str:
         """Return the name for messages."""
@@ -73,7 +77,8 @@ def find(source: str | os.PathLike[str], path: str) -> list[File]:
 
     Raises:
       FileNotFoundError: there are none, or a link leads to nothing.
-      ValueError: the file system of a URI cannot be used.
+      ValueError: the file system of a URI cannot be used, or the path leads
+        into a table.
     """
     base, below = os.fspath(source), path
     if "://" in path or path.startswith("/"):
@@ -90,6 +95,7 @@ def find(source: str | os.PathLike[str], path: str) -> list[File]:
                 for child in _children(filesystem, info.path, part)
             ]
         paths = {p for info in infos for p in _files(filesystem, info)}
+        tables = lake.tables(filesystem, paths)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
@@ -105,7 +111,30 @@ def find(source: str | os.PathLike[str], path: str) -> list[File]:
     for name in sorted(paths, key=lambda name: (len(name), name)):
         local = isinstance(filesystem, pa.fs.LocalFileSystem)
         found.setdefault(os.path.realpath(name) if local else name, name)
-    return [File(filesystem, p, prefix + p) for p in sorted(found.values())]
+    whole = [info.path for info in infos]
+    units = {_unit(path, tables, whole, full) for path in found.values()}
+    return [
+        File(filesystem, p, prefix + p, tables.get(p, ""))
+        for p in sorted(units)
+    ]
+
+
+def _unit(
+    path: str, tables: dict[str, str], whole: list[str], full: str
+) -> str:
+    """Return what is read: a file, or the table that it is in."""
+    for folder in map(str, pathlib.PurePosixPath(path).parents):
+        if folder not in tables:
+            continue
+        above = {folder, *map(str, pathlib.PurePosixPath(folder).parents)}
+        if not above.intersection(str(pathlib.PurePosixPath(p)) for p in whole):
+            raise ValueError(
+                f"{full} leads into the {tables[folder]} table {folder}, whose "
+                "files may hold rows that have been deleted. Give the folder "
+                f"{folder} as the path, and choose rows with `keep`."
+            )
+        return folder
+    return path
 
 
 def _parsed(base: str) -> tuple[pa.fs.FileSystem, str, str, list[str]]:

@@ -11,7 +11,13 @@ import pyarrow.csv
 import pyarrow.parquet
 from absl import logging
 
-from ecdctr_tf.input.conversion import files, log_columns, log_spec, text
+from ecdctr_tf.input.conversion import (
+    files,
+    lake,
+    log_columns,
+    log_spec,
+    text,
+)
 
 BATCH_ROWS = 131_072
 _BUFFER_BYTES = 1 << 20
@@ -27,14 +33,18 @@ def batches(
     are taken from the names of its folders, such as `dt=2024-01-01`, as text.
 
     Args:
-      file: Parquet or delimited text.
+      file: Parquet, delimited text, or a Delta or Iceberg table.
       log: says how text is written.
       wanted: names of columns.
 
     Raises:
       ValueError: the file cannot be read, lacks a column or has it twice.
     """
-    read = _parquet_batches if _is_parquet(file) else _text_batches
+    read = _text_batches
+    if file.table:
+        read = _table_batches
+    elif _is_parquet(file):
+        read = _parquet_batches
     folders = file.partitions
     try:
         for table in read(file, log, wanted):
@@ -77,7 +87,9 @@ def columns(file: files.File, log: log_spec.Text) -> list[str]:
       ValueError: the file cannot be read.
     """
     try:
-        if _is_parquet(file):
+        if file.table:
+            names = _table(file).columns()
+        elif _is_parquet(file):
             with _opened_parquet(file) as opened:
                 names = opened.schema_arrow.names
         else:
@@ -130,6 +142,21 @@ def _parquet_batches(
         for batch in opened.iter_batches(BATCH_ROWS, columns=columns):
             yield _plain(pa.Table.from_batches([batch]), str(file), row)
             row += len(batch)
+
+
+def _table_batches(
+    file: files.File, log: log_spec.Text, wanted: Sequence[str]
+) -> Iterator[pa.Table]:
+    table = _table(file)
+    columns = _in_file(table.columns(), wanted, file)
+    row = 0
+    for batch in table.batches(columns, BATCH_ROWS):
+        yield _plain(pa.Table.from_batches([batch]), str(file), row)
+        row += len(batch)
+
+
+def _table(file: files.File) -> lake.Table:
+    return lake.Table(file.filesystem, file.path, file.name, file.table)
 
 
 def _opened_parquet(file: files.File) -> pa.parquet.ParquetFile:

@@ -17,8 +17,15 @@ _BASIC_VALUES = 2_000
 # Rows that are looked at for lists of items.
 _HISTORIES = 5_000
 # Kinds of a column, from the first on if logs differ.
-_PREFERRED = ("sequence", "weighted_ids", "ids", "position", "id", "vector")
-_PREFERRED += ("dense",)
+_PREFERRED = (
+    "sequence",
+    "weighted_ids",
+    "ids",
+    "position",
+    "id",
+    "vector",
+    "dense",
+)
 # Kinds whose features have a table of their own.
 WITH_TABLE = ("id", "ids", "weighted_ids", "position")
 # Values that two columns have to share to be called alike, and how many.

@@ -128,6 +128,8 @@ def _skipped(place: pathlib.PurePath) -> dict[str, str]:
 
 
 def _layout(file: files.File) -> layout.Layout | None:
+    if file.table:
+        return layout.Layout()
     path = pathlib.PurePath(file.path)
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
@@ -178,9 +180,11 @@ def _sample(
 
 def _head(file: files.File, found: layout.Layout) -> tuple[pa.Table, float]:
     """Return rows of a file, and how many it has about."""
-    if not found.columns:
+    if not found.columns and not file.table:
         return _of_parquet(file)
     names = [*found.columns, *file.partitions]
+    if file.table:
+        names = readers.columns(file, _text(found))
     parts: list[pa.Table] = []
     for table in readers.batches(file, _text(found), names):
         parts.append(table)
@@ -191,7 +195,9 @@ def _head(file: files.File, found: layout.Layout) -> tuple[pa.Table, float]:
             {n: pa.array([], pa.string()) for n in found.columns}
         ), 0
     table = pa.concat_tables(parts)
-    if len(table) < ROWS:
+    if file.table:
+        table = pa.table({n: _plain(table[n]) for n in names}).slice(0, ROWS)
+    if len(table) < ROWS or file.table:
         return table, len(table)
     # Offsets of text take four bytes a cell, delimiters one.
     size = table.nbytes - 3 * table.num_columns * len(table)
