@@ -259,14 +259,15 @@ class DailyTrainer:
         They have `enough` rows, if there are as many.
         """
         days = [d for d in self._data.days(levels.ADS) if d < day]
-        found = None
+        found, rows = None, 0
         for first in reversed(days):
             if found and windows.plus(found.first, -1) != first:
                 break  # The day before is missing.
             found = windows.Window(first, found.last if found else first)
-            if self._data.rows(levels.ADS, found) >= enough:
+            rows += self._data.manifest(levels.ADS, first).rows
+            if rows >= enough:
                 break
-        return found if found and self._data.rows(levels.ADS, found) else None
+        return found if rows else None
 
     def _fit(self, parts: dict[str, windows.Window]) -> list[dict]:
         return self._level.fit(parts, self._level.row.base, bar=False)
