@@ -75,7 +75,6 @@ def expected(
     for feature in kinds.of(model.spec):
         for name, column in feature.looked_up(raw, spaces).items():
             inputs[name] = tf.constant(column)
-    count = len(raw[model.spec.user])
-    inputs["day"] = tf.fill([count], signatures.NEWEST_DAY)
+    inputs |= signatures.context(len(raw[model.spec.user]))
     logit = model(inputs, training=False)
     return {"ctr": tf.sigmoid(logit).numpy(), "logit": logit.numpy()}

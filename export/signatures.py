@@ -141,10 +141,24 @@ def model_inputs(
       mappings: table name -> its ids in the graph.
 
     Returns:
-      The columns of each feature, as batches hold them, and `day`.
+      The columns of each feature, as batches hold them, `day` and `domain`.
     """
     inputs: dict[str, tf.Tensor] = {}
     for feature in kinds.of(spec):
         inputs |= feature.from_request(raw, mappings)
-    inputs["day"] = tf.fill(tf.shape(raw[spec.user]), NEWEST_DAY)  # [B]
-    return inputs
+    return inputs | context(tf.shape(raw[spec.user])[0])
+
+
+def context(count: int | tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return what models read beside features, int32 `[B]` each.
+
+    A request sees the newest history there is, and is one for ads.
+
+    Args:
+      count: B.
+    """
+    ads = features.DOMAINS.index(features.ADS)
+    return {
+        "day": tf.fill([count], NEWEST_DAY),
+        "domain": tf.fill([count], ads),
+    }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf import artefacts, model_table, store
+from ecdctr_tf import artefacts, export, model_table, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -304,3 +304,23 @@ def test_no_natural_logs_to_start_with_raise(data, tmp_path):
             Workdir(tmp_path / "run"),
             days(5, 5),
         )
+
+
+def test_requests_are_answered_as_ads(data, finished, tmp_path):
+    """The export was compared with the model before it got its name."""
+    name = "joint"
+    artefact = finished(name).ctr(name) / day(6)
+    version = export.export_model(artefact, data.path, tmp_path)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    columns = streams.read_columns(data, "ads", *days(7, 7))
+    space = {t: data.id_spaces[t] for t in ("user", "item")}
+    found = served(
+        user_id=tf.constant(space["user"].ids[columns["user_id"] - 1]),
+        item_id=tf.constant(space["item"].ids[columns["item_id"] - 1]),
+        price=tf.constant(columns["price"]),
+    )
+    model = load(data, finished(name), 6, name)
+    inputs = {n: tf.constant(columns[n]) for n in ("user_id", "item_id")}
+    inputs |= {n: tf.constant(columns[n]) for n in ("price", "day")}
+    expected = model.score({**inputs, "domain": tf.fill([ADS], 1)})
+    np.testing.assert_allclose(found["ctr"], expected, atol=1e-6)
