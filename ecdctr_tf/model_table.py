@@ -125,6 +125,13 @@ _ROWS = (
         **_BESIDE,
     ),
     ModelRow(
+        "kgd",
+        "KGD-like",
+        "KGD (arXiv 2608.02738)",
+        network="kgd.KGD",
+        **_BESIDE,
+    ),
+    ModelRow(
         "joint",
         "joint",
         "one model of both domains, a flag",

@@ -9,7 +9,7 @@ import tf_keras as keras
 
 from ecdctr_tf import artefacts, model_table
 from ecdctr_tf import config as configs
-from ecdctr_tf.models import ctnet
+from ecdctr_tf.models import ctnet, kgd
 from ecdctr_tf.models.ctr_model import CTRModel, log_loss
 from ecdctr_tf.transfer import checkpoint
 from tests.test_ctr_model import CONFIG, ROWS, SPEC, compiled, rows
@@ -17,7 +17,7 @@ from tests.test_ctr_model import CONFIG, ROWS, SPEC, compiled, rows
 # Those that read the hidden states of the frozen model.
 PLUGGED = {
     name: artefacts.network(model_table.model(name), artefacts.CTR)
-    for name in ("keep", "ctnet")
+    for name in ("keep", "ctnet", "kgd")
 }
 TWO_LAYERS = dataclasses.replace(CONFIG, hidden_units=(8, 6))
 EPSILON = 1e-3  # Of Keras's batch norm.
@@ -90,7 +90,8 @@ class PluggedModelsTest(tf.test.TestCase):
 
     def test_networks_without_hidden_layers(self):
         config = dataclasses.replace(CONFIG, hidden_units=())
-        self.assertEqual(made("ctnet", config)(rows()).shape, [6])
+        for name in ("ctnet", "kgd"):
+            self.assertEqual(made(name, config)(rows()).shape, [6])
         with pytest.raises(ValueError, match=r"hidden_units.* Received: \(\)"):
             made("keep", config)
 
@@ -308,3 +309,50 @@ class CTNetTest(tf.test.TestCase):
         self.assertLen(kernels, 7)
         expected = 0.5 * sum(np.square(k).sum() for k in kernels)
         self.assertAllClose(sum(model.losses), expected, 1e-4)
+
+
+class KGDTest(tf.test.TestCase):
+    def test_fresh_it_reads_what_the_source_knows(self):
+        """Its own tables have no effect before the residual is trained."""
+        model, inputs = fresh("kgd"), rows(16)
+        model.adapt({name: c.numpy() for name, c in rows(64).items()})
+        before = model(inputs)
+        for table in model.embedding.tables.values():
+            table.embeddings.assign(table.embeddings * 7)
+        self.assertAllEqual(model(inputs), before)
+        source = model.sources[0].embedding.tables["user"].embeddings
+        source.assign(source * 2)
+        self.assertNotAllClose(model(inputs), before)
+
+    def test_the_residual_is_orthogonal_to_what_is_known(self):
+        random = np.random.default_rng(3)
+        layer = kgd.AnchoredResidual(2)
+        own, known = random.normal(size=[2, 5, 3, 4]).astype("f")
+        known[0, 0] = 0  # Padding.
+        self.assertAllEqual(layer(own, known), known)
+        down, up = random.normal(size=[4, 2]), random.normal(size=[2, 4])
+        layer.set_weights([down, up, 0.5])
+        residual = layer(own, known) - 0.5 * known
+        along = np.sum(residual * known, axis=-1)
+        self.assertAllClose(along, np.zeros([5, 3]), atol=1e-5)
+        lost = own @ down @ up - residual
+        shares = np.sum(lost * known, -1) / np.maximum(
+            np.sum(known * known, -1), 1e-9
+        )
+        self.assertAllClose(lost, shares[..., np.newaxis] * known, 1e-4, 1e-4)
+
+    def test_attention_by_hand(self):
+        layer = kgd.ReadOnlyAttention(2, 2)
+        x, states = np.ones([3, 4], "f"), [np.eye(3, 5, dtype="f")] * 2
+        states[1] = np.eye(3, 2, dtype="f")
+        found = layer(x, states).numpy()
+        query = x @ layer.query.kernel.numpy()
+        keys, values = (
+            [s @ of[i].kernel.numpy() for i, s in enumerate(states)]
+            for of in (layer.keys, layer.values)
+        )
+        scores = np.exp(
+            [(query * k).sum(1, keepdims=True) / np.sqrt(2) for k in keys]
+        )
+        expected = (scores * values).sum(0) / scores.sum(0)
+        self.assertAllClose(found, expected, 1e-5, 1e-5)
