@@ -132,6 +132,13 @@ _ROWS = (
         **_BESIDE,
     ),
     ModelRow(
+        "exfm",
+        "ExFM-like",
+        "ExFM (arXiv 2502.17494)",
+        network="exfm.ExFM",
+        **_BESIDE,
+    ),
+    ModelRow(
         "joint",
         "joint",
         "one model of both domains, a flag",

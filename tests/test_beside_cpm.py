@@ -37,6 +37,8 @@ NAMES = [
 # What the origin does is tried with one that starts from the CPM and one that
 # starts from scratch; what a network can do wrong, with all.
 OF_ORIGIN = ("ctnet", "keep")
+# Those whose scores do not depend on the CPM, only what they learn from ads.
+TAUGHT = ("exfm",)
 ROWS = training_world.SMALL_ADS_ROWS
 USERS = "embedding/tables/user/embeddings"
 
@@ -350,7 +352,8 @@ def test_the_future_of_no_domain_changes_a_score(
         )
         differs = np.abs(found - expected).max()
         # The day after it the plant is the past, and is seen.
-        assert differs > 1e-5 if number == seen else differs < 1e-6, number
+        past = number == seen and not (domain == "natural" and name in TAUGHT)
+        assert differs > 1e-5 if past else differs < 1e-6, number
 
 
 @pytest.mark.parametrize("name", OF_ORIGIN)
