@@ -150,6 +150,13 @@ _ROWS = (
     ModelRow(
         "star", "STAR", "STAR (arXiv 2101.11427)", network="star.STAR", **_JOINT
     ),
+    ModelRow(
+        "minet",
+        "MiNet-like",
+        "MiNet (arXiv 2008.02974)",
+        network="minet.MiNet",
+        **_JOINT,
+    ),
 )
 MODELS = {row.name: row for row in _ROWS}
 

@@ -58,7 +58,7 @@ def reached(model, domain) -> set[str]:
 
 class JointModelsTest(tf.test.TestCase):
     def test_they_are_those_of_the_table_of_models(self):
-        self.assertCountEqual(JOINT, ["joint", "mmoe", "ple", "star"])
+        self.assertCountEqual(JOINT, ["joint", "mmoe", "ple", "star", "minet"])
 
     def test_call_gives_a_logit_a_row(self):
         for name in JOINT:
@@ -345,3 +345,36 @@ class StarTest(tf.test.TestCase):
         self.assertAllClose(layer.moving_mean[ADS], [1, 1, 1])
         self.assertAllClose(layer.moving_variance[ADS], [1, 1, 1])
         self.assertNotAllClose(layer.moving_mean[NATURAL], [1, 1, 1])
+
+
+class MiNetTest(tf.test.TestCase):
+    def test_interests_by_hand(self):
+        model, inputs = made("minet"), rows_of(ADS)
+        embedded = model.embedding(inputs)
+        found = model._interests(inputs, embedded).numpy()
+        item, user = (embedded[n].numpy() for n in ("item_id", "user_id"))
+        keys = embedded["clicked"].numpy()
+        keys = keys @ model.transfer_to_ads["clicked"].kernel.numpy()
+        there = inputs["clicked"].numpy() >= 0
+        pooled = model.attention_of_ads["clicked"](item, keys, there).numpy()
+        kernel, bias = model.weights_of_ads.get_weights()
+        z = np.concatenate([item, user, pooled], axis=1) @ kernel + bias
+        weights = 2 / (1 + np.exp(-z))
+        expected = [weights[:, :1] * user, weights[:, 1:] * pooled]
+        self.assertAllClose(found, np.concatenate(expected, axis=1), 1e-4, 1e-4)
+        # The first row has no clicks.
+        self.assertAllEqual(found[0, 4:], np.zeros(4))
+
+    def test_all_interests_count_alike_at_the_start(self):
+        model = JOINT["minet"](SPEC, TWO_LAYERS, ROWS).build_from_spec()
+        inputs = rows_of(ADS)
+        embedded = model.embedding(inputs)
+        found = model._interests(inputs, embedded)
+        self.assertAllClose(found[:, :4], embedded["user_id"])
+
+    def test_without_attention_there_is_the_long_term_interest_only(self):
+        config = dataclasses.replace(TWO_LAYERS, attention=False)
+        model, inputs = made("minet", config), rows_of(ADS)
+        embedded = model.embedding(inputs)
+        self.assertEqual(model._interests(inputs, embedded).shape, [6, 4])
+        self.assertEqual(model(inputs).shape, [6])
