@@ -18,6 +18,9 @@ CPM, A-CTR). Each stage does one step:
   diagnose   tell, before any training, whether natural logs can help these ads:
              overlap, activity, domain shift; with --workdir also the drift of
              snapshots and negative transfer
+  compare_sets
+             put what compare found on several data sets into one table: mean
+             rank of each model, better or worse than one beyond the noise
 
 Each stage reads what the previous ones published in --workdir. A command that
 was interrupted continues when it is given again. Examples:
@@ -32,6 +35,8 @@ was interrupted continues when it is given again. Examples:
   python train_main.py --stage=compare --models=models,ablations --trials=4 \
       --seeds=0,1,2 --preset=synthetic --data_dir=DATA --workdir=COMPARISON
   python train_main.py --stage=diagnose --data_dir=DATA --report_dir=REPORT
+  python train_main.py --stage=compare_sets --report_dir=REPORT \
+      --results=docs/results/globo.json,docs/results/movielens.json
 
 Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
@@ -56,17 +61,26 @@ STAGES = (
     "all",
     "compare",
     "diagnose",
+    "compare_sets",
 )
+# It reads no logs and no runs.
+_OF_RESULTS = ("compare_sets",)
 
 # Flag -> the stages that read it; flags that are not here are for all stages.
 _READ_BY = {
     "start": ("tpm", "cpm", "ctr"),
     "end": ("tpm", "cpm", "ctr", "aggregate", "export"),
     "trials": ("compare",),
-    "report_dir": ("report", "all", "compare", "diagnose"),
+    "report_dir": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
     "export_dir": ("export", "all"),
-    "note": ("report", "all", "compare", "diagnose"),
+    "note": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
     "scores": ("report", "all", "compare"),
+    "results": _OF_RESULTS,
+    "reference": _OF_RESULTS,
+    **dict.fromkeys(
+        ("data_dir", "workdir", "preset", "config", "set", "models", "seeds"),
+        tuple(stage for stage in STAGES if stage not in _OF_RESULTS),
+    ),
 }
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
@@ -124,12 +138,24 @@ _SCORES = flags.DEFINE_multi_string(
     "item, timestamp (raw ids; seconds since 1970 UTC) and score. May be "
     "repeated.",
 )
+_RESULTS = flags.DEFINE_list(
+    "results",
+    [],
+    "results.json of --stage=compare for each of several data sets, as file or "
+    "name=file (compare_sets).",
+)
+_REFERENCE = flags.DEFINE_string(
+    "reference",
+    "e_cdctr",
+    "Model that the others are compared with (compare_sets): e_cdctr or "
+    "ads_only.",
+)
 _REPORT_DIR = flags.DEFINE_string(
     "report_dir",
     None,
     "Directory to write the page to. By default WORKDIR/report, "
     "WORKDIR/comparison (compare) or WORKDIR/diagnostics (diagnose, which does "
-    "not need --workdir if this is given).",
+    "not need --workdir if this is given). Required by compare_sets.",
 )
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", None, "Directory for exports. By default WORKDIR/export."
@@ -165,9 +191,13 @@ def config_from_flags() -> configs.Config:
 
 def _check_flags() -> None:
     """Raise a ValueError if a flag is missing or not read by the stage."""
-    needed = [_STAGE, _DATA_DIR]
-    if _STAGE.value != "diagnose" or not _REPORT_DIR.value:
-        needed.append(_WORKDIR)
+    needed: list[flags.FlagHolder] = [_STAGE]
+    if _STAGE.value in _OF_RESULTS:
+        needed += [_RESULTS, _REPORT_DIR]
+    else:
+        needed.append(_DATA_DIR)
+        if _STAGE.value != "diagnose" or not _REPORT_DIR.value:
+            needed.append(_WORKDIR)
     for flag in needed:
         if not flag.value:
             raise ValueError(f"--{flag.name} is required; see --helpshort.")
@@ -224,7 +254,7 @@ def main(argv: list[str]) -> None:
         stages.run(
             stages.Request(
                 stage=_STAGE.value,
-                data_dir=pathlib.Path(_DATA_DIR.value),
+                data_dir=_path(_DATA_DIR.value),
                 workdir=_path(_WORKDIR.value),
                 config=config,
                 models=tuple(_MODELS.value),
@@ -236,6 +266,8 @@ def main(argv: list[str]) -> None:
                 deterministic=_DETERMINISTIC.value,
                 trials=_TRIALS.value,
                 scores=tuple(_SCORES.value),
+                results=tuple(_RESULTS.value),
+                reference=_REFERENCE.value,
             )
         )
 

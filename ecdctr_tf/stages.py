@@ -20,7 +20,7 @@ from ecdctr_tf import (
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.results import given, report, text
+from ecdctr_tf.results import data_sets, given, report, text
 from ecdctr_tf.training import daily, history, natural, schedule
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
@@ -32,10 +32,11 @@ _ENTROPY = "normalized_entropy"
 class Request:
     """What a command asks for."""
 
-    # A key of `STAGES` or `APART`, or "all".
+    # A key of `STAGES` or `APART`, "all" or "compare_sets".
     stage: str
-    data_dir: pathlib.Path
-    # None if "diagnose" looks at the data only.
+    # None for "compare_sets".
+    data_dir: pathlib.Path | None
+    # None for "compare_sets", and if "diagnose" looks at the data only.
     workdir: pathlib.Path | None
     config: configs.Config
     # Names of `model_table.MODELS`; for "compare", of `variants.VARIANTS`.
@@ -53,6 +54,10 @@ class Request:
     scores: tuple[str, ...] = ()
     # Trials of learning rates and penalties for each model of "compare".
     trials: int = 1
+    # Comparisons of data sets that "compare_sets" reads, `file` or `name=file`.
+    results: tuple[str, ...] = ()
+    # Name of the model that the others are compared with there.
+    reference: str = "e_cdctr"
 
     def runs(self) -> list[tuple[Workdir, configs.Config]]:
         """Return the work directory and the config of each seed."""
@@ -76,6 +81,8 @@ def run(request: Request) -> None:
     """
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if request.stage == "compare_sets":
+        return _compare_sets(request)
     data = DataDirectory(request.data_dir)
     if request.stage in APART:
         APART[request.stage](data, request)
@@ -297,6 +304,16 @@ def _scores(request: Request) -> list[given.Given]:
         found.append(given.read(flag, taken))
         taken.append(found[-1].name)
     return found
+
+
+def _compare_sets(request: Request) -> None:
+    """Write one table of comparisons on several data sets."""
+    sets = data_sets.read(request.results)
+    data_sets.print_table(
+        data_sets.write(
+            sets, request.reference, request.report_dir, request.notes
+        )
+    )
 
 
 def _diagnose(data: DataDirectory, request: Request) -> None:

@@ -400,3 +400,33 @@ def test_warnings_come_without_time_and_place(error_of):
         "x", logging.WARNING, "x.py", 1, "a %s", "b", None
     )
     assert handler.format(record) == "WARNING: a b"
+
+
+def test_compare_sets_reads_results_and_nothing_else(error_of, tmp_path):
+    asked = {"stage": "compare_sets", "data_dir": None, "workdir": None}
+    asked |= {"set": [], "report_dir": str(tmp_path / "sets")}
+    assert error_of(**asked).startswith("--results is required")
+    globo = str(ROOT / "docs/results/globo.json")
+    asked["results"] = [globo, "nowhere.json"]
+    assert error_of(**asked | {"report_dir": None}).startswith("--report_dir")
+    assert error_of(**asked).startswith("nowhere.json, given as --results")
+    message = error_of(**asked | {"set": SETTINGS})
+    assert message.startswith("--stage=compare_sets does not read --set")
+    message = error_of(results=["a.json", "b.json"])
+    assert message.startswith("--stage=ctr does not read --results; only")
+    assert not (tmp_path / "sets").exists()
+
+
+def test_compare_sets_of_the_published_results(run_main, tmp_path):
+    names = ("globo", "movielens", "synthetic")
+    files = [str(ROOT / f"docs/results/{name}.json") for name in names]
+    printed = run_main(
+        stage="compare_sets",
+        data_dir=None,
+        workdir=None,
+        set=[],
+        results=files,
+        report_dir=str(tmp_path / "sets"),
+    )
+    assert "STAR" in printed.out
+    assert (tmp_path / "sets" / "data_sets.json").exists()
