@@ -115,7 +115,8 @@ _MODELS = flags.DEFINE_list(
     "models",
     ["e_cdctr", "ads_only"],
     f"Models to train: any of {', '.join(model_table.MODELS)}. For compare, "
-    f"also {', '.join(variants.GROUPS['ablations'])}; "
+    f"also {', '.join(variants.GROUPS['ablations'])} and "
+    f"{variants.WITHOUT}<natural source>; "
     f"{' or '.join(variants.GROUPS)} stands for all of them.",
 )
 _TRIALS = flags.DEFINE_integer(

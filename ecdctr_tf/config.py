@@ -217,6 +217,80 @@ class ScheduleConfig(_Checked):
     report_pooled: bool = False
 
 
+def _by_name(
+    entries: Collection[str], kind: Callable[[str], float]
+) -> dict[str, float]:
+    """Return the values of entries such as `search:0.3`, by name.
+
+    Raises:
+      ValueError: an entry is not of that form, or a name is there twice.
+    """
+    found = {}
+    for entry in entries:
+        name, _, value = entry.partition(":")
+        if not name.strip() or name.strip() in found:
+            raise ValueError(f"{entry!r} should be one entry a source")
+        found[name.strip()] = kind(value)
+    return found
+
+
+def _entries(
+    expected: str,
+    kind: Callable[[str], float],
+    valid: Callable[[list[float]], bool],
+) -> typing.Any:
+    """Return a field of entries such as `search:0.3`."""
+
+    def holds(entries: tuple[str, ...]) -> bool:
+        try:
+            return valid(list(_by_name(entries, kind).values()))
+        except ValueError:
+            return False
+
+    return _limited((), expected, holds)
+
+
+@dataclasses.dataclass(frozen=True)
+class SourcesConfig(_Checked):
+    """How TPM and CPM read natural logs of several sources, by their names.
+
+    Rows of before there were sources are of the source "unknown".
+
+    Example:
+      >>> sources = ecdctr_tf.config.SourcesConfig(shares=("search:0.3",))
+      >>> sources.share_of
+      {'search': 0.3}
+    """
+
+    # Shares of sources in the weights of each window, such as
+    # `search:0.3,video:0.2`; the other sources have what is left, in the
+    # proportion of their rows.
+    shares: tuple[str, ...] = _entries(
+        "name:share, each above 0 and at most 1 together",
+        float,
+        lambda shares: all(s > 0 for s in shares) and sum(shares) < 1 + 1e-9,
+    )
+    # Newest days of a window that are read of a source, such as `video:7`,
+    # counted from its last day with rows in the window.
+    days: tuple[str, ...] = _entries(
+        "name:days, whole numbers of at least 1",
+        int,
+        lambda days: all(d >= 1 for d in days),
+    )
+    # Sources that are not trained on.
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def share_of(self) -> dict[str, float]:
+        """Source -> its share."""
+        return _by_name(self.shares, float)
+
+    @property
+    def days_of(self) -> dict[str, int]:
+        """Source -> its newest days that are read."""
+        return {n: int(d) for n, d in _by_name(self.days, int).items()}
+
+
 @dataclasses.dataclass(frozen=True)
 class ForgettingConfig(_Checked):
     """The groups of scored days over which forgetting is measured."""
@@ -255,6 +329,7 @@ class Config(_Checked):
     history: HistoryConfig = HistoryConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    sources: SourcesConfig = SourcesConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
     # Training settings of single models, such as `ads_only.batch_size=64`: the
     # name of a model and a field of `TrainingConfig`.

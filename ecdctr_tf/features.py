@@ -35,6 +35,11 @@ RESERVED = (
 )
 _LONGEST_NAME = 64
 DOMAINS = NATURAL, ADS = ("natural", "ads")
+# Column with the number of a natural row's source, such as feed or search; no
+# feature can be called so. Sources are numbered from 1; 0 is of rows whose
+# source is not known.
+SOURCE = "@source"
+UNKNOWN_SOURCE = "unknown"
 # Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
 # What a kind does is said in `ecdctr_tf.kinds`.
 KINDS: dict[str, tuple[str, ...]] = {

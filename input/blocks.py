@@ -26,7 +26,7 @@ BLOCK_ROWS = 4096
 _HEAD_BYTES, _TAIL_BYTES = 8 + 4, 4
 # Types on disk of the columns that are no features.
 _CLICK, _TIME, _EVALUATION = np.uint8, np.int64, np.float32
-_WEIGHT = np.float32
+_WEIGHT, _SOURCE = np.float32, np.uint8
 
 
 def write(
@@ -40,6 +40,7 @@ def write(
         `[N]` (0 or 1), `timestamp` int64 `[N]`, seconds, float32 `[N]` for
         each of `spec.evaluation`, and, unless it is 1 everywhere, `weight`
         float32 `[N]`, at least 0. Blocks whose weights are all 1 hold none.
+        The same goes for `features.SOURCE`, numbers of sources, and 0.
       spec: says which columns there are.
 
     Raises:
@@ -58,7 +59,7 @@ def write(
 def check(rows: dict, spec: features.DataSpec) -> None:
     """Raise ValueError unless all columns are there and as `write` says."""
     names = [name for f in kinds.of(spec) for name in f.tensors()]
-    names += ["weight"] if "weight" in rows else []
+    names += [n for n in ("weight", features.SOURCE) if n in rows]
     for name in ("click", "timestamp", *spec.evaluation, *names):
         if name not in rows:
             raise ValueError(
@@ -81,6 +82,11 @@ def check(rows: dict, spec: features.DataSpec) -> None:
 def weighted(rows: dict) -> bool:
     """Return whether rows have weights other than 1."""
     return bool((np.asarray(rows.get("weight", 1)) != 1).any())
+
+
+def sourced(rows: dict) -> bool:
+    """Return whether rows have sources that are known."""
+    return bool(np.asarray(rows.get(features.SOURCE, 0)).any())
 
 
 def places(path: str | pathlib.Path) -> list[int]:
@@ -164,7 +170,10 @@ def _record(
 
 
 def parse(
-    record: tf.Tensor, spec: features.DataSpec, inputs_only: bool = False
+    record: tf.Tensor,
+    spec: features.DataSpec,
+    inputs_only: bool = False,
+    with_source: bool = False,
 ) -> dict:
     """Return the columns of one record, as `write` got them, but in batch form.
 
@@ -173,10 +182,12 @@ def parse(
       spec: says which columns to decode; others in the record are passed over.
       inputs_only: whether to leave out what no model reads: `timestamp` and
         the evaluation columns.
+      with_source: whether to decode the number of each row's source.
 
     Returns:
       The columns of each feature, `click` and `weight` float32 `[N]`,
-      `timestamp` int64 `[N]` and the evaluation columns.
+      `timestamp` int64 `[N]` and the evaluation columns; with sources
+      `features.SOURCE` int32 `[N]`, 0 where it is not known.
 
     Raises:
       InvalidArgumentError: a column is missing, or not as long as `click`.
@@ -188,18 +199,29 @@ def parse(
     others = list(types)
     for feature in kinds.of(spec):
         types |= feature.block_types()
+    if with_source:
+        types[features.SOURCE] = _SOURCE
     wanted = {n: tf.io.FixedLenFeature([], tf.string) for n in types}
-    wanted["weight"] = tf.io.FixedLenFeature([], tf.string, "")
+    for name in {"weight", features.SOURCE} & wanted.keys():
+        wanted[name] = tf.io.FixedLenFeature([], tf.string, "")
     raw = tf.io.parse_single_example(record, wanted)
     block = {n: tf.io.decode_raw(raw[n], dtype) for n, dtype in types.items()}
     columns = {name: block[name] for name in others}
     columns["click"] = tf.cast(columns["click"], tf.float32)
-    stored = tf.size(columns["weight"]) > 0
-    rows = tf.where(stored, 0, tf.size(columns["click"]))
-    columns["weight"] = tf.concat([columns["weight"], tf.ones([rows])], 0)
+    columns["weight"] = _filled(columns["weight"], columns["click"], 1)
+    if with_source:
+        numbers = tf.cast(block[features.SOURCE], tf.int32)
+        columns[features.SOURCE] = _filled(numbers, columns["click"], 0)
     for feature in kinds.of(spec):
         columns |= feature.from_block(block)
     return _equally_long(columns)
+
+
+def _filled(column: tf.Tensor, clicks: tf.Tensor, value: int) -> tf.Tensor:
+    """Return a column, or one of a value where a block holds none."""
+    rows = tf.where(tf.size(column) > 0, 0, tf.size(clicks))
+    others = tf.fill([rows], tf.cast(value, column.dtype))
+    return tf.concat([column, others], 0)
 
 
 def _equally_long(columns: dict) -> dict:
@@ -230,6 +252,8 @@ def _serialize(
     }
     if weighted(block):
         columns["weight"] = _bytes(block["weight"], _WEIGHT)
+    if sourced(block):
+        columns[features.SOURCE] = _bytes(block[features.SOURCE], _SOURCE)
     for name in evaluation:
         columns[name] = _bytes(block[name], _EVALUATION)
     for feature, types in typed:

@@ -16,7 +16,7 @@ import contextlib
 import functools
 import pathlib
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ecdctr_tf import features, store, typed_values, windows
 from ecdctr_tf.input import (
@@ -29,7 +29,7 @@ from ecdctr_tf.input import (
 
 SPEC = "spec.json"
 EVENTS = "events.arrow"
-IN_USE = new_day.IN_USE
+IN_USE, SOURCES = new_day.IN_USE, new_day.SOURCES
 # Inside, while days are exchanged; see `conversion.appending`.
 PENDING = ".pending"
 FORMATS = {"blocks": blocks, "examples": examples}
@@ -111,6 +111,35 @@ class DataDirectory:
         own = {feature.name for feature in self.spec.features}
         ever = {f.name for spec in self.specs.values() for f in spec.features}
         return self.spec.without(n for n in names if n not in ever - own)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the natural sources, in the order of their numbers.
+
+        They are numbered from 1. Empty if the logs do not say theirs.
+        """
+        days = self.days(features.NATURAL)
+        if not days:
+            return ()
+        newest = self.manifest(features.NATURAL, days[-1])
+        return tuple(newest.config.get(SOURCES, ()))
+
+    def of_sources(self, day: str) -> dict[str, dict[str, typing.Any]]:
+        """Return what a natural day holds of each source.
+
+        Returns:
+          Source -> `rows`, `clicks` and `weight` (the sum over the rows, None
+          where the day was written before there were sources). Rows whose
+          source is not known are of `features.UNKNOWN_SOURCE`; sources without
+          rows are left out.
+        """
+        manifest = self.manifest(features.NATURAL, day)
+        found = manifest.metrics.get(SOURCES)
+        if found is None:
+            clicks = manifest.metrics.get("clicks", 0)
+            entry = {"rows": manifest.rows, "clicks": clicks, "weight": None}
+            found = {features.UNKNOWN_SOURCE: entry} if manifest.rows else {}
+        return found
 
     def days(self, domain: str) -> list[str]:
         """Return the days there are of a domain ("natural" or "ads")."""
@@ -210,6 +239,7 @@ class DataDirectory:
                 f"files: the rows of the others would not be read. {rebuild}"
             )
         size = sum(manifest.files[name]["bytes"] for name in names)
+        _check_sources(file, manifest, rebuild)
         clicks = manifest.metrics.get("clicks", 0)
         typed_values.check(f"`metrics.clicks` of {file}", int, clicks)
         # Files that are not empty hold a row: a day of none is never read.
@@ -268,6 +298,7 @@ class DataDirectory:
         parts: Iterable[dict[str, typing.Any]],
         table_rows: dict[str, int],
         file_format: str = "blocks",
+        sources: Sequence[str] = (),
     ) -> store.Manifest:
         """Publish a day of rows.
 
@@ -277,12 +308,14 @@ class DataDirectory:
           parts: one dict of columns a file, as `blocks.write` takes them.
           table_rows: rows of each table that are known at the end of the day.
           file_format: "blocks" or "examples".
+          sources: names of the natural sources, in the order of the numbers in
+            the column `features.SOURCE`; those of earlier days come first.
 
         Raises:
           FileExistsError: the day was published before.
           ValueError: there is no such domain or format, or a column is missing.
         """
-        with self.writing(domain, day, file_format) as new:
+        with self.writing(domain, day, file_format, sources) as new:
             for number, rows in enumerate(parts):
                 new.write(number, rows)
             new.know(table_rows, table_rows)
@@ -290,7 +323,11 @@ class DataDirectory:
 
     @contextlib.contextmanager
     def writing(
-        self, domain: str, day: str, file_format: str
+        self,
+        domain: str,
+        day: str,
+        file_format: str,
+        sources: Sequence[str] = (),
     ) -> Iterator[new_day.NewDay]:
         """Give a day to write, which is published on leaving.
 
@@ -314,12 +351,29 @@ class DataDirectory:
         manifest.metrics = {"clicks": 0}
         with store.publish(self.path / domain / day, manifest) as staging:
             write = FORMATS[file_format].write
-            yield new_day.NewDay(staging, manifest, self.spec, write)
+            yield new_day.NewDay(staging, manifest, self.spec, write, sources)
 
 
 def _shards(manifest: store.Manifest) -> list[str]:
     """Return the names of the files with the rows of a day, in order."""
     return sorted(name for name in manifest.files if name != EVENTS)
+
+
+def _check_sources(
+    file: pathlib.Path, manifest: store.Manifest, rebuild: str
+) -> None:
+    """Raise a ValueError unless all rows of a day are of known sources."""
+    names = manifest.config.get(SOURCES, [])
+    typed_values.check(f"`config.{SOURCES}` of {file}", tuple[str, ...], names)
+    found = manifest.metrics.get(SOURCES, {})
+    typed_values.check(f"`metrics.{SOURCES}` of {file}", dict, found)
+    rows = sum(of["rows"] for of in found.values())
+    known = {features.UNKNOWN_SOURCE, *names}
+    if names and (rows != manifest.rows or not known.issuperset(found)):
+        raise ValueError(
+            f"`metrics.{SOURCES}` of {file} should hold all {manifest.rows} "
+            f"rows, of {', '.join(sorted(known))}. Received: {found}. {rebuild}"
+        )
 
 
 def _rebuild(path: pathlib.Path) -> str:

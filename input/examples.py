@@ -2,9 +2,9 @@
 
 A record is one row: ids and sequences are int64 lists of rows of their tables,
 dense numbers float lists, `click` and `timestamp` int64, `weight` a float, 1 if
-it is missing. A sequence may be empty or missing, and so may a dense number be.
-Slower and larger than columnar blocks; use it for exchange. The requests of
-clients have the same form, but raw ids.
+it is missing, `@source` int64, 0 if it is missing. A sequence may be empty or
+missing, and so may a dense number be. Slower and larger than columnar blocks;
+use it for exchange. The requests of clients have the same form, but raw ids.
 """
 
 import pathlib
@@ -33,6 +33,8 @@ def write(
     others |= dict.fromkeys(spec.evaluation, tf.float32)
     if blocks.weighted(rows):
         others["weight"] = tf.float32
+    if blocks.sourced(rows):
+        others[features.SOURCE] = tf.int64
     for name, dtype in others.items():
         column = np.asarray(rows[name], dtype.as_numpy_dtype)
         values[name] = column[:, np.newaxis].tolist()
@@ -96,7 +98,10 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
 
 
 def parse(
-    records: tf.Tensor, spec: features.DataSpec, inputs_only: bool = False
+    records: tf.Tensor,
+    spec: features.DataSpec,
+    inputs_only: bool = False,
+    with_source: bool = False,
 ) -> dict:
     """Return the columns of rows, in the form of `blocks.parse`.
 
@@ -104,6 +109,7 @@ def parse(
       records: string `[N]`, serialized Examples.
       spec: says which features to parse; others in a row are passed over.
       inputs_only: as `blocks.parse`.
+      with_source: as `blocks.parse`.
     """
     number = tf.io.FixedLenFeature([], tf.int64)
     weight = tf.io.FixedLenFeature([], tf.float32, 1.0)
@@ -112,12 +118,16 @@ def parse(
         wanted["timestamp"] = number
         for name in spec.evaluation:
             wanted[name] = tf.io.FixedLenFeature([], tf.float32)
+    if with_source:
+        wanted[features.SOURCE] = tf.io.FixedLenFeature([], tf.int64, 0)
     others = list(wanted)
     for feature in kinds.of(spec):
         wanted |= feature.example_features(raw=False)
     parsed = tf.io.parse_example(records, wanted)
     columns = {name: parsed[name] for name in others}
     columns["click"] = tf.cast(columns["click"], tf.float32)
+    if with_source:
+        columns[features.SOURCE] = tf.cast(columns[features.SOURCE], tf.int32)
     for feature in kinds.of(spec):
         columns |= feature.from_examples(parsed)
     return columns

@@ -3,13 +3,18 @@
 import pathlib
 import threading
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from ecdctr_tf import features, store
 
 # In the manifest of a day that came late: rows of each table in use when it was
 # written. Days after it that were there before it have taken some of them.
 IN_USE = "table_rows"
+# In the manifest of a natural day: the names of the sources in its config, and
+# what it holds of each in its metrics.
+SOURCES = "sources"
 
 
 class NewDay:
@@ -20,6 +25,7 @@ class NewDay:
       manifest: of the day.
       spec: says which columns there are.
       write: of the file format.
+      sources: names of the sources, in the order of their numbers.
     """
 
     def __init__(
@@ -28,12 +34,19 @@ class NewDay:
         manifest: store.Manifest,
         spec: features.DataSpec,
         write: Callable[[pathlib.Path, dict, features.DataSpec], None],
+        sources: Sequence[str] = (),
     ):
         self.staging = staging
         self.manifest = manifest
         self._spec = spec
         self._write = write
         self._lock = threading.Lock()
+        self._sources = (features.UNKNOWN_SOURCE, *sources) if sources else ()
+        # Number of a file -> what it holds of each source.
+        self._held: dict[int, np.ndarray] = {}
+        if sources:
+            manifest.config[SOURCES] = list(sources)
+            self._count()
 
     def write(self, number: int, rows: dict[str, typing.Any]) -> None:
         """Write a file of rows; several threads may write files.
@@ -49,6 +62,21 @@ class NewDay:
             config["shards"] += 1
             self.manifest.rows += len(rows["click"])
             metrics["clicks"] += int(rows["click"].sum())
+            if self._sources:
+                self._held[number] = _by_source(rows, len(self._sources))
+                self._count()
+
+    def _count(self) -> None:
+        """Say what there is of each source; of files in order, as sums are."""
+        none = np.zeros([len(self._sources), 3])
+        total = sum((held for _, held in sorted(self._held.items())), none)
+        self.manifest.metrics[SOURCES] = {
+            name: {"rows": int(rows), "clicks": int(clicks), "weight": weight}
+            for name, (rows, clicks, weight) in zip(
+                self._sources, total.tolist(), strict=True
+            )
+            if rows
+        }
 
     def know(self, table_rows: dict[str, int], in_use: dict[str, int]) -> None:
         """Say which rows of each table there are at the end of the day.
@@ -61,3 +89,19 @@ class NewDay:
         self.manifest.ids = {n: {"rows": r} for n, r in table_rows.items()}
         if in_use != table_rows:
             self.manifest.config[IN_USE] = in_use
+
+
+def _by_source(rows: dict[str, typing.Any], count: int) -> np.ndarray:
+    """Return rows, clicks and weights of each source, float64 `[count, 3]`."""
+    clicks = np.asarray(rows["click"])
+    number = np.asarray(
+        rows.get(features.SOURCE, np.zeros(len(clicks))), np.int64
+    )
+    if number.max(initial=0) >= count:
+        raise ValueError(
+            f"`{features.SOURCE}` should be numbers of sources, from 0 to "
+            f"{count - 1}. Received: {number.max()}"
+        )
+    weights = rows.get("weight", np.ones(len(clicks)))
+    columns = (None, clicks, weights)
+    return np.stack([np.bincount(number, c, count) for c in columns], 1)

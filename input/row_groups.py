@@ -30,6 +30,7 @@ def read(
     passes: int,
     spec: features.DataSpec,
     inputs_only: bool,
+    with_source: bool = False,
 ) -> tf.data.Dataset:
     """Return the rows of a window in groups, each of one day.
 
@@ -42,6 +43,7 @@ def read(
       spec: the features to read. Those that the spec of a day lacks, or has in
         another form, are missing in its rows.
       inputs_only: whether to give `(features, clicks)` instead of all columns.
+      with_source: whether to give the number of each row's source too.
 
     Raises:
       FileNotFoundError, ValueError: a day is missing, damaged or of another
@@ -64,7 +66,9 @@ def read(
     turns = itertools.product(range(passes), days)
     datasets = []
     for written, run in itertools.groupby(turns, lambda turn: held[turn[1]]):
-        reader = _reader(file_format, written, seed is not None, inputs_only)
+        reader = _reader(
+            file_format, written, seed is not None, inputs_only, with_source
+        )
         rows = reader(*_places(data, domain, list(run), seed, file_format))
         if written != spec:
             missing = _missing(data, former_specs.changes(written, spec), spec)
@@ -188,6 +192,7 @@ def _reader(
     spec: features.DataSpec,
     shuffled: bool,
     inputs_only: bool,
+    with_source: bool,
 ) -> Callable[..., tf.data.Dataset]:
     """Return the function from the files of days to their rows.
 
@@ -199,11 +204,12 @@ def _reader(
       spec: the features to read.
       shuffled: whether rows come in another order than that of the files.
       inputs_only: whether to give `(features, clicks)` instead of all columns.
+      with_source: whether to give the number of each row's source too.
     """
 
     @_as_written
     def parse(day: tf.Tensor, records: tf.Tensor) -> dict:
-        columns = file_format.parse(records, spec, inputs_only)
+        columns = file_format.parse(records, spec, inputs_only, with_source)
         columns["day"] = tf.fill(tf.shape(columns["click"]), day)
         return columns
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import features, windows
-from ecdctr_tf.input import data_directory, row_groups, shuffling
+from ecdctr_tf.input import data_directory, row_groups, shuffling, sources
 
 # Batches made ahead of the one being trained on.
 _PREFETCHED = 8
@@ -28,6 +28,7 @@ def batches(
     skip: int = 0,
     names: Iterable[str] | None = None,
     spec: features.DataSpec | None = None,
+    use: sources.Use | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of a window, ready for `fit`.
 
@@ -43,6 +44,7 @@ def batches(
       names: names of features to read; None reads all.
       spec: what the names are of; None: the spec of the data. What a day was
         written without is missing in its rows.
+      use: how natural rows count by their source; None: as they are.
 
     Returns:
       A dataset of known cardinality. Features: name -> int32 `[B]`, int32
@@ -55,9 +57,13 @@ def batches(
         spec.
     """
     wanted = _wanted(data, names, spec)
-    dataset = row_groups.read(data, domain, window, seed, passes, wanted, True)
-    rows = data.rows(domain, window) * passes
-    return _finished(dataset, rows, batch_size, skip)
+    dataset = row_groups.read(
+        data, domain, window, seed, passes, wanted, True, use is not None
+    )
+    count = data.rows(domain, window)
+    if use is not None:
+        dataset, count = use.apply(dataset), use.rows
+    return _finished(dataset, count * passes, batch_size, skip)
 
 
 def mixed(
@@ -69,6 +75,7 @@ def mixed(
     skip: int = 0,
     names: Iterable[str] | None = None,
     spec: features.DataSpec | None = None,
+    use: sources.Use | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of several domains in one order.
 
@@ -86,6 +93,7 @@ def mixed(
       skip: as for `batches`.
       names: as for `batches`.
       spec: as for `batches`.
+      use: as for `batches`; ads count as they are.
 
     Returns:
       As `batches`; the features have `domain` too, int32 `[B]`, places in
@@ -95,6 +103,8 @@ def mixed(
       FileNotFoundError, ValueError: as `batches`, or there are no rows.
     """
     sizes = {domain: data.rows(domain, days) for domain, days in parts.items()}
+    uses = {} if use is None else {features.NATURAL: use}
+    sizes |= {domain: of.rows for domain, of in uses.items() if domain in sizes}
     sizes = {domain: size for domain, size in sizes.items() if size}
     total = sum(sizes.values())
     if not total:
@@ -107,8 +117,17 @@ def mixed(
     streamed = []
     for domain, size in sizes.items():
         groups = row_groups.read(
-            data, domain, parts[domain], seed, passes, wanted, True
+            data,
+            domain,
+            parts[domain],
+            seed,
+            passes,
+            wanted,
+            True,
+            domain in uses,
         )
+        if domain in uses:
+            groups = uses[domain].apply(groups)
         streamed.append(row_groups.regrouped(groups, even(size, chunks)))
     places = [features.DOMAINS.index(domain) for domain in sizes]
     # Beside the seeds of days, none of which is numbered 0.
@@ -172,14 +191,21 @@ def rows(
     passes: int = 1,
     names: Iterable[str] | None = None,
     spec: features.DataSpec | None = None,
+    use: sources.Use | None = None,
+    with_source: bool = False,
 ) -> tf.data.Dataset:
     """Return the columns of a window in groups of rows, each of one day.
 
     Args and errors as `batches`; a group also has `click`, `timestamp` and the
-    evaluation columns.
+    evaluation columns, and, with `with_source` and without `use`, the number of
+    each row's source, `features.SOURCE` int32 `[N]`.
     """
     wanted = _wanted(data, names, spec)
-    return row_groups.read(data, domain, window, seed, passes, wanted, False)
+    with_source |= use is not None
+    groups = row_groups.read(
+        data, domain, window, seed, passes, wanted, False, with_source
+    )
+    return groups if use is None else use.apply(groups)
 
 
 def _wanted(
@@ -197,13 +223,23 @@ def read_columns(
     window: windows.Window,
     names: Iterable[str] | None = None,
     spec: features.DataSpec | None = None,
+    use: sources.Use | None = None,
+    with_source: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return whole columns of a window in the order of the files, in memory.
 
     Args and errors as `rows`. For days of ads and for tests; a long natural
     window may not fit.
     """
-    dataset = rows(data, domain, window, names=names, spec=spec)
+    dataset = rows(
+        data,
+        domain,
+        window,
+        names=names,
+        spec=spec,
+        use=use,
+        with_source=with_source,
+    )
     groups = list(dataset.as_numpy_iterator())
     columns = {}
     for name, column in dataset.element_spec.items():

@@ -59,7 +59,11 @@ def workdir_of(
     # What the levels do with the tables, not what the tables are.
     del aggregated["start_tables"]
     dropout = aggregated.pop("dropout")
+    # Runs that ask for nothing of sources keep the keys that they have.
+    sources = _plain(config, "sources")
+    asked = [sources] if any(sources.values()) else []
     tpm = [
+        *asked,
         config.seed,
         of["tpm_model"],
         of["tpm"],
@@ -76,12 +80,14 @@ def workdir_of(
         [historical, dropout] if config.model.history else None,
     ]
     cpm = [
+        *asked,
         network,
         of["cpm"],
         str(plan.cpm[0]),
         config.schedule.cpm_every,
     ]
     own = [
+        *(asked if row.origin == model_table.BOTH_DOMAINS else []),
         row.base,
         network,
         cpm if row.has_cpm else None,

@@ -100,6 +100,8 @@ _ABLATIONS = (
         for days in (30, 60, 90)
     ),
 )
+# Before the name of a natural source.
+WITHOUT = "without_"
 VARIANTS = {**MODELS, **{row.name: row for row in _ABLATIONS}}
 GROUPS = {
     "models": tuple(MODELS),
@@ -107,8 +109,20 @@ GROUPS = {
 }
 
 
+def _without(source: str) -> ModelRow:
+    """Return the ablation that leaves a natural source out."""
+    return _ablation(
+        f"{WITHOUT}{source}",
+        f"without {source}",
+        "what a natural source adds",
+        f"sources.exclude={source}",
+    )
+
+
 def chosen(names: Sequence[str]) -> list[ModelRow]:
     """Return rows by name or by group, each once, in the given order.
+
+    `without_<source>` is the ablation that leaves a natural source out.
 
     Raises:
       ValueError: a name is neither that of a model nor of an ablation.
@@ -116,10 +130,15 @@ def chosen(names: Sequence[str]) -> list[ModelRow]:
     found: dict[str, ModelRow] = {}
     for name in names:
         for member in GROUPS.get(name, (name,)):
+            source = member.removeprefix(WITHOUT)
+            if source != member and source:
+                found[member] = _without(source)
+                continue
             if member not in VARIANTS:
                 raise ValueError(
-                    f"--models should be any of {', '.join(VARIANTS)}, or "
-                    f"{' or '.join(GROUPS)}. Received: {name!r}"
+                    f"--models should be any of {', '.join(VARIANTS)}, "
+                    f"{WITHOUT}<natural source>, or {' or '.join(GROUPS)}. "
+                    f"Received: {name!r}"
                 )
             found[member] = VARIANTS[member]
     return list(found.values())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import tqdm
 
-from ecdctr_tf import windows
+from ecdctr_tf import features, windows
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 
@@ -30,6 +30,8 @@ class Rows:
       item: row numbers in the items' table, int `[N]`.
       click: `[N]`, 0 or 1.
       weight: of the rows in click rates, `[N]`.
+      source: number of the natural source, int `[N]`; None where there are
+        none.
     """
 
     day: str
@@ -38,6 +40,15 @@ class Rows:
     item: np.ndarray
     click: np.ndarray
     weight: np.ndarray
+    source: np.ndarray | None = None
+
+    def where(self, mask: np.ndarray) -> "Rows":
+        """Return the rows of a mask, bool `[N]`."""
+        columns = ("user", "item", "click", "weight", "source")
+        held = {name: getattr(self, name) for name in columns}
+        return dataclasses.replace(
+            self, **{n: c[mask] for n, c in held.items() if c is not None}
+        )
 
 
 def walk(data: DataDirectory) -> Iterator[Rows]:
@@ -74,11 +85,16 @@ def _chunks(
 ) -> Iterator[Rows]:
     """Yield the rows of a domain's days, each day in as few parts as can be."""
     names = [data.spec.user, data.spec.item, "click", "weight"]
+    sourced = domain == NATURAL and bool(data.sources)
+    if sourced:
+        names.append(features.SOURCE)
     held: list[list[np.ndarray]] = []
     size, today = 0, None
     for window in _windows(days):
         # A window at a time: opening a stream takes longer than a small day.
-        groups = streams.rows(data, domain, window, names=names[:2])
+        groups = streams.rows(
+            data, domain, window, names=names[:2], with_source=sourced
+        )
         for group in groups.as_numpy_iterator():
             if not len(group["click"]):
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ecdctr_tf import config as configs
 from ecdctr_tf.diagnostics import (
+    by_source,
     counting,
     daily_constants,
     domain_shift,
@@ -46,7 +47,8 @@ def write(
 
     Returns:
       What `diagnostics.json` holds: `overlap` (`Overlap.result`), `item_ctr`
-      (`ItemCTR.result`), `domain_shift`, `daily_constants`, `one_domain` and
+      (`ItemCTR.result`), `sources` (`BySource.result`; left out where the logs
+      do not say theirs), `domain_shift`, `daily_constants`, `one_domain` and
       `snapshot_drift` (what each module's `measure` returns), `alarm` (what
       `alarm.alarm` returns, and `metrics` by day), `verdicts` (fields of
       `Verdict`) and `notes`.
@@ -127,10 +129,16 @@ def _counted(data: DataDirectory) -> dict:
     unknown = scored.unknown_rows(data.spec)
     known = overlap.Overlap(sizes, unknown, days[-_LAST_DAYS:][0])
     items = item_ctr.ItemCTR(sizes["item"], unknown["item"])
+    last_from = days[-_LAST_DAYS:][0]
+    sources = by_source.BySource(data.sources, sizes, unknown, last_from)
     for rows in counting.walk(data):
         known.add(rows)
         items.add(rows)
-    return {"overlap": known.result(), "item_ctr": items.result()}
+        sources.add(rows)
+    found = {"overlap": known.result(), "item_ctr": items.result()}
+    if data.sources:
+        found["sources"] = sources.result()
+    return found
 
 
 def _cautions(data: DataDirectory) -> list[str]:

@@ -22,6 +22,7 @@ def diagnostics_page(found: Mapping) -> Page:
         [
             _overlap(overlap),
             *(_activity(overlap, role) for role in ("user", "item")),
+            *([_sources(found["sources"])] if "sources" in found else []),
             _shift(found["domain_shift"]),
             _drift(found["snapshot_drift"]),
             Section(lost.title, lost.header, lost.rows, figures=drawn),
@@ -95,6 +96,34 @@ def _activity(overlap: Mapping, role: str) -> Section:
         drawn = {"activity": figures.activity(overlap["last"])}
     title = f"Ad rows by natural activity of the {role}"
     return Section(title, header, rows, figures=drawn)
+
+
+def _sources(sources: Mapping) -> Section:
+    rows = [
+        [
+            name,
+            text.count(of["rows"]),
+            text.percent(of["share"], 1),
+            text.percent(of["ctr"], 2),
+            of["last"],
+            text.percent(of["overlap"]["user"]["rows_share"]),
+            text.percent(of["overlap"]["item"]["rows_share"]),
+            text.percent(of["overlap"]["both_share"]),
+            text.number((of["item_ctr"] or {}).get("spearman"), 2),
+            text.number(of["auc"], 3),
+        ]
+        for name, of in sources.items()
+    ]
+    header = ["source", "rows before the ads", "share", "CTR", "newest"]
+    header += ["user known", "item known", "both", "item clicks", "AUC"]
+    words = (
+        "Each source as if there were no other. Known: the share of the ad "
+        "rows of the last days whose user or item it has before their day. "
+        "Item clicks: the rank correlation of click rates of items with those "
+        "in ads. AUC: of the ads of the last days, by the click rate of their "
+        "item in the source before their day."
+    )
+    return Section("Natural sources", header, rows, words)
 
 
 def _shift(shift: Mapping | None) -> Section:

@@ -39,6 +39,7 @@ def verdicts(found: dict) -> list[Verdict]:
         _features(found["daily_constants"]),
         _one_domain(found["one_domain"]),
         items,
+        *([_sources(found["sources"])] if "sources" in found else []),
         _drift(found["snapshot_drift"]),
         harm,
     ]
@@ -232,6 +233,44 @@ def _items(items: dict | None) -> Verdict:
         "opposite. Negative transfer is possible: compare with ads only."
     )
     return Verdict(name, BAD, finding, meaning)
+
+
+def _sources(sources: dict[str, dict]) -> Verdict:
+    """Return the verdict on natural sources: are any drowned, or of no use?"""
+    name = "natural sources"
+    if not sources:
+        meaning = "There are no natural rows before the last day of ads."
+        return Verdict(name, NONE, "no natural rows", meaning)
+    either = {n: of["overlap"]["either_share"] for n, of in sources.items()}
+    best = max(sources, key=lambda n: either[n] or 0)
+    finding = "; ".join(
+        f"{n} has {_percent(of['share'])} of the rows and knows the user or "
+        f"the item of {_percent(either[n])} of the ad rows"
+        for n, of in sources.items()
+    )
+    useless = [n for n in sources if (either[n] or 0) < 0.1]
+    drowned = [
+        n
+        for n, of in sources.items()
+        if of["share"] < 0.1 and (either[n] or 0) >= (either[best] or 0) / 2
+    ]
+    if drowned and len(sources) > 1:
+        shares = ",".join(f"{n}:0.2" for n in drowned[:2])
+        meaning = (
+            f"The rows of {', '.join(drowned)} are few beside the others, but "
+            "know many of the ads' ids. Compare with --set sources.shares="
+            f"{shares}."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    if useless and len(sources) > 1:
+        meaning = (
+            f"Hardly any ad row has an id that {', '.join(useless)} knows. "
+            "Compare with --stage=compare --models=e_cdctr,"
+            f"{','.join(f'without_{n}' for n in useless)}."
+        )
+        return Verdict(name, WATCH, finding, meaning)
+    meaning = "Each source can teach something about the ads."
+    return Verdict(name, GOOD, finding, meaning)
 
 
 def _drift(drift: dict) -> Verdict:

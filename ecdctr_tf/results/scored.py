@@ -3,6 +3,7 @@
 Shapes: N rows of a day.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -86,10 +87,60 @@ def by_slice(
     days: Sequence[ScoredDay],
     pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, dict]:
-    """Return `slices.by_slice` of days, given all the ads before them."""
+    """Return `slices.by_slice` of days, given all rows before them."""
+    days = with_sources(data, days)
     ads = read_ads(data, max(day.day for day in days))
     unknown = unknown_rows(data.spec)
     return slices.by_slice(days, ads, unknown=unknown, pairs=pairs)
+
+
+def with_sources(
+    data: DataDirectory, days: Sequence[ScoredDay]
+) -> list[ScoredDay]:
+    """Return days that say which natural sources knew their users and items.
+
+    The natural rows before the last of the days are gone through; where the
+    logs do not say their sources, the days stay as they are.
+    """
+    names, unknown = data.sources, unknown_rows(data.spec)
+    if not names:
+        return list(days)
+    columns = {role: getattr(data.spec, role) for role in slices.ROLES}
+    sizes = {
+        role: data.id_spaces[data.spec.feature(column).table].rows
+        for role, column in columns.items()
+    }
+    # Of sources that are not known nothing is said.
+    seen = {
+        role: np.zeros([1 + len(names), size], bool)
+        for role, size in sizes.items()
+    }
+    left = data.days(features.NATURAL)
+    found: dict[int, ScoredDay] = {}
+    for place in sorted(range(len(days)), key=lambda i: days[i].day):
+        day = days[place]
+        before = [name for name in left if name < day.day]
+        left = left[len(before) :]
+        if before:
+            # All at once: opening a stream takes longer than a small day.
+            window = windows.Window(before[0], before[-1])
+            for group in streams.rows(
+                data,
+                features.NATURAL,
+                window,
+                names=list(columns.values()),
+                with_source=True,
+            ).as_numpy_iterator():
+                for role, column in columns.items():
+                    seen[role][group[features.SOURCE], group[column]] = True
+        for role in slices.ROLES:
+            seen[role][:, : unknown[role]] = False
+        known = {
+            name: {role: seen[role][i, day.rows[role]] for role in columns}
+            for i, name in enumerate(names, 1)
+        }
+        found[place] = dataclasses.replace(day, sources=known)
+    return [found[place] for place in range(len(days))]
 
 
 def unknown_rows(spec: features.DataSpec) -> dict[str, int]:

@@ -34,6 +34,8 @@ class ScoredDay:
       held: "user" and "item" -> row numbers that the historical tables hold,
         int `[H]`; a role that is missing has no covered slices.
       weight: of each row in the metrics, `[N]`; None weighs all rows alike.
+      sources: natural source -> "user" and "item" -> whether it had rows of
+        them before the day, bool `[N]`.
     """
 
     day: str
@@ -42,6 +44,9 @@ class ScoredDay:
     ctr: Mapping[str, Sequence[np.ndarray]]
     held: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     weight: np.ndarray | None = None
+    sources: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def of(self, mask: np.ndarray | slice) -> metrics.ScoredRows:
         """Return the rows `mask` `[N]` as intervals take them."""
@@ -107,7 +112,8 @@ def masks(
       bool `[N]` of `user_new` (never seen before) and `user_known`,
       `user_tail` (seen at most `TAIL` times, new ones too) and `user_head`,
       `user_covered` (held by the historical table) and `user_uncovered`; and
-      the same of `item`. The last two only of roles that history has.
+      the same of `item`. The last two only of roles that history has. Of each
+      natural source `user_in_<source>` and `user_not_in_<source>`, likewise.
     """
     found = {}
     for role in ROLES:
@@ -121,6 +127,9 @@ def masks(
         for (inside, outside), mask in sides.items():
             found[f"{role}_{inside}"] = mask
             found[f"{role}_{outside}"] = ~mask
+        for source, known in day.sources.items():
+            found[f"{role}_in_{source}"] = known[role]
+            found[f"{role}_not_in_{source}"] = ~known[role]
     return found
 
 

@@ -30,6 +30,7 @@ from ecdctr_tf import (
 )
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import former_specs, streams
+from ecdctr_tf.input import sources as natural_sources
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.batch_norm import BatchNorm
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -100,6 +101,11 @@ class Level:
         model_config, self.training = artefacts.stage(config, kind)
         self.batch_size = self.training.batch_size
         self._looks_up = model_config.history
+        asked = config.sources
+        self._wish = natural_sources.Wish(
+            asked.share_of, asked.days_of, asked.exclude
+        )
+        self._wish.check(data)
         self.sources: list[CTRModel] = []
         self._history = history.History(data, run, config)
         self.reset()
@@ -132,7 +138,7 @@ class Level:
             space, data spec, network or training.
         """
         manifest = artefacts.verified(path, self.kind, self.data)
-        settings.check(path, self.kind, self.config)
+        settings.check(path, self.kind, self.config, self._reads_natural)
         self.reset()
         written = self.data.specs[manifest.spec]
         self.table_rows = artefacts.table_rows(manifest)
@@ -199,7 +205,12 @@ class Level:
           ValueError: a setting that the weights depend on differs.
         """
         for day in store.dated(self.directory)[-1:]:
-            settings.check(self.directory / day, self.kind, self.config)
+            settings.check(
+                self.directory / day,
+                self.kind,
+                self.config,
+                self._reads_natural,
+            )
 
     def _build(self, capacities: dict[str, int] | None = None) -> None:
         """Make the model, with fresh weights, and its optimizers."""
@@ -286,6 +297,19 @@ class Level:
         """Return click probabilities of days; see `scoring.score`."""
         return scoring.score(self.model, self.data, window, domain, as_of)
 
+    def use(self, window: windows.Window) -> natural_sources.Use | None:
+        """Return how the natural rows of a window count; None: as they are.
+
+        Raises:
+          FileNotFoundError, ValueError: as `sources.use`.
+        """
+        return natural_sources.use(self.data, window, self._wish)
+
+    def natural_rows(self, window: windows.Window) -> int:
+        """Return how many natural rows of a window are trained on."""
+        use = self.use(window)
+        return self.data.rows(NATURAL, window) if use is None else use.rows
+
     def fit(
         self,
         parts: dict[str, windows.Window],
@@ -309,10 +333,11 @@ class Level:
         """
         self._choose_batch_size(parts)
         newest = max(parts.values(), key=lambda window: window.last)
-        rows = sum(self.data.rows(*part) for part in parts.items())
+        use = self.use(parts[NATURAL]) if NATURAL in parts else None
+        rows = sum(self._rows(parts).values())
         task = fit.Task(
             label=f"{label} {newest}",
-            stream=lambda skip: self._stream(parts, newest, skip),
+            stream=lambda skip: self._stream(parts, newest, skip, use),
             rows=rows * self.training.passes,
             batch_size=self.batch_size,
             checkpoint_steps=self.training.checkpoint_steps,
@@ -323,13 +348,15 @@ class Level:
                 "parents": dict(self.parents),
                 "rows": self.rows,
                 "days": {name: str(days) for name, days in parts.items()},
-                "settings": settings.of_level(self.config, self.kind),
+                "settings": settings.of_level(
+                    self.config, self.kind, self._reads_natural
+                ),
                 "spec": self.spec.fingerprint(),
                 "data": self._fingerprints(parts),
             },
         )
         self.last = None  # Until the next one is published.
-        statistics.adapt(self.model, self.data, parts, self.rows)
+        statistics.adapt(self.model, self.data, parts, self.rows, use)
         curve = fit.fit(self.model, task)
         self.rows += task.rows
         return curve
@@ -337,7 +364,26 @@ class Level:
     def _choose_batch_size(self, parts: dict[str, windows.Window]) -> None:
         """Fit the batches to the first days, and keep them as they are then."""
         if not self.batch_size:
-            self._set_batch_size(batches.size(self.data, parts))
+            rows = {
+                domain: count / len(parts[domain].days)
+                for domain, count in self._rows(parts).items()
+            }
+            self._set_batch_size(batches.size(rows))
+
+    def _rows(self, parts: dict[str, windows.Window]) -> dict[str, int]:
+        """Return how many rows of each domain's days are trained on."""
+        return {
+            domain: self.natural_rows(days)
+            if domain == NATURAL
+            else self.data.rows(domain, days)
+            for domain, days in parts.items()
+        }
+
+    @property
+    def _reads_natural(self) -> bool:
+        """Whether the level itself is trained on natural logs."""
+        own = self.row.origin == model_table.BOTH_DOMAINS
+        return own or self.kind != artefacts.CTR
 
     def _progress_of(self, window: windows.Window) -> pathlib.Path:
         """Return where the resumable states of a window lie."""
@@ -359,6 +405,7 @@ class Level:
         parts: dict[str, windows.Window],
         newest: windows.Window,
         skip: int = 0,
+        use: natural_sources.Use | None = None,
     ) -> tf.data.Dataset:
         """Return the batches of days, in the order of the seed."""
         options: dict[str, typing.Any] = {
@@ -368,6 +415,7 @@ class Level:
             "passes": self.training.passes,
             "skip": skip,
             "spec": self.model.spec,
+            "use": use,
         }
         if self.row.origin == model_table.BOTH_DOMAINS:
             # They read a row's domain, also on days of one domain only.

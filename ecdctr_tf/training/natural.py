@@ -41,11 +41,11 @@ def train(level: Level, window: windows.Window) -> pathlib.Path:
         if last == path:
             logging.info("%s %s already exists", name, window)
             return path
-        if not data.rows(NATURAL, window):
+        if not level.natural_rows(window):
             raise ValueError(
-                f"{data.path / NATURAL} has no rows in {window}: there is "
-                "nothing to train on. Choose a window with rows (--start, "
-                "--end)."
+                f"{data.path / NATURAL} has no rows{_less(level)} in {window}: "
+                "there is nothing to train on. Choose a window with rows "
+                "(--start, --end)."
             )
         return _train(level, window, last)
 
@@ -56,10 +56,25 @@ def train_planned(level: Level) -> None:
     Raises:
       FileNotFoundError, ValueError: as `train`.
     """
-    plan = schedule.plan(level.data, level.config.schedule)
+    data = level.data
+    plan = schedule.plan(data, level.config.schedule)
     planned = plan.tpm if level.kind == artefacts.TPM else plan.cpm
     for window in schedule.left(planned, level.directory, level.kind):
+        if data.rows(NATURAL, window) and not level.natural_rows(window):
+            logging.warning(
+                "%s has no rows%s in %s: the window is skipped.",
+                data.path / NATURAL,
+                _less(level),
+                window,
+            )
+            continue
         train(level, window)
+
+
+def _less(level: Level) -> str:
+    """Return which natural rows are left out, for messages."""
+    names = ", ".join(level.config.sources.exclude)
+    return f" beside those of {names}" if names else ""
 
 
 def _last(level: Level, window: windows.Window) -> pathlib.Path | None:
@@ -129,6 +144,9 @@ def _train(
         "natural": natural,
         "seconds": time.monotonic() - began,
     }
+    use = level.use(window)
+    if use is not None:
+        found["sources"] = use.of_sources
     return level.publish(window, curve, found, write_more)
 
 
@@ -157,7 +175,8 @@ def _snapshot(
         of_table.setdefault(feature.table, []).append(feature.name)
     counts = {n: np.zeros(level.table_rows[n], np.int64) for n in of_table}
     spec = level.model.spec
-    for group in streams.rows(level.data, NATURAL, window, spec=spec):
+    use = level.use(window)
+    for group in streams.rows(level.data, NATURAL, window, spec=spec, use=use):
         for table, columns in of_table.items():
             for column in columns:
                 size = len(counts[table])

@@ -24,8 +24,14 @@ _OF_NO_EFFECT = ("checkpoint_steps",)
 _OF_LOOK_UPS = ("aggregation", "snapshots", "decay", "dropout")
 
 
-def of_level(config: configs.Config, kind: str) -> dict:
-    """Return the settings that an artefact depends on, `a.b` -> value."""
+def of_level(config: configs.Config, kind: str, natural: bool) -> dict:
+    """Return the settings that an artefact depends on, `a.b` -> value.
+
+    Args:
+      config: the config.
+      kind: of the artefact.
+      natural: whether it is itself trained on natural logs.
+    """
     values = dataclasses.asdict(config)
     if not config.model.history:
         for field in _OF_LOOK_UPS:
@@ -33,7 +39,7 @@ def of_level(config: configs.Config, kind: str) -> dict:
     if not configs.reads_tpm(config):
         del values["history"]["lag"]
     found = {}
-    for name in _SETTINGS[kind]:
+    for name in (*_SETTINGS[kind], *(["sources"] if natural else [])):
         value = values[name]
         if not isinstance(value, dict):
             found[name] = value
@@ -44,14 +50,23 @@ def of_level(config: configs.Config, kind: str) -> dict:
     return json.loads(json.dumps(found))
 
 
-def check(path: pathlib.Path, kind: str, config: configs.Config) -> None:
+def check(
+    path: pathlib.Path, kind: str, config: configs.Config, natural: bool
+) -> None:
     """Make sure that a level goes on with the settings it began with.
+
+    Args:
+      path: its last artefact.
+      kind: as of `of_level`.
+      config: what it is to go on with.
+      natural: as of `of_level`.
 
     Raises:
       ValueError: a setting that its weights depend on differs.
     """
-    kept = of_level(configs.Config.from_json(path / artefacts.CONFIG), kind)
-    asked = of_level(config, kind)
+    before = configs.Config.from_json(path / artefacts.CONFIG)
+    kept = of_level(before, kind, natural)
+    asked = of_level(config, kind, natural)
     differing = [
         f"{name}={kept.get(name)!r} (now {asked.get(name)!r})"
         for name in sorted({*kept, *asked})

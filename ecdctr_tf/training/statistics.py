@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ecdctr_tf import windows
-from ecdctr_tf.input import streams
+from ecdctr_tf import features, windows
+from ecdctr_tf.input import sources, streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
 
@@ -16,6 +16,7 @@ def adapt(
     data: DataDirectory,
     parts: dict[str, windows.Window],
     rows: int,
+    use: sources.Use | None = None,
 ) -> None:
     """Give a model the statistics that it lacks before a window is trained on.
 
@@ -28,9 +29,14 @@ def adapt(
       data: the data directory.
       parts: domain -> days, which have been scored if they ever are.
       rows: how many rows the level has been trained on.
+      use: how natural rows count; those that are left out are not looked at.
     """
     lacking = model.lacking(rows)
-    total = sum(data.rows(domain, days) for domain, days in parts.items())
+    uses = {features.NATURAL: use}
+    total = sum(
+        of.rows if (of := uses.get(domain)) else data.rows(domain, days)
+        for domain, days in parts.items()
+    )
     if not lacking or not total:
         return
     every = -(-total // ROWS)
@@ -41,7 +47,7 @@ def adapt(
     passed = 0
     for domain, days in parts.items():
         for group in streams.rows(
-            data, domain, days, names=names, spec=spec
+            data, domain, days, names=names, spec=spec, use=uses.get(domain)
         ).as_numpy_iterator():
             first = -passed % every
             kept.append({n: c[first::every] for n, c in group.items()})

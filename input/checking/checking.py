@@ -33,7 +33,8 @@ def check(
       (day -> rows and clicks), `gaps` (days without events), `duplicates`
       (rows whose user, item and second came before), `counts` (rows that were
       dropped or are not as usual), `sampled` (whether rows without a click
-      will be sampled). `features`: feature ->
+      will be sampled). `sources`: natural source -> `rows`, `clicks`, `days`
+      (those with rows), `first` and `last` (day). `features`: feature ->
       `kind` and domain -> `missing` (share), `values`, `low`, `high`, `mean`,
       `drift` (stability index of the later half of the days); and `shift`
       (stability index of ads against natural rows), `shared_ids` and
@@ -45,6 +46,10 @@ def check(
     """
     domains: dict[str, measures.Domain] = {}
     edges: dict[str, np.ndarray | None] = {}
+    sources: dict[str, dict] = {
+        name: {"rows": 0, "clicks": 0, "days": set()}
+        for name in spec.source_names
+    }
     lacks = {
         domain: {f.name for f in spec.features if domain not in _of(f)}
         for domain in features.DOMAINS
@@ -53,6 +58,9 @@ def check(
         where = table.schema.metadata[b"where"].decode()
         made = events.normalised(table, spec, domain, where)
         part = made.table.drop_columns(sorted(lacks[domain]))
+        if features.SOURCE in part.column_names:
+            _count_sources(part, spec.source_names, sources)
+            part = part.drop_columns([features.SOURCE])
         _prepare(part, edges)
         if domain not in domains:
             domains[domain] = measures.Domain(spec.user, spec.item)
@@ -73,6 +81,7 @@ def check(
             for name in features.DOMAINS
             if name in domains
         },
+        "sources": {name: _source(of) for name, of in sources.items()},
         "features": {
             name: _feature(name, domains, _apart(spec)) for name in edges
         },
@@ -112,6 +121,32 @@ def _prepare(part: pa.Table, edges: dict[str, np.ndarray | None]) -> None:
             or pa.types.is_nested(dtype)
         ):
             edges[name] = None
+
+
+def _count_sources(
+    part: pa.Table, names: tuple[str, ...], sources: dict[str, dict]
+) -> None:
+    """Count the rows, clicks and days of each source."""
+    number = part[features.SOURCE].to_numpy()
+    click, day = part["click"].to_numpy(), part["day"].to_numpy()
+    for place, name in enumerate(names, 1):
+        mask = number == place
+        of = sources[name]
+        of["rows"] += int(mask.sum())
+        of["clicks"] += int(click[mask].sum())
+        of["days"] |= set(np.unique(day[mask]).tolist())
+
+
+def _source(of: dict) -> dict:
+    days = sorted(of["days"])
+    ends = [windows.day_name(day) for day in (days[:1] + days[-1:])]
+    return {
+        "rows": of["rows"],
+        "clicks": of["clicks"],
+        "days": len(days),
+        "first": ends[0] if ends else None,
+        "last": ends[-1] if ends else None,
+    }
 
 
 def _domain(of: measures.Domain) -> dict:

@@ -15,7 +15,8 @@ _TITLE = "Check of the logs"
 
 def show(found: Mapping, paths: list[str]) -> None:
     """Print the check, and the files that were written."""
-    for section in (_domains(found), _features(found), _shared(found)):
+    shown = (_domains(found), _sources(found), _features(found), _shared(found))
+    for section in shown:
         if section.rows:
             rows = {row[0]: row[1:] for row in section.rows}
             page.print_table(section.title, section.header, rows, {}, [])
@@ -41,7 +42,13 @@ def write(found: Mapping, out_dir: pathlib.Path) -> list[str]:
         f"{text.plural(rows, 'row')} of {text.plural(len(days), 'day')}, "
         f"{min(days)} to {max(days)}; nothing was converted.",
         [],
-        [_domains(found), _features(found), _shared(found), _days(found)],
+        [
+            _domains(found),
+            _sources(found),
+            _features(found),
+            _shared(found),
+            _days(found),
+        ],
         cards=cards or [Card("logs", "good", "nothing stands out", "convert")],
     )
     others = {"check.json": text.to_json(dict(found))}
@@ -68,6 +75,22 @@ def _domains(found: Mapping) -> Section:
     drawn = {"click_rate": _click_rate(found, days)}
     header = ["", *found["domains"]]
     return Section("Domains", header, rows, words, drawn)
+
+
+def _sources(found: Mapping) -> Section:
+    rows = [
+        [
+            name,
+            text.count(of["rows"]),
+            text.percent(of["clicks"] / of["rows"] if of["rows"] else None, 2),
+            text.count(of["days"]),
+            of["first"] or text.NOTHING,
+            of["last"] or text.NOTHING,
+        ]
+        for name, of in found["sources"].items()
+    ]
+    header = ["source", "rows", "CTR", "days with rows", "first", "last"]
+    return Section("Natural sources", header, rows)
 
 
 def _moment(second: int) -> str:

@@ -20,6 +20,15 @@ def warnings(found: dict) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for domain, of in found["domains"].items():
         lines += _of_domain(domain, of)
+    for name, of in found["sources"].items():
+        if not of["rows"]:
+            lines.append(
+                (
+                    f"The natural source {name!r} has no rows.",
+                    "Does its log have a file, and does `keep` let rows "
+                    "through?",
+                )
+            )
     missing = [d for d in features.DOMAINS if d not in found["domains"]]
     for domain in missing:
         lines.append(

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
-from ecdctr_tf import windows
+from ecdctr_tf import features, windows
 from ecdctr_tf.input.conversion import (
     log_columns,
     log_spec,
@@ -23,6 +23,7 @@ from ecdctr_tf.input.conversion import (
 )
 
 TIME, CLICK, DAY, WEIGHT = ("timestamp", "click", "day", "weight")
+SOURCE = features.SOURCE
 ROW = log_columns.ROW
 _KEY = b"columns"
 
@@ -31,8 +32,9 @@ _KEY = b"columns"
 class Columns:
     """The columns of a log, or of a table in memory, by what reads them."""
 
-    # Feature, evaluation column, `TIME`, `CLICK`, `DAY` or `WEIGHT` -> column.
-    # Without `CLICK` all rows are clicks; features without one are missing.
+    # Feature, evaluation column, `TIME`, `CLICK`, `DAY`, `WEIGHT` or `SOURCE`
+    # -> column. Without `CLICK` all rows are clicks; features without a column
+    # are missing.
     by_reader: Mapping[str, str]
     # How times are written.
     reading: times.Reading = times.Reading()
@@ -40,6 +42,8 @@ class Columns:
     spaces: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # Share of the rows without a click that are there.
     downsampled: float = 1.0
+    # Number of the source of all rows, where no column says it; 0: not known.
+    source: int = 0
 
     def names(self) -> list[str]:
         """Return the columns that something reads."""
@@ -82,6 +86,7 @@ def described(reader: str) -> str:
         CLICK: "the label",
         DAY: "the day",
         WEIGHT: "the weight",
+        SOURCE: "the source",
     }
     feature, _, part = reader.partition("/")
     described = f"the feature {feature!r}"
@@ -121,6 +126,8 @@ def in_memory(
             )
         if feature.source and feature.domain in ("both", domain):
             found |= feature.sources
+    if spec.sources and domain == features.NATURAL and SOURCE in have:
+        found[SOURCE] = SOURCE
     return Columns({**found, **{name: name for name in spec.evaluation}})
 
 
@@ -188,6 +195,7 @@ def of_log(
         ),
         {t: s for t, s in tables.items() if s != spec.home_space(t)},
         log.downsampled,
+        spec.source_names.index(log.source) + 1 if log.source else 0,
     )
 
 

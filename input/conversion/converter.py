@@ -45,7 +45,8 @@ def convert_tables(
         `column`, or else its name; so `user_id` and `item_id`), `timestamp`
         (seconds UTC or an Arrow timestamp, UTC unless it has a zone), the
         evaluation columns; `click` (0 or 1) unless the domain is clicks only,
-        and optionally `day`, checked against the time. Other columns are
+        and optionally `day`, checked against the time, and, where the spec has
+        sources, `@source`, the name of each natural row's. Other columns are
         dropped.
       out: the data directory; must not exist.
       file_format: "blocks" or "examples".

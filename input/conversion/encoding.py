@@ -14,7 +14,7 @@ from ecdctr_tf.input.conversion import key_arrays, toml_spec, zones
 
 # Columns of encoded events beside the features: no feature is called so.
 TIME, SECOND, CLICK, USER, ITEM = "@time", "@second", "@click", "@user", "@item"
-WEIGHT = "@weight"
+WEIGHT, SOURCE = "@weight", features.SOURCE
 
 
 class Encoder:
@@ -71,7 +71,8 @@ class Encoder:
         Returns:
           `TIME` int64, seconds UTC; `SECOND` int64, seconds since the local day
           began; `USER` and `ITEM` int32 keys, -1 for unknown ones; `CLICK`
-          uint8; `WEIGHT` float32 if some rows have one; the columns of each
+          uint8; `WEIGHT` float32 if some rows have one; `SOURCE` uint8 if
+          there are sources, 0 where it is not known; the columns of each
           feature, as batches hold them, of crosses the hashes of their parts
           instead (`hashed`); the evaluation columns.
         """
@@ -107,6 +108,10 @@ class Encoder:
             columns[name] = table[name].to_numpy()
         if "weight" in table.column_names:
             columns[WEIGHT] = table["weight"].to_numpy()
+        if self.spec.sources:
+            columns[SOURCE] = np.zeros(len(table), np.uint8)
+            if SOURCE in table.column_names:
+                columns[SOURCE] = table[SOURCE].to_numpy()
         return columns
 
     def _key(self, role: str, raw: pa.DictionaryArray) -> np.ndarray:

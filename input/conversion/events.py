@@ -3,7 +3,8 @@
 A table of events has a column for each `[[features]]` entry that comes from a
 column, under the name of the feature and with its final raw value, and
 `timestamp` int64 (seconds), `click` uint8, `day` int32 (days since 1970-01-01,
-local) and the evaluation columns. Other columns of the log are dropped.
+local) and the evaluation columns; of natural logs with sources `@source` uint8,
+its number. Other columns of the log are dropped.
 """
 
 import collections
@@ -104,6 +105,7 @@ class _Table:
         made = {columns.TIME: stamp, columns.CLICK: self._clicks()}
         made[columns.DAY] = self._days(stamp)
         made |= self._weights(made[columns.CLICK])
+        made |= self._sources()
         of_data = {f.name: f for f in kinds.of(self._spec.data_spec())}
         for feature in self._spec.features:
             if feature.source:
@@ -198,6 +200,25 @@ class _Table:
             return {columns.WEIGHT: weights.of_clicks(clicks, share)}
         column = self._column(columns.WEIGHT)
         return {columns.WEIGHT: weights.of_column(column)}
+
+    def _sources(self) -> dict[str, pa.Array]:
+        """Return the column of sources, or nothing where there are none."""
+        names = self._spec.source_names
+        if not names or self._domain != features.NATURAL:
+            return {}
+        if columns.SOURCE not in self._table.column_names:
+            number = np.full(len(self._table), self._found.source, np.uint8)
+            return {columns.SOURCE: pa.array(number)}
+        column = self._column(columns.SOURCE)
+        text = ids.read(column, pa.string())
+        places = pc.index_in(text, pa.array(names))
+        column.reject(
+            pc.is_null(places), f"hold the name of a source: {', '.join(names)}"
+        )
+        numbers = pc.add(places, 1).cast(pa.uint8())
+        if isinstance(numbers, pa.ChunkedArray):
+            numbers = numbers.combine_chunks()
+        return {columns.SOURCE: numbers}
 
     def _days(self, stamp: pa.Array) -> pa.Array:
         """Return the local days; a column of days is compared with them."""

@@ -75,8 +75,12 @@ class Sampler:
         first = len(self._tail.get(encoding.TIME, ()))
         pool = events
         if first:
+            # Clicks of before there were sources have none.
+            none = np.zeros(first, np.uint8)
             pool = {
-                name: np.concatenate([self._tail[name], column])
+                name: np.concatenate([self._tail.get(name, none), column])
+                if name == encoding.SOURCE
+                else np.concatenate([self._tail[name], column])
                 for name, column in events.items()
             }
         clicks = np.arange(first, len(pool[encoding.TIME]))

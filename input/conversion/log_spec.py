@@ -137,6 +137,9 @@ class Log(Text):
     rows_per_day: int = 0
     # The name that `--log=name=path` refers to.
     name: str = ""
+    # Name of the `[[sources]]` that a natural log comes from. If there are
+    # sources, each natural log has one.
+    source: str = ""
     # Column with the label; empty if the log holds only clicks.
     click: str = ""
     # Labels of at least this are clicks; without it the label is 0 or 1.

@@ -94,7 +94,7 @@ def _check_disjoint(
     """Raise a ValueError if two logs would give the same rows of a file."""
     seen: dict[tuple[str, str], log_spec.Log] = {}
     for log, of_log in zip(logs, found, strict=True):
-        same = str(dataclasses.replace(log, path="", name=""))
+        same = str(dataclasses.replace(log, path="", name="", source=""))
         for file in of_log:
             other = seen.setdefault((file.path, same), log)
             if other is not log:

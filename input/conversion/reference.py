@@ -31,6 +31,7 @@ required. Keys that are unknown, and values of another type, are rejected.
 TABLES: dict[str, type] = {
     "Top of the file": toml_spec.ConversionSpec,
     "[[logs]]": log_spec.Log,
+    "[[sources]]": toml_spec.Source,
     "[logs.explode]": log_spec.Explode,
     "[[logs.joins]]": log_spec.Join,
     "[[logs.where]]": log_spec.Congruence,

@@ -131,6 +131,8 @@ class RowFeatures:
         }
         if encoding.WEIGHT in events:
             out["weight"] = events[encoding.WEIGHT][context]
+        if encoding.SOURCE in events and domain == features.NATURAL:
+            out[features.SOURCE] = events[encoding.SOURCE][context]
         places = {
             feature.name: item if feature.side == "item" else context
             for feature in self._spec.features

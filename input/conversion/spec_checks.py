@@ -12,6 +12,8 @@ if typing.TYPE_CHECKING:
     from ecdctr_tf.input.conversion import log_spec, toml_spec
 
 _NULLS = ("error", "drop", "unknown")
+# Files hold the number of a source in a byte.
+_MOST_SOURCES = 255
 # Keys that only some kinds of features have beside those of the data spec.
 _READING = {
     "separator": ("id", "ids", "weighted_ids", "sequence", "vector"),
@@ -66,6 +68,7 @@ def check(spec: "toml_spec.ConversionSpec") -> None:
     _check_tables(spec)
     _check_history(spec)
     _check_choices(spec)
+    _check_sources(spec)
     for log in spec.logs:
         _check_log(spec, log, f"the log {log.name or log.path!r}")
     names = [log.name for log in spec.logs if log.name]
@@ -174,6 +177,31 @@ def _check_choices(spec: "toml_spec.ConversionSpec") -> None:
             f"{spec.longest_gap_days}"
         )
     spec.zone  # noqa: B018  Checks the name.
+
+
+def _check_sources(spec: "toml_spec.ConversionSpec") -> None:
+    """Raise a ValueError unless each natural log says its source, if any."""
+    names = spec.source_names
+    features.check_names("source", list(names))
+    if len(names) > _MOST_SOURCES:
+        raise ValueError(
+            f"There should be at most {_MOST_SOURCES} [[sources]]. Received: "
+            f"{len(names)}"
+        )
+    for log in spec.logs:
+        owner = f"the log {log.name or log.path!r}"
+        if log.domain != features.NATURAL:
+            if log.source:
+                raise ValueError(
+                    f"`source` of {owner} is for natural logs. Received: "
+                    f"domain {log.domain!r}, source {log.source!r}"
+                )
+        elif log.source not in names and (log.source or names):
+            raise ValueError(
+                f"`source` of {owner} should be the name of one of the "
+                f"[[sources]]: {', '.join(names) or 'there are none'}. "
+                f"Received: {log.source!r}"
+            )
 
 
 def _check_log(

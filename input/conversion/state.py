@@ -227,6 +227,14 @@ def load(
             f"{changes.text()}. Give the spec of the last append; features "
             "change with --append only."
         )
+    held = data.sources
+    if spec.source_names[: len(held)] != held:
+        raise ValueError(
+            f"The sources of {directory} are {', '.join(held)}. The "
+            "[[sources]] of the spec should be the same in this order, also "
+            "where one has ended, and new ones behind them. Received: "
+            f"{', '.join(spec.source_names) or 'none'}"
+        )
     if past.manifest.config["format"] != file_format:
         raise ValueError(
             f"The format should be that of the other days of {directory}, "

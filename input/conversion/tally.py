@@ -170,6 +170,11 @@ def notes(summary: dict) -> list[str]:
         for domain, counts in summary["counts"].items()
         for what, rows in counts.items()
     ]
+    for name, of in summary.get("sources", {}).items():
+        said.append(
+            f"Natural source {name}: {of['rows']:,} rows, {of['clicks']:,} "
+            "clicks."
+        )
     for change in summary.get("features", ()):
         changes = former_specs.Changes(
             change["added"], change["removed"], change["retyped"]

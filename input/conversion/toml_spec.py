@@ -136,6 +136,22 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """A surface of the app that natural logs come from, such as search."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        features.check_name("source", self.name)
+        if self.name.lower() == features.UNKNOWN_SOURCE:
+            raise ValueError(
+                f"A source cannot be called {self.name!r}: so are called rows "
+                "of days before there were sources."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class ConversionSpec:
     """Everything that a conversion needs to know about the logs."""
 
@@ -145,6 +161,9 @@ class ConversionSpec:
     counts: tuple[past_spec.Count, ...] = ()
     ages: tuple[past_spec.Age, ...] = ()
     logs: tuple[log_spec.Log, ...] = ()
+    # The sources of natural logs, in the order of their numbers: new ones are
+    # added behind the others.
+    sources: tuple[Source, ...] = ()
     # Names of the id features that say who saw what.
     user: str = "user_id"
     item: str = "item_id"
@@ -186,6 +205,11 @@ class ConversionSpec:
         return zones.Zone(
             self.time_zone, round((self.utc_offset_hours or 0) * 3600)
         )
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The names of the sources, in the order of their numbers."""
+        return tuple(source.name for source in self.sources)
 
     @property
     def zone_is_given(self) -> bool:
@@ -301,5 +325,6 @@ _LISTS = {
     "counts": past_spec.Count,
     "ages": past_spec.Age,
     "logs": log_spec.Log,
+    "sources": Source,
 }
 _LISTS_OF_LOG = {"where": log_spec.Congruence, "joins": log_spec.Join}

@@ -179,8 +179,16 @@ class Passes:
                 rows = self._of_tables(rows)
                 for domain in domains:
                     # Held, when this domain had ended: no events.
-                    with self._data.writing(domain, name, self._format) as new:
+                    with self._writing(domain, name) as new:
                         new.know(self._known(name) or rows, rows)
+
+    def _writing(
+        self, domain: str, day: str
+    ) -> contextlib.AbstractContextManager[new_day.NewDay]:
+        """Give a day to write."""
+        natural = domain == features.NATURAL
+        sources = self._spec.source_names if natural else ()
+        return self._data.writing(domain, day, self._format, sources)
 
     def _ends(self, spans: dict[str, range]) -> dict[str, str]:
         """Return the last day of each domain when `spans` are written."""
@@ -231,9 +239,7 @@ class Passes:
         with contextlib.ExitStack() as stack:
             # A day without events is written too: windows have no holes.
             new = {
-                domain: stack.enter_context(
-                    self._data.writing(domain, name, self._format)
-                )
+                domain: stack.enter_context(self._writing(domain, name))
                 for domain in domains
             }
             files = {
@@ -335,6 +341,8 @@ class Passes:
         summary = self._summary.result() | id_checks.found(self._spec, spaces)
         if self._former:
             summary["features"] = self._feature_changes()
+        if self._spec.sources:
+            summary["sources"] = self._of_sources()
         (directory / state.SUMMARY).write_text(
             typed_values.to_json(summary, "the summary"), encoding="utf-8"
         )
@@ -359,6 +367,24 @@ class Passes:
         behind = directory / _BEHIND if state.behind(ends) else None
         state.save(directory, manifest, self._carried(), behind)
         return summary
+
+    def _of_sources(self) -> dict[str, dict]:
+        """Return the rows and clicks of each source, of all days."""
+        names = (*self._spec.source_names, features.UNKNOWN_SOURCE)
+        found = {name: {"rows": 0, "clicks": 0} for name in names}
+        days = [(self._data, d) for d in self._data.days(features.NATURAL)]
+        if self._base is not None:
+            data = self._base.past.data
+            kept = self._base.kept.get(features.NATURAL, "")
+            own = data.days(features.NATURAL)
+            days += [(data, day) for day in own if day <= kept]
+        for data, day in days:
+            for name, of in data.of_sources(day).items():
+                for count in found[name]:
+                    found[name][count] += of[count]
+        if not found[features.UNKNOWN_SOURCE]["rows"]:
+            del found[features.UNKNOWN_SOURCE]
+        return found
 
     def _feature_changes(self) -> list[dict]:
         """Return what has changed about features, and since which days."""

@@ -78,6 +78,14 @@ def _top(logs: list[Log]) -> str:
                 "keeps them."
             )
             text += f'null_{role} = "drop"\n'
+    natural = [log.name for log in logs if log.domain == "natural"]
+    if len(natural) > 1:
+        text += _comment(
+            f"The natural logs are {', '.join(natural)}. If they are different "
+            "surfaces of the app, such as feed and search, name each in a "
+            "[[sources]] and as `source` of its log: then each can have a "
+            "share in training, and diagnose says what each is good for."
+        )
     return text
 
 
