@@ -6,7 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecdctr_tf.input.conversion import files, lake, log_spec, readers
+from ecdctr_tf.input.conversion import (
+    files,
+    lake,
+    log_spec,
+    logs,
+    readers,
+    toml_spec,
+)
 from ecdctr_tf.input.inference import inference
 
 ROWS = pa.table(
@@ -148,6 +155,38 @@ def test_a_part_of_a_table_is_an_error(tmp_path, kind, path):
         ValueError, match=f"into the {kind} table .*feed, whose"
     ):
         files.find(tmp_path, path)
+
+
+def test_rows_without_order_make_no_days(tmp_path):
+    _made_up(tmp_path, lake.DELTA)
+    (tmp_path / "logs.toml").write_text(
+        """
+        [[logs]]
+        domain = "natural"
+        path = "feed"
+        user = "user_id"
+        item = "item_id"
+        click = "click"
+        rows_per_day = 2
+        [[tables]]
+        name = "user"
+        [[tables]]
+        name = "item"
+        [[features]]
+        name = "user_id"
+        table = "user"
+        side = "user"
+        basic = true
+        [[features]]
+        name = "item_id"
+        table = "item"
+        side = "item"
+        basic = true
+        """
+    )
+    spec = toml_spec.ConversionSpec.load(tmp_path / "logs.toml")
+    with pytest.raises(ValueError, match="Delta table. Its rows have no order"):
+        next(logs.tables(spec, tmp_path))
 
 
 def test_two_newest_versions_are_an_error(tmp_path):

@@ -144,6 +144,12 @@ class _Reader:
         self._file = str(file)
         self._before = before
         self._joined = {name for join in log.joins for name in join.take}
+        if file.table and log.rows_per_day:
+            raise ValueError(
+                f"{file} is a {file.table} table. Its rows have no order, so "
+                "`rows_per_day` cannot make days of them. Export them in order "
+                "as Parquet."
+            )
         own = readers.columns(file, log)
         again = sorted(self._joined.intersection(own))
         if again:
