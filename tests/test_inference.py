@@ -243,6 +243,11 @@ def test_labels(column, values, expected):
         ("city", ["x", "y"] * 250, "id"),
         ("flag", [True, False] * 250, "id"),
         ("duration_ms", np.arange(500) % 90 * 1000, "dense"),
+        # Many whole numbers are amounts, but not beyond those of doubles.
+        ("creative", 10**9 + np.arange(500) % 300, "dense"),
+        ("creative", 2**60 + np.arange(500) % 300, "id"),
+        ("creative", -(2**60) + np.arange(500) % 300, "id"),
+        ("amount", 2**60 + np.arange(500) % 300, "dense"),
     ],
 )
 def test_kinds_of_columns(name, values, kind):
@@ -356,6 +361,12 @@ def test_weights_transforms_and_crosses_convert(tmp_path, name):
         ([[1, 2], None, [3, 1, 2]] * 50, "ids", 3),
         ([[0.5, 1.0], [2.0, 3.0], [1.0, 0.0]] * 50, "vector", 2),
         ([[0.5], [2.0, 3.0], [1.0]] * 50, "", 0),
+        ([[{"id": 1, "w": 0.5}, None], []] * 50, "weighted_ids", 2),
+        ([[{"id": 1, "w": 3}]] * 50, "weighted_ids", 1),
+        # What a conversion would not take as weights: times, below 0, null.
+        ([[{"id": 1, "w": 1704067233}]] * 50, "", 0),
+        ([[{"id": 1, "w": -0.5}]] * 50, "", 0),
+        ([[{"id": 1, "w": 0.5}, {"id": 1, "w": None}]] * 50, "", 0),
     ],
 )
 def test_lists(values, kind, length):

@@ -44,6 +44,10 @@ _TELLING = 20
 # A number of at least so many values may have heavy tails: where 99 % of the
 # values span more than so many times what the middle half spans.
 _NUMBERS, _HEAVY = 100, 8.0
+# Whole numbers above are hashes, and so ids: a double does not tell them apart.
+_AMOUNT = 2**53
+# A weight that is a whole number is exact in 32 bits; times are not.
+_WEIGHTS = 2**24
 # A weight of a weighted id, such as the `0.7` of `sports:0.7`.
 _WEIGHT = r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
 
@@ -132,7 +136,7 @@ def counted(name: str) -> bool:
 
 def _of_numbers(present: pa.ChunkedArray, why: str) -> Decision:
     """Return a number, and how it is scaled if it has heavy tails."""
-    values = present.cast(pa.float64()).to_numpy()
+    values = present.cast(pa.float64(), safe=False).to_numpy()
     values = values[np.isfinite(values)]
     if len(values) < _NUMBERS or not _heavy(values):
         return Decision("dense", why)
@@ -166,7 +170,8 @@ def _of_integers(
         return _of_numbers(present, "whole numbers, by the name an amount")
     named = bool(_ID.search(lower))
     if distinct > _FEW and not named and distinct > 0.3 * rows:
-        return _of_numbers(present, "many whole numbers (a guess)")
+        if max(map(abs, pc.min_max(present).as_py().values())) <= _AMOUNT:
+            return _of_numbers(present, "many whole numbers (a guess)")
     trust = "" if named or distinct <= _FEW else "; a guess"
     return Decision("id", f"whole numbers{trust}", "int64", "", distinct)
 
@@ -248,9 +253,8 @@ def _of_lists(present: pa.ChunkedArray) -> Decision:
         ids, weights = (pc.struct_field(entries, i) for i in (0, 1))
         made = _of_ids(present, "", "pairs of id and weight: likely", "")
         text = pa.types.is_string(ids.type)
-        if (text or pa.types.is_integer(ids.type)) and (
-            pa.types.is_floating(weights.type)
-            or pa.types.is_integer(weights.type)
+        if (text or pa.types.is_integer(ids.type)) and _are_weights(
+            weights.filter(entries.is_valid())
         ):
             return dataclasses.replace(
                 made,
@@ -262,6 +266,20 @@ def _of_lists(present: pa.ChunkedArray) -> Decision:
     if not (text or pa.types.is_integer(entries.type)) or not len(entries):
         return Decision("", f"lists of {entries.type}")
     return _of_ids(present, "string" if text else "int64", "lists", "")
+
+
+def _are_weights(values: pa.Array) -> bool:
+    """Return whether all numbers can be weights, as times cannot."""
+    if pa.types.is_integer(values.type):
+        most = float(_WEIGHTS)
+    elif pa.types.is_floating(values.type):
+        most = float(np.finfo(np.float32).max)
+    else:
+        return False
+    if values.null_count:
+        return False
+    found = values.to_numpy()
+    return bool(((found >= 0) & (found <= most)).all())
 
 
 def _of_ids(
