@@ -153,10 +153,12 @@ def test_the_table_is_printed(files, tmp_path, capsys):
 
 
 def test_sets_have_names_of_choice_each_one(files):
-    sets = data_sets.read([f"mine={files[0]}", files[0]])
-    assert [of.name for of in sets] == ["mine", "news"]
+    sets = data_sets.read([f"mine={files[0]}", files[1]])
+    assert [of.name for of in sets] == ["mine", "films"]
     with pytest.raises(ValueError, match=r"two data sets .* 'news'.*mine="):
         data_sets.read([files[0], files[0]])
+    with pytest.raises(ValueError, match="twice, as 'mine' and 'news'"):
+        data_sets.read([f"mine={files[0]}", files[0]])
 
 
 def test_few_seeds_are_told(files, tmp_path):
@@ -194,6 +196,29 @@ def test_files_that_are_no_results_raise(files, tmp_path, content, message):
         data_sets.read([files[0], str(path)])
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("models", {"e_cdctr": {"auc": 0.7}}, "`models` of .* a table whose"),
+        ("differences", [], "`differences` of .* should be a table"),
+        ("labels", {}, "`labels` of .* lacks e_cdctr, ads_only"),
+        ("days", 15, "`days` of .* should be a list"),
+        ("seeds", None, "`seeds` of .* should be a list"),
+        (
+            "differences",
+            {"e_cdctr - star": {"auc": {"mean": 0.1}}},
+            "auc of e_cdctr - star in .* lacks low, high, significant",
+        ),
+    ],
+)
+def test_results_that_were_edited_raise(files, tmp_path, key, value, message):
+    edited = json.loads(pathlib.Path(files[0]).read_text())
+    path = tmp_path / "edited.json"
+    path.write_text(json.dumps({**edited, key: value}))
+    with pytest.raises(ValueError, match=message):
+        data_sets.read([str(path), files[1]])
+
+
 def test_missing_files_and_single_sets_raise(files, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json, given as"):
         data_sets.read([files[0], str(tmp_path / "nowhere.json")])
@@ -220,3 +245,5 @@ def test_an_undefined_metric_ranks_no_model_of_its_set(files, tmp_path):
         3,
     ]
     assert auc["star"]["differences"]["broken"]["mean"] is None
+    # Level is what was measured to be so.
+    assert [auc["star"][k] for k in ("better", "level", "worse")] == [0, 0, 1]

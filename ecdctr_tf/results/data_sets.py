@@ -7,9 +7,10 @@ is trained or scored.
 import dataclasses
 import json
 import pathlib
+import typing
 from collections.abc import Mapping, Sequence
 
-from ecdctr_tf import metrics
+from ecdctr_tf import metrics, typed_values
 from ecdctr_tf.results import page, report, text
 from ecdctr_tf.results.models import ORACLE
 from ecdctr_tf.results.page import Page, Section
@@ -18,7 +19,14 @@ TITLE = "Models on several data sets"
 # Seeds that a choice should be made with.
 ENOUGH_SEEDS = 3
 _JUDGED = {n: of for n, of in metrics.METRICS.items() if of.better}
-_NEEDED = ("models", "differences", "labels", "days", "seeds")
+_OF_METRICS = dict[str, dict[str, dict]]
+_NEEDED: dict[str, typing.Any] = {
+    "models": _OF_METRICS,
+    "differences": _OF_METRICS,
+    "labels": dict[str, str],
+    "days": tuple[str, ...],
+    "seeds": tuple[str | int, ...],
+}
 _MINUS = "\N{MINUS SIGN}"
 _FIELDS = ("mean", "low", "high", "significant")
 
@@ -90,6 +98,12 @@ def read(texts: Sequence[str]) -> list[DataSet]:
                 f"--results has two data sets that are called {name!r}. Give "
                 f"one of them another name, as in mine={path}."
             )
+        for other in found.values():
+            if other.path.resolve() == path.resolve():
+                raise ValueError(
+                    f"--results names {path} twice, as {other.name!r} and "
+                    f"{name!r}: it would count twice."
+                )
         found[name] = DataSet(name, path, _results(path))
     return list(found.values())
 
@@ -108,6 +122,19 @@ def _results(path: pathlib.Path) -> Mapping:
             f"{path} should be a results.json of --stage=compare; it lacks "
             f"{', '.join(missing)}."
         )
+    for key, kind in _NEEDED.items():
+        typed_values.check(f"`{key}` of {path}", kind, known[key])
+    bare = [name for name in known["models"] if name not in known["labels"]]
+    if bare:
+        raise ValueError(f"`labels` of {path} lacks {', '.join(bare)}.")
+    for pair, apart in known["differences"].items():
+        for metric in _JUDGED.keys() & apart:
+            lacking = [f for f in _FIELDS if f not in apart[metric]]
+            if lacking:
+                raise ValueError(
+                    f"{metric} of {pair} in `differences` of {path} lacks "
+                    f"{', '.join(lacking)}."
+                )
     return known
 
 
@@ -131,7 +158,8 @@ def write(
       `sets` (name -> `days`, `seeds`), `labels`, `ranked` (the models that all
       sets have), `notes`, and `metrics`: metric -> model -> `means` and
       `differences` by set, `rank` (None unless ranked), `better`, `level` and
-      `worse` (on how many sets it is beyond the noise, or not).
+      `worse` (on how many sets it is beyond the noise, or not; those that
+      leave the difference undefined are not counted).
 
     Raises:
       ValueError: a set lacks the reference, or a difference from it.
@@ -196,13 +224,14 @@ def _measured(
             for of in there
             if model != reference
         }
-        beyond = [of["mean"] * better for of in apart.values() if _is_one(of)]
+        known = [of for of in apart.values() if of["mean"] is not None]
+        beyond = [of["mean"] * better for of in known if of["significant"]]
         found[model] = {
             "means": {of.name: of.mean(model, metric) for of in there},
             "differences": apart,
             "rank": ranks.get(model),
             "better": sum(by > 0 for by in beyond),
-            "level": len(apart) - len(beyond),
+            "level": len(known) - len(beyond),
             "worse": sum(by < 0 for by in beyond),
         }
     last = len(labels) + 1
