@@ -282,9 +282,10 @@ def _report(data: DataDirectory, request: Request) -> dict:
 def _compare(data: DataDirectory, request: Request) -> None:
     """Tune, train and score variants; write what came out."""
     _scores(request)  # A file that does not fit is rejected before training.
+    rows = variants.chosen(request.models, request.config.sources.exclude)
     models = matrix.Matrix(
         data, request.workdir, request.config, request.trials
-    ).run(variants.chosen(request.models), request.seeds or (0,))
+    ).run(rows, request.seeds or (0,))
     report_dir = request.report_dir or request.workdir / "comparison"
     found = results.write(
         data, models, report_dir, request.notes, others=_scores(request)

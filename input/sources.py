@@ -57,7 +57,9 @@ class Use:
     factors: np.ndarray
     # Rows that are read.
     rows: int
-    # Source -> its `rows` that are read, and the `share` of their weights.
+    # Source -> its `rows` that are read; with shares also the `share` of their
+    # weights, and `steps`, which is that share in the steps: they are of one
+    # day each and count alike, so it is less for a source of few days.
     of_sources: dict[str, dict]
 
     def apply(self, groups: tf.data.Dataset) -> tf.data.Dataset:
@@ -104,9 +106,10 @@ def use(
     none = {"rows": 0, "weight": 0.0}
     rows = np.array([[of.get(n, none)["rows"] for n in names] for of in held])
     left_out = _left_out(rows, names, wish)
-    rows = np.where(left_out, 0, rows).sum(axis=0)
+    read = np.where(left_out, 0, rows)  # [D, S]
+    rows = read.sum(axis=0)
     factors = np.where(left_out, 0.0, 1.0)
-    of_sources = {
+    of_sources: dict[str, dict[str, float]] = {
         name: {"rows": int(count)}
         for name, count in zip(names, rows, strict=True)
         if count
@@ -119,14 +122,17 @@ def use(
             # Written before there were sources.
             weights[number] = 0
             weights[number, 0] = _weight(data, days[number])
-        weights = np.where(left_out, 0, weights).sum(axis=0)  # [S]
+        by_day = np.where(left_out, 0, weights)  # [D, S]
+        weights = by_day.sum(axis=0)  # [S]
         shares = _shares(wish.shares, names, weights, window)
         total = weights.sum()
         there = weights > 0
         factors[:, there] *= shares[there] * total / weights[there]
-        for name, share in zip(names, shares.tolist(), strict=True):
+        steps = _of_steps(by_day * factors, read.sum(axis=1))
+        for place, name in enumerate(names):
             if name in of_sources:
-                of_sources[name]["share"] = share
+                of_sources[name]["share"] = float(shares[place])
+                of_sources[name]["steps"] = float(steps[place])
     return Use(
         windows.day_number(window.first),
         factors.astype(np.float32),
@@ -185,6 +191,18 @@ def _shares(
         found += left * others / others.sum()
     found = np.where(weights > 0, found, 0)
     return found / max(found.sum(), 1e-30)
+
+
+def _of_steps(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the share of each source in the steps of a window, `[S]`.
+
+    Args:
+      weights: of each day and source, as they count, `[D, S]`.
+      rows: of each day, `[D]`.
+    """
+    counts = weights.sum(axis=1) > 0
+    of_days = weights[counts] / weights[counts].sum(axis=1, keepdims=True)
+    return rows[counts] @ of_days / max(rows[counts].sum(), 1)
 
 
 def _weight(data: data_directory.DataDirectory, day: str) -> float:

@@ -10,7 +10,7 @@ import pytest
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, store, windows
-from ecdctr_tf.comparison import shared, variants
+from ecdctr_tf.comparison import matrix, shared, variants
 from ecdctr_tf.input import data_directory, id_space, sources, streams
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.training import level, natural
@@ -118,10 +118,32 @@ def test_shares_are_those_of_the_weights_of_a_window(data):
     assert held.sum() == pytest.approx(plain.sum(), rel=1e-6)
     assert use.rows == len(columns["weight"]) == 4 * ROWS
     assert features.SOURCE not in found[0][0]
-    assert use.of_sources == {
-        "feed": {"rows": 90, "share": pytest.approx(0.7)},
-        "search": {"rows": 6, "share": pytest.approx(0.3)},
+    assert {n: of["rows"] for n, of in use.of_sources.items()} == {
+        "feed": 90,
+        "search": 6,
     }
+    assert use.of_sources["feed"]["share"] == pytest.approx(0.7)
+    assert use.of_sources["search"]["share"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("days", [{}, {"search": 1}])
+def test_what_a_share_comes_to_in_the_steps(data, days):
+    """A step's loss is a mean, so each day counts by its rows."""
+    wish = sources.Wish(shares={"search": 0.5}, days=days)
+    # The rows that are left out of a day would move the batches' ends.
+    window = windows.Window("2024-01-03", "2024-01-04") if days else WINDOW
+    use, found, _ = batches(data, wish, window, size=ROWS)
+    rows = streams.read_columns(data, "natural", window, with_source=True)
+    number = rows[features.SOURCE].reshape(-1, ROWS)
+    of_steps = [
+        inputs["weight"][of == 2].sum() / inputs["weight"].sum()
+        for (inputs, _), of in zip(found, number, strict=True)
+    ]
+    expected = np.mean(of_steps)
+    assert expected < 0.45
+    assert use.of_sources["search"]["share"] == pytest.approx(0.5)
+    assert use.of_sources["search"]["steps"] == pytest.approx(expected)
+    assert use.of_sources["feed"]["steps"] == pytest.approx(1 - expected)
 
 
 def test_the_share_of_a_source_without_rows_goes_to_the_others(data):
@@ -264,14 +286,16 @@ def trained(data, path, *settings, kind="cpm"):
     return own, store.read_manifest(place, own.kind)
 
 
-def test_a_level_learns_by_shares_and_goes_on_with_them(data, tmp_path):
+def test_a_level_learns_by_shares_and_goes_on_with_them(data, tmp_path, caplog):
     plain, _ = trained(data, tmp_path / "plain")
     level_of, manifest = trained(data, tmp_path / "a", "shares=search:0.9")
     again, _ = trained(data, tmp_path / "b", "shares=search:0.9")
     assert manifest.metrics["sources"]["search"] == {
         "rows": 6,
         "share": pytest.approx(0.9),
+        "steps": pytest.approx(0.6824, abs=1e-4),
     }
+    assert "counts for only 68 % in its steps" in caplog.text
     kernels = [
         own.model.head.kernel.numpy() for own in (plain, level_of, again)
     ]
@@ -369,7 +393,22 @@ def test_the_ablation_that_leaves_a_source_out(data, tmp_path):
     for kind in ("tpm", "historical"):
         assert getattr(runs[0], kind) != getattr(runs[1], kind)
     assert runs[0].cpm("e_cdctr") != runs[1].cpm("e_cdctr")
+    # Those that all leave out stay out.
+    (row,) = variants.chosen(["without_search"], ["feed"])
+    config = configs.of_model(world.SMALL_CONFIG, row)
+    assert config.sources.exclude == ("feed", "search")
     with pytest.raises(ValueError, match="without_<natural source>"):
         variants.chosen(["without_"])
     text = json.loads(config.to_json())
-    assert text["sources"] == {"shares": [], "days": [], "exclude": ["search"]}
+    exclude = ["feed", "search"]
+    assert text["sources"] == {"shares": [], "days": [], "exclude": exclude}
+
+
+def test_a_source_that_there_is_not_is_named_before_anything_is_trained(
+    data, tmp_path
+):
+    of_all = matrix.Matrix(data, tmp_path, world.SMALL_CONFIG, 1)
+    rows = variants.chosen(["e_cdctr", "without_serch"])
+    with pytest.raises(ValueError, match="no natural source 'serch'"):
+        of_all.run(rows, [0])
+    assert not list(tmp_path.iterdir())

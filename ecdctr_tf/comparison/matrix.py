@@ -11,6 +11,7 @@ from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import search, shared
 from ecdctr_tf.comparison.variants import VARIANTS
+from ecdctr_tf.input import sources
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.model_table import ModelRow
 from ecdctr_tf.results.models import Model
@@ -60,7 +61,14 @@ class Matrix:
     def run(
         self, variants: Sequence[ModelRow], seeds: Sequence[int]
     ) -> list[Model]:
-        """Tune, train and score variants; return them in their order."""
+        """Tune, train and score variants; return them in their order.
+
+        Raises:
+          ValueError: a variant names a natural source that there is not.
+        """
+        for variant in variants:
+            asked = configs.of_model(self._config, variant).sources
+            sources.Wish(exclude=asked.exclude).check(self._data)
         jobs = [(variant, seed) for variant in variants for seed in seeds]
         workdirs: dict[str, list] = {variant.name: [] for variant in variants}
         chosen = {}

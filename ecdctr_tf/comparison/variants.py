@@ -109,20 +109,27 @@ GROUPS = {
 }
 
 
-def _without(source: str) -> ModelRow:
-    """Return the ablation that leaves a natural source out."""
+def _without(source: str, excluded: Sequence[str]) -> ModelRow:
+    """Return the ablation that leaves a natural source out, among others."""
+    left_out = ",".join(dict.fromkeys([*excluded, source]))
     return _ablation(
         f"{WITHOUT}{source}",
         f"without {source}",
         "what a natural source adds",
-        f"sources.exclude={source}",
+        f"sources.exclude={left_out}",
     )
 
 
-def chosen(names: Sequence[str]) -> list[ModelRow]:
+def chosen(
+    names: Sequence[str], excluded: Sequence[str] = ()
+) -> list[ModelRow]:
     """Return rows by name or by group, each once, in the given order.
 
     `without_<source>` is the ablation that leaves a natural source out.
+
+    Args:
+      names: of models, ablations and groups.
+      excluded: natural sources that all of them leave out.
 
     Raises:
       ValueError: a name is neither that of a model nor of an ablation.
@@ -132,7 +139,7 @@ def chosen(names: Sequence[str]) -> list[ModelRow]:
         for member in GROUPS.get(name, (name,)):
             source = member.removeprefix(WITHOUT)
             if source != member and source:
-                found[member] = _without(source)
+                found[member] = _without(source, excluded)
                 continue
             if member not in VARIANTS:
                 raise ValueError(
