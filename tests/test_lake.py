@@ -73,6 +73,16 @@ def _made_up(tmp_path, kind):
     return folder
 
 
+@pytest.mark.parametrize("kind", [*FOLDERS, lake.ICEBERG])
+def test_a_table_may_be_called_as_parts_are(tmp_path, kind):
+    """As where there is one a market."""
+    folder = _made_up(tmp_path, kind).rename(tmp_path / "market=de")
+    (file,) = files.find(tmp_path, "")
+    assert (file.path, file.table) == (str(folder), kind)
+    with pytest.raises(ValueError, match=f"leads into the {kind} table"):
+        files.find(folder, "data/dt=2024-01-05")
+
+
 def _read(file):
     names = readers.columns(file, log_spec.Text())
     tables = list(readers.batches(file, log_spec.Text(), names))

@@ -33,8 +33,8 @@ def tables(
         str(folder)
         for path in paths
         for folder in pathlib.PurePosixPath(path).parents
-        # Folders such as dt=2024-01-01 are parts of a table.
-        if "=" not in folder.name
+        # Folders such as hour=3 in dt=2024-01-01 are parts of a table.
+        if "=" not in folder.name or "=" not in str(folder.parent)
     }
     local = isinstance(filesystem, pa.fs.LocalFileSystem)
     folders = sorted(above if local else above - {".", "/"})
