@@ -25,7 +25,9 @@ RUNS = flags.DEFINE_integer(
 ROWS = flags.DEFINE_integer(
     "rows", None, "Rows; each benchmark has its own default.", lower_bound=1
 )
-SEEDS = flags.DEFINE_integer("seeds", 5, "Seeds of each way.", lower_bound=2)
+SEED_COUNT = flags.DEFINE_integer(
+    "seed_count", 5, "Seeds of each way.", lower_bound=2
+)
 PACKAGES = ("tensorflow", "tf_keras", "numpy")
 
 

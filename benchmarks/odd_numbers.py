@@ -1,7 +1,7 @@
 """What numbers do to an A-CTR: those of ads alone, outliers, heavy tails.
 
 ```
-python -m benchmarks.odd_numbers --seeds=5 --json=odd_numbers.json
+python -m benchmarks.odd_numbers --seed_count=5 --json=odd_numbers.json
 ```
 
 In a small synthetic world each row gets a number. A CPM is trained on natural
@@ -135,7 +135,7 @@ def _aucs(name: str) -> list[list[float]]:
         data = _convert(name, pathlib.Path(scratch) / "data")
         return [
             _train(data, Workdir(pathlib.Path(scratch) / str(seed)), seed)
-            for seed in range(harness.SEEDS.value)
+            for seed in range(harness.SEED_COUNT.value)
         ]
 
 

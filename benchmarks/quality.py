@@ -52,7 +52,7 @@ def main() -> None:
             of = {rate: _auc(data, name, rate, before, 0) for rate in rates}
             chosen[name] = max(of, key=of.get)
         rate = chosen[name]
-        seeds = range(1, harness.SEEDS.value + 1)
+        seeds = range(1, harness.SEED_COUNT.value + 1)
         found = [_auc(data, way, rate, _LAST.value, seed) for seed in seeds]
         aucs[way] = {"rate": rate, "auc": found}
     differences = {
