@@ -119,10 +119,12 @@ class DataDirectory:
         They are numbered from 1. Empty if the logs do not say theirs.
         """
         days = self.days(features.NATURAL)
-        if not days:
-            return ()
-        newest = self.manifest(features.NATURAL, days[-1])
-        return tuple(newest.config.get(SOURCES, ()))
+        return self.sources_until(days[-1]) if days else ()
+
+    def sources_until(self, day: str) -> tuple[str, ...]:
+        """Return the names of the sources when a natural day was written."""
+        manifest = self.manifest(features.NATURAL, day)
+        return tuple(manifest.config.get(SOURCES, ()))
 
     def of_sources(self, day: str) -> dict[str, dict[str, typing.Any]]:
         """Return what a natural day holds of each source.

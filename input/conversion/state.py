@@ -227,14 +227,6 @@ def load(
             f"{changes.text()}. Give the spec of the last append; features "
             "change with --append only."
         )
-    held = data.sources
-    if spec.source_names[: len(held)] != held:
-        raise ValueError(
-            f"The sources of {directory} are {', '.join(held)}. The "
-            "[[sources]] of the spec should be the same in this order, also "
-            "where one has ended, and new ones behind them. Received: "
-            f"{', '.join(spec.source_names) or 'none'}"
-        )
     if past.manifest.config["format"] != file_format:
         raise ValueError(
             f"The format should be that of the other days of {directory}, "
@@ -246,6 +238,16 @@ def load(
                 f"{directory / domain} lacks {day}, its last day according to "
                 f"{path}. Put the day back, or convert all logs again."
             )
+    # Days after these are of an append that did not end.
+    last = past.last_days.get(features.NATURAL)
+    held = data.sources_until(last) if last else ()
+    if spec.source_names[: len(held)] != held:
+        raise ValueError(
+            f"The sources of {directory} are {', '.join(held)}. The "
+            "[[sources]] of the spec should be the same in this order, also "
+            "where one has ended, and new ones behind them. Received: "
+            f"{', '.join(spec.source_names) or 'none'}"
+        )
     return past
 
 
