@@ -11,6 +11,24 @@ from ecdctr_tf import store
 from ecdctr_tf.input.conversion import converter, toml_spec
 
 FIRST_DAY = 19_723  # 2024-01-01
+# Users and items that are numbers: what each conversion spec needs.
+USER_AND_ITEM = """
+[[tables]]
+name = "user"
+[[tables]]
+name = "item"
+
+[[features]]
+name = "user_id"
+table = "user"
+side = "user"
+basic = true
+[[features]]
+name = "item_id"
+table = "item"
+side = "item"
+basic = true
+"""
 COLUMNS = ("user_id", "item_id", "device", "price", "time", "click")
 
 

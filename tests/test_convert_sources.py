@@ -18,27 +18,13 @@ NAMES = ("feed", "search")
 SOURCES = {"sources": [{"name": name} for name in NAMES]}
 DRAWN = {"negatives": {"natural": {"per_click": 2, "window_seconds": 7_200}}}
 
-SPEC = """
+SPEC = f"""
+{world.USER_AND_ITEM}
 [[sources]]
 name = "feed"
 [[sources]]
 name = "search"
 
-[[tables]]
-name = "user"
-[[tables]]
-name = "item"
-
-[[features]]
-name = "user_id"
-table = "user"
-side = "user"
-basic = true
-[[features]]
-name = "item_id"
-table = "item"
-side = "item"
-basic = true
 [[features]]
 name = "source"
 kind = "dense"

@@ -12,22 +12,8 @@ from tests import conversion_world as world
 
 DAYS = windows.Window("2024-01-01", "2024-01-03")
 
-SPEC = """
-[[tables]]
-name = "user"
-[[tables]]
-name = "item"
-
-[[features]]
-name = "user_id"
-table = "user"
-side = "user"
-basic = true
-[[features]]
-name = "item_id"
-table = "item"
-side = "item"
-basic = true
+SPEC = f"""
+{world.USER_AND_ITEM}
 
 [[logs]]
 domain = "natural"

@@ -15,6 +15,7 @@ from ecdctr_tf.input.conversion import (
     toml_spec,
 )
 from ecdctr_tf.input.inference import inference
+from tests import conversion_world as world
 
 ROWS = pa.table(
     {
@@ -178,21 +179,8 @@ def test_rows_without_order_make_no_days(tmp_path):
         item = "item_id"
         click = "click"
         rows_per_day = 2
-        [[tables]]
-        name = "user"
-        [[tables]]
-        name = "item"
-        [[features]]
-        name = "user_id"
-        table = "user"
-        side = "user"
-        basic = true
-        [[features]]
-        name = "item_id"
-        table = "item"
-        side = "item"
-        basic = true
         """
+        + world.USER_AND_ITEM
     )
     spec = toml_spec.ConversionSpec.load(tmp_path / "logs.toml")
     with pytest.raises(ValueError, match="Delta table. Its rows have no order"):
