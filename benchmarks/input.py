@@ -43,7 +43,7 @@ ROWS = 524_288
 
 def main() -> None:
     """Write the rows both ways, read them in turn, report."""
-    rows = harness.ROWS.value or ROWS
+    rows = _rows()
     with tempfile.TemporaryDirectory() as name:
         directory = pathlib.Path(name)
         blocks = write(directory / "blocks", rows, "blocks")
@@ -128,8 +128,12 @@ def parsed_singly(data) -> tf.data.Dataset:
         tf.data.AUTOTUNE,
     )
     # A tenth of the rows takes long enough.
-    rows = rows.take(-(-(harness.ROWS.value or ROWS) // 10))
+    rows = rows.take(-(-_rows() // 10))
     return rows.ragged_batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+
+def _rows() -> int:
+    return harness.ROWS.value or ROWS
 
 
 def write(

@@ -37,6 +37,8 @@ class Wish:
 
     def check(self, data: data_directory.DataDirectory) -> None:
         """Raise a ValueError if a name is not that of a source of the data."""
+        if not self:
+            return
         names = data.sources
         for name in (*self.shares, *self.days, *self.exclude):
             if name not in (*names, features.UNKNOWN_SOURCE):
@@ -97,9 +99,9 @@ def use(
       FileNotFoundError, ValueError: a day is missing or damaged, a name is not
         that of a source, or shares leave nothing for a source that has rows.
     """
-    wish.check(data)
     if not wish:
         return None
+    wish.check(data)
     names = (features.UNKNOWN_SOURCE, *data.sources)
     days = data.covered(features.NATURAL, window)
     held = [data.of_sources(day) for day in days]

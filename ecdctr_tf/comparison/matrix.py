@@ -11,12 +11,11 @@ from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import search, shared
 from ecdctr_tf.comparison.variants import VARIANTS
-from ecdctr_tf.input import sources
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.model_table import ModelRow
 from ecdctr_tf.results.models import Model
 from ecdctr_tf.training import daily, history, natural, schedule
-from ecdctr_tf.training.level import Level
+from ecdctr_tf.training import level as levels
 
 
 class Matrix:
@@ -67,8 +66,8 @@ class Matrix:
           ValueError: a variant names a natural source that there is not.
         """
         for variant in variants:
-            asked = configs.of_model(self._config, variant).sources
-            sources.Wish(exclude=asked.exclude).check(self._data)
+            config = configs.of_model(self._config, variant)
+            levels.wish(config).check(self._data)
         jobs = [(variant, seed) for variant in variants for seed in seeds]
         workdirs: dict[str, list] = {variant.name: [] for variant in variants}
         chosen = {}
@@ -123,8 +122,8 @@ class Matrix:
         data = self._data
         run = shared.workdir_of(self._root, data, config, variant)
 
-        def level(kind: str) -> Level:
-            return Level(data, run, config, variant, kind)
+        def level(kind: str) -> levels.Level:
+            return levels.Level(data, run, config, variant, kind)
 
         if configs.reads_tpm(config):
             natural.train_planned(level(artefacts.TPM))

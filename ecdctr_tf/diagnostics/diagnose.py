@@ -120,16 +120,11 @@ def _counted(data: DataDirectory) -> dict:
     days = data.days(counting.ADS)
     if not days:
         raise FileNotFoundError(f"{data.path / counting.ADS} holds no days.")
-    sizes = {
-        role: data.id_spaces[
-            data.spec.feature(getattr(data.spec, role)).table
-        ].rows
-        for role in slices.ROLES
-    }
-    unknown = scored.unknown_rows(data.spec)
-    known = overlap.Overlap(sizes, unknown, days[-_LAST_DAYS:][0])
-    items = item_ctr.ItemCTR(sizes["item"], unknown["item"])
     last_from = days[-_LAST_DAYS:][0]
+    sizes = scored.table_sizes(data)
+    unknown = scored.unknown_rows(data.spec)
+    known = overlap.Overlap(sizes, unknown, last_from)
+    items = item_ctr.ItemCTR(sizes["item"], unknown["item"])
     sources = by_source.BySource(data.sources, sizes, unknown, last_from)
     for rows in counting.walk(data):
         known.add(rows)

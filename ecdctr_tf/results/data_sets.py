@@ -225,7 +225,7 @@ def _measured(
             if model != reference
         }
         known = [of for of in apart.values() if of["mean"] is not None]
-        beyond = [of["mean"] * better for of in known if of["significant"]]
+        beyond = [of["mean"] * better for of in known if _is_beyond(of)]
         found[model] = {
             "means": {of.name: of.mean(model, metric) for of in there},
             "differences": apart,
@@ -239,7 +239,8 @@ def _measured(
     return {model: found[model] for model in order}
 
 
-def _is_one(difference: Mapping) -> bool:
+def _is_beyond(difference: Mapping) -> bool:
+    """Return whether a difference is known and beyond the noise."""
     return difference["significant"] and difference["mean"] is not None
 
 
@@ -349,7 +350,7 @@ def _short(of: Mapping, name: str) -> str:
     """Return `0.6615 -`: a metric, and how it differs beyond the noise."""
     apart = of["differences"].get(name)
     sign = " "
-    if apart and _is_one(apart):
+    if apart and _is_beyond(apart):
         sign = "+" if apart["mean"] > 0 else _MINUS
     return f"{text.number(of['means'].get(name))} {sign}"
 

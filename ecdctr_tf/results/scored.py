@@ -106,14 +106,10 @@ def with_sources(
     if not names:
         return list(days)
     columns = {role: getattr(data.spec, role) for role in slices.ROLES}
-    sizes = {
-        role: data.id_spaces[data.spec.feature(column).table].rows
-        for role, column in columns.items()
-    }
     # Of sources that are not known nothing is said.
     seen = {
         role: np.zeros([1 + len(names), size], bool)
-        for role, size in sizes.items()
+        for role, size in table_sizes(data).items()
     }
     left = data.days(features.NATURAL)
     found: dict[int, ScoredDay] = {}
@@ -141,6 +137,16 @@ def with_sources(
         }
         found[place] = dataclasses.replace(day, sources=known)
     return [found[place] for place in range(len(days))]
+
+
+def table_sizes(data: DataDirectory) -> dict[str, int]:
+    """Return the rows of the users' and items' tables, "user" and "item"."""
+    return {
+        role: data.id_spaces[
+            data.spec.feature(getattr(data.spec, role)).table
+        ].rows
+        for role in slices.ROLES
+    }
 
 
 def unknown_rows(spec: features.DataSpec) -> dict[str, int]:

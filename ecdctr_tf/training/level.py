@@ -57,6 +57,12 @@ TABLE_OPTIMIZERS = {
 }
 
 
+def wish(config: configs.Config) -> natural_sources.Wish:
+    """Return what a config asks of natural sources."""
+    asked = config.sources
+    return natural_sources.Wish(asked.share_of, asked.days_of, asked.exclude)
+
+
 class Level:
     """A model under training, with what its artefact has to tell.
 
@@ -101,11 +107,13 @@ class Level:
         model_config, self.training = artefacts.stage(config, kind)
         self.batch_size = self.training.batch_size
         self._looks_up = model_config.history
-        asked = config.sources
-        self._wish = natural_sources.Wish(
-            asked.share_of, asked.days_of, asked.exclude
-        )
+        self._wish = wish(config)
         self._wish.check(data)
+        # The window that was asked for last, and how its rows count.
+        self._used: tuple[windows.Window | None, natural_sources.Use | None] = (
+            None,
+            None,
+        )
         self.sources: list[CTRModel] = []
         self._history = history.History(data, run, config)
         self.reset()
@@ -303,7 +311,10 @@ class Level:
         Raises:
           FileNotFoundError, ValueError: as `sources.use`.
         """
-        return natural_sources.use(self.data, window, self._wish)
+        if self._used[0] != window:
+            use = natural_sources.use(self.data, window, self._wish)
+            self._used = window, use
+        return self._used[1]
 
     def natural_rows(self, window: windows.Window) -> int:
         """Return how many natural rows of a window are trained on."""
