@@ -41,6 +41,7 @@ was interrupted continues when it is given again. Examples:
 Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
 
+import gc
 import logging
 import pathlib
 
@@ -251,7 +252,10 @@ def main(argv: list[str]) -> None:
         # TensorFlow is loaded only after the checks that do without it.
         with command_line.quiet_start(_VERBOSE.value):
             from ecdctr_tf import stages
-
+        # What was imported stays. Every model that is built collects garbage,
+        # which would look through all of TensorFlow each time.
+        gc.collect()
+        gc.freeze()
         stages.run(
             stages.Request(
                 stage=_STAGE.value,

@@ -1,5 +1,6 @@
 """What every test starts from: quiet, seeded, and a data set of 90 rows."""
 
+import gc
 import os
 import pathlib
 import signal
@@ -33,6 +34,13 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # What the imports above wrote would come after pytest's closing line.
     config.pluginmanager.getplugin("capturemanager").read_global_capture()
+
+
+def pytest_collection_finish():
+    # What was imported stays. Every model that is built collects garbage, which
+    # would look through all of it each time.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
