@@ -208,8 +208,7 @@ class History:
         assert again.tree.artefacts() == whole.tree.artefacts()
         self._check_swept(command, killed, again.tree)
         self._check(command, killed)
-        kept = killed.artefacts().names()
-        self.story += [command, ("keep", kept | self.withheld.names())]
+        self._tell_unfinished(command, killed)
         self.tree, self.disturbed, self.last = killed, True, None
 
     def mistype(self, level, days):
@@ -353,14 +352,19 @@ class History:
         if outcome.error:
             if command.days is not None and command.stage != "ctr":
                 assert outcome.tree.artefacts() == self.tree.artefacts()
-            kept = outcome.tree.artefacts().names() | self.withheld.names()
-            self.story += [command, ("keep", kept)]
+            self._tell_unfinished(command, outcome.tree)
         else:
             self._check_swept(command, self.tree, outcome.tree)
             self.story.append(command)
             self.last = command
         self.disturbed = bool(outcome.error)
         self.tree = outcome.tree
+
+    def _tell_unfinished(self, command, after) -> None:
+        """Add a command to the story, unless it published nothing."""
+        kept = after.artefacts().names()
+        if kept - self.tree.names():
+            self.story += [command, ("keep", kept | self.withheld.names())]
 
     def _check(self, command, after) -> None:
         rules.check_step(self.world, self.tree, self.withheld, after, command)

@@ -7,6 +7,7 @@ same numbers as an uninterrupted one. The state is kept until the window has
 been published (`forget`).
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -14,7 +15,7 @@ import math
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 import tqdm
@@ -229,16 +230,19 @@ class _Recorder:
             "the window."
         )
 
-    def _check_weights(self) -> None:
+    @contextlib.contextmanager
+    def _finite_weights(self) -> Iterator[None]:
+        """Stop the window where a weight is found not to be finite."""
         try:
-            checkpoint.check_finite(self._variables)
+            yield
         except checkpoint.NotFiniteError as error:
             self._check(False, f"a weight ({str(error).rstrip('.')})")
 
     def close(self) -> None:
         """Check the weights, close the bar and write the scalars."""
         if self._steps:
-            self._check_weights()
+            with self._finite_weights():
+                checkpoint.check_finite(self._variables)
         if self._bar is not None:
             self._bar.close()
         if self._task.tensorboard is None:
@@ -252,7 +256,6 @@ class _Recorder:
         writer.close()
 
     def _keep(self) -> None:
-        self._check_weights()
         metric = [float(v) for v in self._model.loss_metric.variables]
         manifest = store.Manifest(
             kind=_KIND,
@@ -261,7 +264,8 @@ class _Recorder:
         )
         path = self._task.progress / f"{self.step:09d}"
         older = [self._task.progress / n for n in store.dated(path.parent)]
-        with store.publish(path, manifest) as staging:
+        # They are looked at as they are written.
+        with self._finite_weights(), store.publish(path, manifest) as staging:
             checkpoint.write(staging / _STATE, self._variables)
         for state in older:
             store.remove(state)
