@@ -40,6 +40,8 @@ DOMAINS = NATURAL, ADS = ("natural", "ads")
 # source is not known.
 SOURCE = "@source"
 UNKNOWN_SOURCE = "unknown"
+# Column with the weight that a row would have without `sources.shares`.
+BASE_WEIGHT = "@base_weight"
 # Kind of a feature -> the fields of `FeatureSpec` that only some kinds have.
 # What a kind does is said in `ecdctr_tf.kinds`.
 KINDS: dict[str, tuple[str, ...]] = {

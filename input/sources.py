@@ -59,13 +59,14 @@ class Use:
     factors: np.ndarray
     # Rows that are read.
     rows: int
-    # Source -> its `rows` that are read; with shares also the `share` of their
-    # weights, and `steps`, which is that share in the steps: they are of one
-    # day each and count alike, so it is less for a source of few days.
+    # Source -> its `rows` that are read, with shares also the `share` of their
+    # weights.
     of_sources: dict[str, dict]
 
     def apply(self, groups: tf.data.Dataset) -> tf.data.Dataset:
         """Return groups of rows as they count, without their sources.
+
+        Their former weights stay beside them (`features.BASE_WEIGHT`).
 
         Args:
           groups: of columns, or of columns and clicks, as `row_groups.read`
@@ -78,6 +79,7 @@ class Use:
             columns = dict(columns)
             place = [columns["day"] - self.first, columns.pop(features.SOURCE)]
             factor = tf.gather_nd(factors, tf.stack(place, 1))  # [N]
+            columns[features.BASE_WEIGHT] = columns["weight"]
             columns["weight"] *= factor
             found = (columns, *clicks) if clicks else columns
             if not self.factors.all():
@@ -124,17 +126,14 @@ def use(
             # Written before there were sources.
             weights[number] = 0
             weights[number, 0] = _weight(data, days[number])
-        by_day = np.where(left_out, 0, weights)  # [D, S]
-        weights = by_day.sum(axis=0)  # [S]
+        weights = np.where(left_out, 0, weights).sum(axis=0)  # [S]
         shares = _shares(wish.shares, names, weights, window)
         total = weights.sum()
         there = weights > 0
         factors[:, there] *= shares[there] * total / weights[there]
-        steps = _of_steps(by_day * factors, read.sum(axis=1))
         for place, name in enumerate(names):
             if name in of_sources:
                 of_sources[name]["share"] = float(shares[place])
-                of_sources[name]["steps"] = float(steps[place])
     return Use(
         windows.day_number(window.first),
         factors.astype(np.float32),
@@ -193,18 +192,6 @@ def _shares(
         found += left * others / others.sum()
     found = np.where(weights > 0, found, 0)
     return found / max(found.sum(), 1e-30)
-
-
-def _of_steps(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the share of each source in the steps of a window, `[S]`.
-
-    Args:
-      weights: of each day and source, as they count, `[D, S]`.
-      rows: of each day, `[D]`.
-    """
-    counts = weights.sum(axis=1) > 0
-    of_days = weights[counts] / weights[counts].sum(axis=1, keepdims=True)
-    return rows[counts] @ of_days / max(rows[counts].sum(), 1)
 
 
 def _weight(data: data_directory.DataDirectory, day: str) -> float:

@@ -49,8 +49,9 @@ def batches(
     Returns:
       A dataset of known cardinality. Features: name -> int32 `[B]`, int32
       `[B, T]` or float32 `[B]`, `day` int32 `[B]`, days since 1970-01-01, and
-      `weight` float32 `[B]`, which only losses and metrics read; clicks:
-      float32 `[B]`, 0 or 1.
+      `weight` float32 `[B]`, which only losses and metrics read; with `use`
+      also `features.BASE_WEIGHT` float32 `[B]`, the weights of before sources
+      had shares; clicks: float32 `[B]`, 0 or 1.
 
     Raises:
       FileNotFoundError, ValueError: a day is missing, damaged or of another
@@ -134,15 +135,18 @@ def mixed(
     seeds = shuffling.chunk_seeds([seed, 0], chunks * passes)
     orders = tf.data.Dataset.from_tensor_slices(np.array(seeds, np.int64))
     dataset = tf.data.Dataset.zip((tuple(streamed), orders))
-    dataset = dataset.map(_mixer(tuple(places)), tf.data.AUTOTUNE)
+    dataset = dataset.map(_mixer(tuple(places), bool(uses)), tf.data.AUTOTUNE)
     return _finished(dataset, total * passes, batch_size, skip)
 
 
-def _mixer(places: tuple[int, ...]) -> Callable[..., tuple[dict, tf.Tensor]]:
+def _mixer(
+    places: tuple[int, ...], weighed: bool
+) -> Callable[..., tuple[dict, tf.Tensor]]:
     """Return the function from a chunk of each domain to rows in one order.
 
     Args:
       places: of the domains in `features.DOMAINS`.
+      weighed: whether natural rows have weights of before sources had shares.
     """
 
     @tf.autograph.experimental.do_not_convert
@@ -152,6 +156,8 @@ def _mixer(places: tuple[int, ...]) -> Callable[..., tuple[dict, tf.Tensor]]:
         every = []
         for place, (inputs, clicks) in zip(places, chunks, strict=True):
             domain = tf.fill(tf.shape(clicks), place)
+            if weighed:  # Ads count as they are.
+                inputs = {features.BASE_WEIGHT: inputs["weight"], **inputs}
             every.append({**inputs, "domain": domain, "click": clicks})
         columns = {
             name: tf.concat([columns[name] for columns in every], axis=0)

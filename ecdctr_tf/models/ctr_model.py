@@ -377,12 +377,16 @@ class CTRModel(keras.Model):
         """Take one step on `(inputs, clicks)`.
 
         Rows count by `weight` float32 `[B]` among the inputs, alike without it.
+        The step is as large as it would be by `features.BASE_WEIGHT`, if that
+        is there: a source has its share in all steps together, however its
+        rows are spread over them.
         """
         inputs, clicks = data
         weights = inputs.get("weight", tf.ones_like(clicks))
+        base = inputs.get(features.BASE_WEIGHT, weights)
         with tf.GradientTape() as tape:
             logits = self(inputs, training=True)
-            loss = log_loss(clicks, logits, weights)
+            loss = log_loss(clicks, logits, weights, base)
             total = tf.add_n([loss, *self.losses])
         dense, tables = self.split_variables()  # The first call makes them.
         dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
@@ -390,7 +394,7 @@ class CTRModel(keras.Model):
         self.table_optimizer.apply_gradients(
             zip(table_gradients, tables, strict=True)
         )
-        self.loss_metric.update_state(loss, tf.reduce_sum(weights))
+        self.loss_metric.update_state(loss, tf.reduce_sum(base))
         return {"loss": self.loss_metric.result()}
 
     @tf.function(reduce_retracing=True)
@@ -535,7 +539,10 @@ def _passed(since: tf.Tensor, batch: typing.Any) -> tf.Tensor:
 
 
 def log_loss(
-    clicks: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor | None = None
+    clicks: tf.Tensor,
+    logits: tf.Tensor,
+    weights: tf.Tensor | None = None,
+    base: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Return the mean binary cross-entropy of logits, a scalar.
 
@@ -545,12 +552,15 @@ def log_loss(
       weights: float32 `[B]`, at least 0; None weighs all rows alike. The mean
         is by weights, so the step does not depend on their scale, and is 0 if
         all of them are.
+      base: float32 `[B]`, weights whose sum the weighted losses are divided by;
+        None: `weights`.
     """
     losses = tf.nn.sigmoid_cross_entropy_with_logits(clicks, logits)
     if weights is None:
         return tf.reduce_mean(losses)
     total = tf.reduce_sum(weights * losses)
-    return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
+    base = weights if base is None else base
+    return tf.math.divide_no_nan(total, tf.reduce_sum(base))
 
 
 def _products(spec: features.DataSpec) -> list[tuple[str, str]]:

@@ -8,15 +8,13 @@ import time
 import numpy as np
 
 from ecdctr_tf import artefacts, kinds, metrics, store, windows
-from ecdctr_tf.input import sources, streams
+from ecdctr_tf.input import streams
 from ecdctr_tf.training import schedule
 from ecdctr_tf.training.level import NATURAL, Level
 from ecdctr_tf.transfer import historical, snapshots
 
 # As messages and progress bars call the levels.
 NAMES = {artefacts.TPM: "tpm", artefacts.CPM: "cpm"}
-# Part of a source's share below which what it comes to in the steps is said.
-_ENOUGH = 0.8
 
 
 def train(level: Level, window: windows.Window) -> pathlib.Path:
@@ -130,8 +128,6 @@ def _train(
         level.add_parent("last", last)
     natural = _validate(level, window)
     use = level.use(window)
-    if use is not None:
-        _warn_of_few_days(use, window)
     curve = level.fit(
         {NATURAL: window},
         NAMES[level.kind],
@@ -168,22 +164,6 @@ def _validate(level: Level, window: windows.Window) -> dict:
     return metrics.evaluate(
         scores["click"], scores["ctr"], scores["user"], scores["weight"]
     )
-
-
-def _warn_of_few_days(use: sources.Use, window: windows.Window) -> None:
-    """Warn of sources whose share acts on few of the steps."""
-    for name, of in use.of_sources.items():
-        if of.get("steps", 1) < _ENOUGH * of.get("share", 0):
-            logging.warning(
-                "The natural source %s has %.0f %% of the weights of %s, but "
-                "counts for only %.0f %% in its steps: a step is of one day, "
-                "and the source has most of its rows on few of them. Raise "
-                "sources.days, or choose sources.shares by the second number.",
-                name,
-                100 * of["share"],
-                window,
-                100 * of["steps"],
-            )
 
 
 def _snapshot(
