@@ -114,7 +114,7 @@ _END = flags.DEFINE_string(
 )
 _MODELS = flags.DEFINE_list(
     "models",
-    ["e_cdctr", "ads_only"],
+    ["e_cdctr", "ads_only", "no_regret"],
     f"Models to train: any of {', '.join(model_table.MODELS)}. For compare, "
     f"also {', '.join(variants.GROUPS['ablations'])} and "
     f"{variants.WITHOUT}<natural source>; "

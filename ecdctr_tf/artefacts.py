@@ -13,6 +13,9 @@ merged.*      of a CPM with self-attention: the historical vectors it merged
 scores.npz    of an A-CTR: the day, scored before it was trained on
 restore.json  of an A-CTR: what it took from a CPM, variable by variable
 ```
+
+The days of a mixture are of kind "ctr" too. Instead of weights they hold
+`mixture.json`, the weights of its experts, whose days are among their parents.
 """
 
 import gc
@@ -32,7 +35,8 @@ from ecdctr_tf.input import former_specs
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.transfer import checkpoint, historical, warm_start
+from ecdctr_tf.models.mixture import MixedModel
+from ecdctr_tf.transfer import checkpoint, historical, mixture, warm_start
 
 TPM, CPM, CTR = "snapshot", "cpm", "ctr"
 CONFIG = "config.json"
@@ -43,6 +47,7 @@ CURVE = "curve.json"
 MERGED = "merged"
 SCORES = "scores.npz"
 RESTORE = "restore.json"
+MIXTURE = "mixture.json"
 
 
 def model_spec(
@@ -110,10 +115,7 @@ def build(
     keras.utils.set_random_seed(config.seed)
     keras.backend.reset_uids()
     model_config, training = stage(config, kind)
-    mode = config.history.aggregation
-    merged = config.history.merges and kind == CTR
-    if mode not in historical.LEARNED or merged:
-        mode = "single"
+    mode, slots = look_up(config, kind)
     return network(row, kind)(
         model_spec(spec, config, kind),
         model_config,
@@ -121,7 +123,7 @@ def build(
         capacities,
         history=history if model_config.history else None,
         history_mode=mode,
-        history_slots=config.history.snapshots,
+        history_slots=slots,
         history_dropout=config.history.dropout,
         l2=training.l2,
         table_l2=training.table_l2,
@@ -129,6 +131,15 @@ def build(
         seed=config.seed,
         sources=sources,
     ).build_from_spec()
+
+
+def look_up(config: configs.Config, kind: str) -> tuple[str, int]:
+    """Return how a level combines dated vectors, and how many of an id."""
+    mode = config.history.aggregation
+    merged = config.history.merges and kind == CTR
+    if mode not in historical.LEARNED or merged:
+        return "single", 1
+    return mode, config.history.snapshots
 
 
 def weights(model: CTRModel) -> dict[str, tf.Variable]:
@@ -251,10 +262,45 @@ def cpm_of(path: pathlib.Path, manifest: store.Manifest) -> pathlib.Path | None:
     return parent_path(path, manifest, CPM)
 
 
-def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
+def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return `ctr`, `click`, `weight`, `user` and `item`, `[N]`, of a day.
+
+    Days that were scored before rows had weights weigh all rows alike.
+
+    Args:
+      path: a `ctr/<day>` artefact.
+
+    Raises:
+      FileNotFoundError: the day was not scored, or its scores are gone.
+      ValueError: it is not the artefact of a ctr day, the scores are damaged,
+        or a column is missing.
+    """
+    store.verify(path, CTR, [SCORES])
+    with np.load(path / SCORES) as file:
+        missing = {"ctr", "click", "user", "item"} - set(file.files)
+        if missing:
+            raise ValueError(
+                f"{path / SCORES} lacks "
+                f"{', '.join(sorted(missing))}. Delete {path} and the days "
+                "after it, and run `--stage=ctr` again."
+            )
+        scores = {name: file[name] for name in file.files}
+    scores.setdefault("weight", np.ones_like(scores["click"]))
+    return scores
+
+
+def expert_role(name: str) -> str:
+    """Return the role among parents of a day of a mixture's expert."""
+    return f"expert {name}"
+
+
+def read_model(
+    path: str | pathlib.Path, data: DataDirectory
+) -> CTRModel | MixedModel:
     """Return the model of a published A-CTR day, to score with.
 
     It reads the features that it was trained with, whatever has changed since.
+    A mixture's reads those of its experts.
 
     Args:
       path: the artefact, `<workdir>/<model>/ctr/<day>`, with the artefacts that
@@ -267,9 +313,11 @@ def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
         network.
     """
     path = pathlib.Path(path)
+    row = model_table.model(store.read_manifest(path, CTR).config["model"])
+    if row.experts:
+        return _read_mixture(path, row, data)
     manifest = verified(path, CTR, data)
     config = configs.Config.from_json(path / CONFIG)
-    row = model_table.model(manifest.config["model"])
     spec = data.specs[manifest.spec]
     sources = []
     if row.origin == model_table.BESIDE_CPM:
@@ -292,6 +340,23 @@ def read_model(path: str | pathlib.Path, data: DataDirectory) -> CTRModel:
     )
     read_weights(model, path)
     return model
+
+
+def _read_mixture(
+    path: pathlib.Path, row: model_table.ModelRow, data: DataDirectory
+) -> MixedModel:
+    """Return a mixture with the experts that it was made from."""
+    manifest = store.verify(path, CTR)
+    found = mixture.Mixture.from_json(path / MIXTURE)
+    experts = []
+    for name in row.experts:
+        place = parent_path(path, manifest, expert_role(name))
+        expert = typing.cast(CTRModel, read_model(place, data))
+        set_buckets(expert, data)  # Another one may know more ids.
+        experts.append(expert)
+    return MixedModel(
+        experts, found.weights(), found.click_logit or 0.0, mixture.LIMIT
+    )
 
 
 def history_of(

@@ -10,11 +10,12 @@ import typing
 from collections.abc import Sequence
 
 # Where the weights of the model of ads come from; see `training.origins`.
-SCRATCH, FROM_CPM, BESIDE_CPM, BOTH_DOMAINS = ORIGINS = (
+SCRATCH, FROM_CPM, BESIDE_CPM, BOTH_DOMAINS, EXPERTS = ORIGINS = (
     "scratch",
     "from_cpm",
     "beside_cpm",
     "both_domains",
+    "experts",
 )
 
 
@@ -36,8 +37,14 @@ class ModelRow:
     # Changes of `TrainingConfig`'s defaults, for a model with training settings
     # of its own; None: it is trained as the A-CTR of E-CDCTR is.
     training: tuple[str, ...] | None = None
+    # The model whose CPM it reads; empty: it has one of its own.
+    cpm_of: str = ""
+    # Whether the model is trained on ads.
+    learns: bool = True
     # How many of the newest CPMs a model beside a CPM reads.
     cpms: int = 1
+    # Names of the models that a mixture weighs; no mixtures.
+    experts: tuple[str, ...] = ()
     # Whether the training tuned for E-CDCTR is used instead of its own tuning.
     ablation: bool = False
 
@@ -47,6 +54,12 @@ class ModelRow:
             raise ValueError(
                 f"`origin` of the model {self.name!r} should be one of "
                 f"{', '.join(ORIGINS)}. Received: {self.origin!r}"
+            )
+        if (self.origin == EXPERTS) != (len(self.experts) > 1):
+            raise ValueError(
+                f"`experts` of the model {self.name!r} should be two models or "
+                "more where its origin is experts, and none elsewhere. "
+                f"Received: {self.experts!r}"
             )
 
     @property
@@ -102,6 +115,21 @@ _ROWS = (
         changes=_NO_TPM,
     ),
     ModelRow("tpm_only", "TPM only", "E-CDCTR without CPM", origin=SCRATCH),
+    ModelRow(
+        "cpm_only",
+        "CPM only",
+        "the newest CPM, at the click rate of ads; E-CDCTR without A-CTR",
+        changes=("warm_start.refresh=restart", "warm_start.warm_up_days=0"),
+        cpm_of="e_cdctr",
+        learns=False,
+    ),
+    ModelRow(
+        "no_regret",
+        "no-regret mixture",
+        "AdaHedge (JMLR 2014) over E-CDCTR, ads only and CPM only",
+        origin=EXPERTS,
+        experts=("e_cdctr", "ads_only", "cpm_only"),
+    ),
     ModelRow(
         "keep",
         "KEEP-like",
@@ -177,9 +205,21 @@ def model(name: str) -> ModelRow:
 def chosen(names: Sequence[str]) -> list[ModelRow]:
     """Return the rows of models by name, each once, in the given order.
 
+    The experts of a mixture come before it.
+
     Raises:
       ValueError: there is no such model, or no name is given.
     """
     if not names:
         raise ValueError(f"--models is empty. Name any of {', '.join(MODELS)}.")
-    return [model(name) for name in dict.fromkeys(names)]
+    return with_experts([model(name) for name in names])
+
+
+def with_experts(rows: Sequence[ModelRow]) -> list[ModelRow]:
+    """Return rows, each once and each after its experts."""
+    found: dict[str, ModelRow] = {}
+    for row in rows:
+        for name in row.experts:
+            found.setdefault(name, model(name))
+        found.setdefault(row.name, row)
+    return list(found.values())

@@ -21,7 +21,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results import data_sets, given, report, text
-from ecdctr_tf.training import daily, history, natural, schedule
+from ecdctr_tf.training import daily, history, mixing, natural, schedule
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 
@@ -123,9 +123,13 @@ def _cpm(data: DataDirectory, request: Request) -> None:
 
 def _natural(data: DataDirectory, request: Request, kind: str) -> None:
     """Train TPMs or CPMs on the window asked for, or on those planned."""
+    seen = set()
     for level in _levels(data, request, kind):
         if kind == artefacts.CPM and not level.row.has_cpm:
             continue
+        if level.directory in seen:
+            continue  # Another model reads it too.
+        seen.add(level.directory)
         with _said(level):
             if request.window is not None:
                 natural.train(level, request.window)
@@ -205,7 +209,7 @@ def _ctr(data: DataDirectory, request: Request) -> None:
         else:
             parts = request.window.split(level.config.schedule.ctr_days)
         with _said(level):
-            daily.DailyTrainer(level).run(parts)
+            mixing.trainer(level).run(parts)
 
 
 def _export(data: DataDirectory, request: Request) -> None:

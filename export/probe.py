@@ -13,6 +13,7 @@ from ecdctr_tf import features, kinds
 from ecdctr_tf.export import load, signatures
 from ecdctr_tf.input import id_space
 from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.mixture import MixedModel
 
 ROWS = 8
 
@@ -66,7 +67,7 @@ def _some_ids(space: id_space.IdSpace) -> np.ndarray:
 
 
 def expected(
-    model: CTRModel,
+    model: CTRModel | MixedModel,
     raw: dict[str, np.ndarray],
     spaces: dict[str, id_space.IdSpace],
 ) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.input import id_space
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.mixture import MixedModel
 
 KIND = "export"
 LINEAGE = "lineage.json"
@@ -77,7 +78,8 @@ def export_model(
         answers = probe.expected(model, raw, spaces)
         unsaid = probe.least(raw, model.spec)
         least = probe.expected(model, unsaid, spaces)
-        load.keep_newest(model)
+        for expert in model.members:
+            load.keep_newest(expert)
         write(model, spaces, staging)
         _write_lineage(artefact_dir, target, staging)
         worst = verify.check(staging, model.spec, raw, answers, least)
@@ -90,7 +92,7 @@ def export_model(
 
 
 def write(
-    model: CTRModel,
+    model: CTRModel | MixedModel,
     spaces: dict[str, id_space.IdSpace],
     directory: str | pathlib.Path,
 ) -> None:
@@ -115,19 +117,21 @@ def write(
         )
 
 
-def _variables(model: CTRModel) -> list[tf.Variable]:
+def _variables(model: CTRModel | MixedModel) -> list[tf.Variable]:
     """Return what a model's answers are made of; metrics are not."""
-    layers = [
-        layer
-        for read in (model, *model.sources)
-        for part in read.parts().values()
-        for layer in tf.nest.flatten(part)
-    ]
-    parts = [*layers, *model.history_tables.values()]
-    return [variable for part in parts for variable in part.variables]
+    parts = []
+    for expert in model.members:
+        for read in (expert, *expert.sources):
+            for part in read.parts().values():
+                parts += tf.nest.flatten(part)
+        parts += expert.history_tables.values()
+    found = [variable for part in parts for variable in part.variables]
+    if isinstance(model, MixedModel):
+        found += [model.weights, model.click_logit]
+    return found
 
 
-def _warn_of_padding(model: CTRModel, spaces: dict) -> None:
+def _warn_of_padding(model: CTRModel | MixedModel, spaces: dict) -> None:
     """Say so if an id cannot be sent as an entry of a sequence."""
     for feature in kinds.of(model.spec):
         if not feature.padded:

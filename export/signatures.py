@@ -11,6 +11,7 @@ import tensorflow as tf
 from ecdctr_tf import features, kinds
 from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.mixture import MixedModel
 
 DEFAULT = "serving_default"
 EXAMPLES = "predict_examples"
@@ -19,7 +20,7 @@ OUTPUTS = ("ctr", "logit")
 NEWEST_DAY = tf.int32.max
 
 
-def make(model: CTRModel, mappings: dict[str, IdMapping]) -> dict:
+def make(model: CTRModel | MixedModel, mappings: dict[str, IdMapping]) -> dict:
     """Return signature name -> function of a model.
 
     Args:
@@ -121,7 +122,9 @@ def filled(
 
 
 def _predict(
-    model: CTRModel, raw: dict[str, tf.Tensor], mappings: dict[str, IdMapping]
+    model: CTRModel | MixedModel,
+    raw: dict[str, tf.Tensor],
+    mappings: dict[str, IdMapping],
 ) -> dict[str, tf.Tensor]:
     """Return the outputs of a signature, each `[B]`."""
     logit = model(model_inputs(raw, model.spec, mappings), training=False)

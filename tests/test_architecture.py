@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "kinds": ("layers", "config", "features"),
     "models": ("kinds", "layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.
-    "transfer": ("config", "store", "windows")
+    "transfer": ("config", "store", "typed_values", "windows")
     + ("layers.historical_embedding",),
     # What training reads through; `WRITING` is the other half.
     "input": ("features", "kinds", "store", "typed_values", "windows"),

@@ -6,7 +6,7 @@ import numpy as np
 
 from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
-from ecdctr_tf.training import daily, history, natural
+from ecdctr_tf.training import history, mixing, natural
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.windows import Window
@@ -48,7 +48,7 @@ def train(data, run, parts, config=CONFIG, name="e_cdctr") -> Workdir:
     """Go through days in a new trainer, as a new process does."""
     row = model_table.model(name)
     config = configs.of_model(config, row)
-    daily.DailyTrainer(Level(data, run, config, row, "ctr")).run(parts)
+    mixing.trainer(Level(data, run, config, row, "ctr")).run(parts)
     return run
 
 

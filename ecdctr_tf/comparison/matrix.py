@@ -14,7 +14,7 @@ from ecdctr_tf.comparison.variants import VARIANTS
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.model_table import ModelRow
 from ecdctr_tf.results.models import Model
-from ecdctr_tf.training import daily, history, natural, schedule
+from ecdctr_tf.training import history, mixing, natural, schedule
 from ecdctr_tf.training import level as levels
 
 
@@ -90,6 +90,8 @@ class Matrix:
         An ablation has the training that E-CDCTR was given.
         """
         of = VARIANTS["e_cdctr"] if variant.ablation else variant
+        if of.experts:  # They are tuned, each for itself.
+            return configs.of_model(self._config, of), ()
         if of.name not in self._tuned:
             self._tuned[of.name] = self._tune(of)
         training, trials = self._tuned[of.name]
@@ -120,19 +122,25 @@ class Matrix:
     ) -> shared.SharedWorkdir:
         """Train and score a run up to the last day of its schedule."""
         data = self._data
-        run = shared.workdir_of(self._root, data, config, variant)
+        experts = {}
+        for name in variant.experts:
+            expert = VARIANTS[name]
+            own, _ = self._choose(expert)
+            own = dataclasses.replace(own, seed=config.seed)
+            experts[name] = self._train(expert, own).ctr(name)
+        run = shared.workdir_of(self._root, data, config, variant, experts)
 
         def level(kind: str) -> levels.Level:
             return levels.Level(data, run, config, variant, kind)
 
-        if configs.reads_tpm(config):
+        if configs.reads_tpm(config) and not experts:
             natural.train_planned(level(artefacts.TPM))
-        if config.model.history:
+        if config.model.history and not experts:
             history.aggregate(run, config)
         if variant.has_cpm:
             natural.train_planned(level(artefacts.CPM))
         days = schedule.plan(data, config.schedule).ctr
-        daily.DailyTrainer(level(artefacts.CTR)).run(days)
+        mixing.trainer(level(artefacts.CTR)).run(days)
         return run
 
 

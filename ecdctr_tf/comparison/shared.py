@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import model_table
@@ -18,6 +19,10 @@ class SharedWorkdir(workdir.Workdir):
     tpm_dir: pathlib.Path
     historical_dir: pathlib.Path
     cpm_dir: pathlib.Path
+    # Of a mixture's experts: name -> where its days are.
+    experts: Mapping[str, pathlib.Path] = dataclasses.field(
+        default_factory=dict
+    )
 
     @property
     def tpm(self) -> pathlib.Path:
@@ -34,6 +39,10 @@ class SharedWorkdir(workdir.Workdir):
         del model
         return self.cpm_dir
 
+    def ctr(self, model: str) -> pathlib.Path:
+        """Where the A-CTR of a model publishes its days, an expert's too."""
+        return self.experts.get(model) or super().ctr(model)
+
     def _beside(self, name: str, kind: str, model: str) -> pathlib.Path:
         """Return a place for a level beside its artefacts.
 
@@ -47,11 +56,19 @@ def workdir_of(
     data: DataDirectory,
     config: configs.Config,
     row: model_table.ModelRow,
+    experts: Mapping[str, pathlib.Path] | None = None,
 ) -> SharedWorkdir:
     """Return the work directory of a run.
 
     Two runs share a level if all that its weights depend on is equal. The last
     scored day is no part of it: a run can be made longer.
+
+    Args:
+      root: directory of all runs.
+      data: the data directory.
+      config: the config of the run.
+      row: the model.
+      experts: of a mixture, name of each expert -> where its days are.
     """
     plan = schedule.plan(data, config.schedule)
     of = {field: _plain(config, field) for field in _FIELDS}
@@ -98,11 +115,15 @@ def workdir_of(
         config.schedule.ctr_days,
         config.schedule.catch_up_days,
     ]
+    if experts:
+        names = (str(path.relative_to(root)) for path in experts.values())
+        own.append(sorted(names))
     return SharedWorkdir(
         root / "runs" / f"{row.base}-{_key(own)}",
         root / "tpm" / _key(tpm),
         root / "history" / _key(historical) / "historical",
         root / "cpm" / _key(cpm),
+        experts or {},
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ecdctr_tf import config as configs
+from ecdctr_tf import model_table
 from ecdctr_tf.model_table import MODELS, ModelRow
 
 # Days between two CPMs -> label.
@@ -125,7 +126,8 @@ def chosen(
 ) -> list[ModelRow]:
     """Return rows by name or by group, each once, in the given order.
 
-    `without_<source>` is the ablation that leaves a natural source out.
+    `without_<source>` is the ablation that leaves a natural source out. The
+    experts of a mixture come before it.
 
     Args:
       names: of models, ablations and groups.
@@ -148,4 +150,4 @@ def chosen(
                     f"Received: {name!r}"
                 )
             found[member] = VARIANTS[member]
-    return list(found.values())
+    return model_table.with_experts(list(found.values()))

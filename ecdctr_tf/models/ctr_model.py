@@ -358,6 +358,11 @@ class CTRModel(keras.Model):
         self.table_optimizer = table_optimizer
 
     @property
+    def members(self) -> "list[CTRModel]":
+        """The models that its answers are made of: itself alone."""
+        return [self]
+
+    @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The mean loss: all that `fit` resets at the start of a window."""
         return [self.loss_metric]

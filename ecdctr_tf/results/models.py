@@ -64,8 +64,11 @@ class Model:
         return store.read_manifest(path, "ctr").window
 
     def scores(self, day: str) -> list[dict[str, np.ndarray]]:
-        """Return the scores of a day, one a seed; see `read_scores`."""
-        return [read_scores(run.ctr(self.base) / day) for run in self.workdirs]
+        """Return the scores of a day, one a seed."""
+        return [
+            artefacts.read_scores(run.ctr(self.base) / day)
+            for run in self.workdirs
+        ]
 
     def levels(self) -> dict[str, tuple[pathlib.Path, str]]:
         """Return the levels of its first run: name -> directory and kind."""
@@ -118,33 +121,6 @@ def common_days(models: Sequence[Model]) -> list[str]:
         for run in model.workdirs
     ]
     return sorted(set.intersection(*scored)) if scored else []
-
-
-def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Return `ctr`, `click`, `weight`, `user` and `item`, `[N]`, of a day.
-
-    Days that were scored before rows had weights weigh all rows alike.
-
-    Args:
-      path: a `ctr/<day>` artefact.
-
-    Raises:
-      FileNotFoundError: the day was not scored, or its scores are gone.
-      ValueError: it is not the artefact of a ctr day, the scores are damaged,
-        or a column is missing.
-    """
-    store.verify(path, artefacts.CTR, [artefacts.SCORES])
-    with np.load(path / artefacts.SCORES) as file:
-        missing = {"ctr", "click", "user", "item"} - set(file.files)
-        if missing:
-            raise ValueError(
-                f"{path / artefacts.SCORES} lacks "
-                f"{', '.join(sorted(missing))}. Delete {path} and the days "
-                "after it, and run `--stage=ctr` again."
-            )
-        scores = {name: file[name] for name in file.files}
-    scores.setdefault("weight", np.ones_like(scores["click"]))
-    return scores
 
 
 def seed_name(run: workdir.Workdir) -> str:

@@ -146,8 +146,10 @@ class DailyTrainer:
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"], scores["weight"]
         )
-        level.grow(self._data.table_rows(today.last))
-        curve = self._fit(self._trained_on(today))
+        curve = []
+        if level.row.learns:
+            level.grow(self._data.table_rows(today.last))
+            curve = self._fit(self._trained_on(today))
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         result["seconds"] = time.monotonic() - began
         self._write_scalars(today, result)
@@ -223,6 +225,8 @@ class DailyTrainer:
         if statistics:
             level.estimate_statistics(ads, day)
         self._calibrate(day)
+        if not level.row.learns:
+            return
         if len(origin.domains) > 1:
             self._fit(first)
         elif ads is not None:

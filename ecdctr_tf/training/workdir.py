@@ -45,8 +45,8 @@ class Workdir:
         return self.path / self.history_of / "historical"
 
     def cpm(self, model: str) -> pathlib.Path:
-        """Where the CPM of a model publishes."""
-        return self.path / model / "cpm"
+        """Where the CPM publishes that a model reads."""
+        return self.path / (model_table.model(model).cpm_of or model) / "cpm"
 
     def ctr(self, model: str) -> pathlib.Path:
         """Where the A-CTR of a model publishes its days."""

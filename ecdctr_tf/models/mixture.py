@@ -1,0 +1,89 @@
+"""The weighted mean of the logits of models, as one model to score with.
+
+Shapes: B batch, E experts, S slices.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ecdctr_tf.models.ctr_model import CTRModel
+
+
+class MixedModel(tf.Module):
+    """Experts and the weights that a mixture gave them.
+
+    What natural logs know of a row's user and item chooses the weights. Those
+    of the first expert with historical embeddings say it; without one, nothing
+    is known of any row.
+
+    Args:
+      experts: E models of the same features.
+      weights: `[S, E + 1]` with S = 4: of neither user nor item known, the item
+        only, the user only, both. The last column is that of the click rate.
+      click_logit: the logit of the click rate.
+      limit: logits of experts are kept between -limit and limit.
+    """
+
+    def __init__(
+        self,
+        experts: Sequence[CTRModel],
+        weights: np.ndarray,
+        click_logit: float,
+        limit: float,
+    ):
+        """Keep the experts, and the weights in variables."""
+        super().__init__()
+        self.members = list(experts)
+        self.spec = self.members[0].spec
+        self._limit = limit
+        self.weights = tf.Variable(
+            np.asarray(weights, np.float32), trainable=False, name="weights"
+        )
+        self.click_logit = tf.Variable(
+            np.float32(click_logit), trainable=False, name="click_logit"
+        )
+
+    def __call__(
+        self, inputs: dict[str, tf.Tensor], training: bool = False
+    ) -> tf.Tensor:
+        """Return logits, float32 `[B]`; inputs as for `CTRModel`.
+
+        Raises:
+          ValueError: `training` is true; experts are trained one by one.
+        """
+        if training:
+            raise ValueError("`training` should be False. Received: True")
+        logits = [
+            tf.clip_by_value(
+                e(inputs, training=False), -self._limit, self._limit
+            )
+            for e in self.members
+        ]
+        logits.append(tf.fill(tf.shape(logits[0]), self.click_logit))
+        weights = tf.gather(self.weights, self._slices(inputs))  # [B, E + 1]
+        return tf.reduce_sum(weights * tf.stack(logits, axis=1), axis=1)
+
+    def _slices(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return the row of `weights` for each row, int32 `[B]`."""
+        knowing = next((e for e in self.members if e.historical), None)
+        place = tf.zeros_like(inputs[self.spec.user])
+        for name in (self.spec.user, self.spec.item):
+            place *= 2
+            if knowing is not None and name in knowing.historical:
+                table = knowing.history_tables[self.spec.feature(name).table]
+                layer = knowing.historical[name]
+                place += known(inputs[name], inputs["day"], table, layer.slots)
+        return place
+
+
+def known(
+    rows: tf.Tensor,
+    days: tf.Tensor,
+    table: "tf.Module",
+    slots: int,
+) -> tf.Tensor:
+    """Return whether the newest vectors of rows are there, int32 `[B]`."""
+    _, found = table.lookup(rows, days, slots)
+    return tf.cast(tf.reduce_any(found, axis=1), tf.int32)

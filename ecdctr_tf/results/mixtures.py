@@ -1,0 +1,83 @@
+"""What a page tells of a mixture: weights of experts, and what it has cost."""
+
+from collections.abc import Sequence
+
+from ecdctr_tf import artefacts, store
+from ecdctr_tf.results import text
+from ecdctr_tf.results.models import Model
+from ecdctr_tf.results.page import Section
+from ecdctr_tf.transfer import mixture
+
+
+def sections(model: Model) -> list[Section]:
+    """Return how the first run of a model weighs its experts.
+
+    Returns:
+      A table after the last day, and a folded one with the weights of each
+      day; nothing of a model without experts.
+    """
+    if not model.row.experts:
+        return []
+    directory = model.workdirs[0].ctr(model.base)
+    days = {
+        day: mixture.Mixture.from_json(directory / day / artefacts.MIXTURE)
+        for day in store.dated(directory)
+    }
+    last = max(days)
+    experts = days[last].experts
+    title = f"Experts of {model.label}"
+    return [
+        Section(
+            f"{title} after {last}",
+            [
+                "user and item in natural logs",
+                "rows",
+                *(f"weight of {name}" for name in experts),
+                "log loss",
+                *(f"log loss of {name}" for name in experts),
+                "most it can have lost against the best",
+            ],
+            _slices(days[last]),
+            text="Log losses are means over all scored rows so far, of the "
+            "first seed. The last column is proven, not estimated: the log "
+            "loss of the mixture exceeds that of the best expert by no more, "
+            "whatever the rows are.",
+        ),
+        Section(
+            f"{title}: their weights, day by day",
+            ["day", "user and item in natural logs", *experts],
+            [
+                [day, name, *map(text.percent, weights)]
+                for day, found in days.items()
+                for name, weights in zip(
+                    mixture.SLICES, found.weights(), strict=True
+                )
+            ],
+            text="The weights that a day's clicks led to; they mix the day "
+            "after.",
+            folded=True,
+        ),
+    ]
+
+
+def _slices(found: mixture.Mixture) -> Sequence[Sequence[str]]:
+    """Return a row of cells for each slice that had rows."""
+    cells = []
+    for place, name in enumerate(mixture.SLICES):
+        rows = found.rows[place]
+        if not rows:
+            continue
+        mixed, *of_experts = found.lost[place] / rows
+        bound = found.hedges[place].bound() / rows
+        best = min(range(len(of_experts)), key=of_experts.__getitem__)
+        cells.append(
+            [
+                name,
+                text.count(rows),
+                *map(text.percent, found.weights()[place]),
+                text.number(mixed),
+                *map(text.number, of_experts),
+                text.number(bound[best]),
+            ]
+        )
+    return cells
