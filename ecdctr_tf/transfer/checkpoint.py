@@ -94,18 +94,13 @@ def write(prefix: str | pathlib.Path, variables: dict) -> None:
       NotFiniteError: a number is not finite; nothing is written.
     """
     check_finite(variables)
-    tree: dict = {}
-    for name, value in variables.items():
-        *parents, leaf = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = (
-            value if isinstance(value, tf.Variable) else tf.Variable(value)
-        )
-    holder = tf.Module()
-    holder.tree = tree  # As an attribute it becomes trackable.
-    tf.train.Checkpoint(root=holder.tree).write(str(prefix))
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        # As `tf.train.Checkpoint` names them, which takes four times as long.
+        tensor_names=[n.replace(".", "..") + _SUFFIX for n in variables],
+        shape_and_slices=[""] * len(variables),
+        tensors=[tf.convert_to_tensor(v) for v in variables.values()],
+    )
 
 
 def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -120,7 +115,7 @@ def read(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         return {
-            # TensorFlow writes a dot in a name as two.
+            # Names are written with two dots for one.
             key.removesuffix(_SUFFIX).replace("..", "."): reader.get_tensor(key)
             for key in reader.get_variable_to_shape_map()
             if key.endswith(_SUFFIX)
