@@ -89,6 +89,35 @@ def begun(tmp_path_factory, data):
     return run
 
 
+@pytest.fixture(scope="module", params=[("natural", 7), ("ads", 6)], ids=str)
+def other_future(request, tmp_path_factory, data, begun):
+    """Days from day 5 on are planted, also those of the newer CPM.
+
+    These are the domain, the day that sees the plant, the data, and a run with
+    the CPMs, which are the same for all models.
+    """
+    domain, seen = request.param
+    place = tmp_path_factory.mktemp("other_future")
+    other = planted(data, place / "data", domain, day(5))
+    run = copy(begun, place / "run")
+    newer = run.cpm(NAMES[0]) / day(6)
+    shutil.rmtree(newer)
+    train_cpm(other, run, NAMES[0], 5, 6)
+    for name in NAMES[1:]:
+        shutil.rmtree(run.cpm(name) / day(6))
+        shutil.copytree(newer, run.cpm(name) / day(6))
+    return domain, seen, other, run
+
+
+@pytest.fixture(scope="module")
+def other_cpm(tmp_path_factory, data):
+    """Another CPM on days 5 and 6, the same for all models."""
+    run = Workdir(tmp_path_factory.mktemp("other_cpm") / "run")
+    config = dataclasses.replace(CONFIG, seed=1)
+    train_cpm(data, run, NAMES[0], 5, 6, config)
+    return run.cpm(NAMES[0])
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data, begun):
     """Days 5 to 7 of each; on the last one the newer CPM is there."""
@@ -323,15 +352,11 @@ def test_with_deterministic_operations_the_numbers_are_the_same(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("domain", "seen"), [("natural", 7), ("ads", 6)])
 def test_the_future_of_no_domain_changes_a_score(
-    data, begun, finished, tmp_path, name, domain, seen
+    finished, other_future, tmp_path, name
 ):
-    """Planted from day 5 on, in the days of the newer CPM too."""
-    other = planted(data, tmp_path / "data", domain, day(5))
+    domain, seen, other, begun = other_future
     run = copy(begun, tmp_path / "run")
-    shutil.rmtree(run.cpm(name) / day(6))
-    train_cpm(other, run, name, 5, 6)
     train(other, run, days(5, seen), name)
     for number in range(5, seen + 1):
         found, expected = (
@@ -359,14 +384,16 @@ def test_a_cpm_that_has_seen_the_scored_day_is_refused(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_cpm_of_a_published_day_is_needed(data, finished, tmp_path, name):
+def test_the_cpm_of_a_published_day_is_needed(
+    data, finished, other_cpm, tmp_path, name
+):
     """That very one: another one in its place is refused."""
     run = copy(finished, tmp_path / "run")
     shutil.rmtree(run.cpm(name) / day(6))
     with pytest.raises(FileNotFoundError, match=f"{day(6)}.* is gone"):
         train(data, run, days(8, 8), name)
     shutil.rmtree(run.cpm(name))
-    train_cpm(data, run, name, 5, 6, dataclasses.replace(CONFIG, seed=1))
+    shutil.copytree(other_cpm, run.cpm(name))
     with pytest.raises(ValueError, match=f"{day(6)} is not the artefact from"):
         train(data, run, days(8, 8), name)
 
