@@ -10,6 +10,7 @@ in losses and metrics (1 by default).
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import keyword
@@ -213,12 +214,10 @@ class FeatureSpec:
         check_name("feature", self.name)
         check_choice(f"feature {self.name!r}", "kind", self.kind, KINDS)
         check_choice(f"feature {self.name!r}", "side", self.side, SIDES)
-        for field in dataclasses.fields(self):
-            kinds = [k for k, fields in KINDS.items() if field.name in fields]
-            if kinds and self.kind not in kinds:
-                value = getattr(self, field.name)
-                if value != field.default:
-                    self._refuse(field.name, f"set for {', '.join(kinds)} only")
+        for name, kinds in _KINDS_WITH.items():
+            if self.kind not in kinds:
+                if getattr(self, name) != getattr(FeatureSpec, name):
+                    self._refuse(name, f"set for {', '.join(kinds)} only")
         fields = KINDS[self.kind]
         if "table" in fields and not self.table:
             self._refuse("table", "the name of the table of its ids")
@@ -241,6 +240,14 @@ class FeatureSpec:
             f"`{field}` of feature {self.name!r} should be {wanted}. "
             f"Received: {getattr(self, field)!r}, kind {self.kind!r}"
         )
+
+
+# Field of a feature -> the kinds that have it, unless all have it.
+_KINDS_WITH = {
+    field.name: kinds
+    for field in dataclasses.fields(FeatureSpec)
+    if (kinds := [k for k, fields in KINDS.items() if field.name in fields])
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -402,7 +409,12 @@ class DataSpec:
 
     def fingerprint(self) -> str:
         """Return a hash that changes when the meaning of a column does."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        # As of `dataclasses.asdict`, which copies everything there is.
+        text = json.dumps(self, default=_fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, path: str | pathlib.Path) -> None:
@@ -446,6 +458,10 @@ class DataSpec:
             owner = f"an entry of {key}"
             parts[key] = [typed_values.make(kind, owner, e) for e in entries]
         return typed_values.make(cls, "the data spec", {**values, **parts})
+
+
+def _fields(part: typing.Any) -> dict[str, typing.Any]:
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
 
 
 def _tables(feature: FeatureSpec) -> set[str]:

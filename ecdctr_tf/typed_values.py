@@ -112,6 +112,8 @@ def check(what: str, expected: typing.Any, value: object) -> None:
 
 
 def _fits(expected: typing.Any, value: object) -> bool:
+    if expected in (str, bool):  # Most are.
+        return isinstance(value, expected)
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (types.UnionType, typing.Union):
         return any(_fits(one, value) for one in arguments)

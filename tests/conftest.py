@@ -1,11 +1,13 @@
 """What every test starts from: quiet, seeded, and a data set of 90 rows."""
 
+import fcntl
 import gc
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -66,9 +68,24 @@ def eagerly():
 def finished_world(tmp_path_factory) -> pathlib.Path:
     """Raw logs of the tiny world, `data/` and a finished `run/`, as users do.
 
-    Made once for all tests; those that change something work on a copy.
+    Made once for all tests, whichever process comes to it first; those that
+    change something work on a copy.
     """
-    directory = tmp_path_factory.mktemp("finished")
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # That of the test run; the other is of the process alone.
+        place = place.parent
+    directory = place / "finished"
+    with (place / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            making = pathlib.Path(tempfile.mkdtemp(dir=place))
+            make_finished_world(making)
+            making.rename(directory)
+    return directory
+
+
+def make_finished_world(directory: pathlib.Path) -> None:
     training_world.write_raw_logs(directory)
     (directory / "logs.toml").write_text(training_world.LOGS_SPEC)
     subprocess.run(
@@ -84,7 +101,6 @@ def finished_world(tmp_path_factory) -> pathlib.Path:
         capture_output=True,
     )
     training_world.train(directory / "data", directory / "run", "all")
-    return directory
 
 
 @pytest.fixture

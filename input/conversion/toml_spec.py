@@ -237,6 +237,10 @@ class ConversionSpec:
 
     def data_spec(self) -> DataSpec:
         """Return the spec of the data directory."""
+        return self._data_spec
+
+    @functools.cached_property
+    def _data_spec(self) -> DataSpec:
         made = [feature.feature_spec() for feature in self.features]
         made += [
             features.FeatureSpec(
