@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -43,6 +44,13 @@ def pytest_collection_finish():
     # would look through all of it each time.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_disks():
+    """No power is lost in tests; the processes they start do wait."""
+    with mock.patch.object(os, "fsync", lambda file: None):
+        yield
 
 
 @pytest.fixture(autouse=True)

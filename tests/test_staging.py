@@ -27,6 +27,28 @@ def test_sweep_leaves_what_this_process_is_writing(tmp_path):
         assert (tmp_path / name / "x").read_text() == text
 
 
+@pytest.mark.parametrize("make", ["publish", "write_text"])
+def test_files_are_on_the_disk_before_they_come_to_their_place(
+    tmp_path, monkeypatch, make
+):
+    place, synced = tmp_path / "a", set()
+
+    def sync(descriptor):
+        assert not place.exists()
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    if make == "publish":
+        with store.publish(place, store.Manifest("cpm")) as staging:
+            (staging / "x").mkdir()
+            (staging / "x" / "y").write_text("text")
+    else:
+        store.write_text(place, "text")
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == (2 if make == "publish" else 1)
+    assert {path.stat().st_ino for path in written} == synced
+
+
 def publishing(directory, name="a"):
     return waiting(f"""
         import pathlib
