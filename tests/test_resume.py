@@ -102,7 +102,7 @@ def test_a_finished_run_is_left_alone(data, finished, tmp_path):
         assert training_world.tree(run / level) == files
 
 
-def test_another_seed_gives_other_numbers(tmp_path):
+def test_another_seed_gives_other_numbers(eagerly, tmp_path):
     data = training_world.small_data(tmp_path / "data")
     vectors = []
     for seed in (0, 1):
