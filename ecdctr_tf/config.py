@@ -91,6 +91,10 @@ class ModelConfig(_Checked):
     )
     # DCN-v2 cross layers parallel to the MLP; 0 for none.
     cross_layers: int = _at_least(0, 1)
+    # Heads, each a cross network and an MLP with a loss of its own, whose
+    # logits are averaged. Every second one reads no historical embeddings.
+    # Joint models other than `joint`, and models beside a CPM, have one.
+    heads: int = _at_least(1, 2)
     # Whether sequences are read by target attention (DIN).
     attention: bool = True
     # Whether elementwise products of user and item embeddings are inputs too.
@@ -321,7 +325,11 @@ class Config(_Checked):
     model: ModelConfig = ModelConfig()
     # The network of the TPM: small and shallow, basic features only.
     tpm_model: ModelConfig = ModelConfig(
-        hidden_units=(32,), cross_layers=0, attention=False, history=False
+        hidden_units=(32,),
+        cross_layers=0,
+        heads=1,
+        attention=False,
+        history=False,
     )
     tpm: TrainingConfig = TrainingConfig()
     cpm: TrainingConfig = TrainingConfig()

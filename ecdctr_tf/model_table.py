@@ -82,7 +82,10 @@ _JOINT: dict[str, typing.Any] = {
     "changes": _NO_TPM,
     "training": (),
 }
-_BESIDE: dict[str, typing.Any] = {"origin": BESIDE_CPM, "changes": _NO_TPM}
+_BESIDE: dict[str, typing.Any] = {
+    "origin": BESIDE_CPM,
+    "changes": (*_NO_TPM, "model.heads=1"),
+}
 
 _ROWS = (
     ModelRow("e_cdctr", "E-CDCTR", "E-CDCTR (arXiv 2408.16238)"),
@@ -95,6 +98,7 @@ _ROWS = (
             "history.snapshots=3",
             "history.start_tables=false",
             "history.dropout=0",
+            "model.heads=1",
             "warm_start.batch_norm=full",
             "warm_start.refresh=restart",
             "warm_start.warm_up_days=7",

@@ -48,6 +48,7 @@ SPEC = features.DataSpec(
     ),
 )
 _NETWORK = configs.ModelConfig(
+    heads=1,
     embedding_dim=2,
     hidden_units=(),
     cross_layers=0,

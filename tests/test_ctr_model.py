@@ -31,7 +31,7 @@ SPEC = features.DataSpec(
     ),
 )
 ROWS = {"user": 6, "item": 8, "category": 4}
-CONFIG = configs.ModelConfig(embedding_dim=4, hidden_units=(8,))
+CONFIG = configs.ModelConfig(embedding_dim=4, hidden_units=(8,), heads=1)
 TPM = dataclasses.replace(
     CONFIG, cross_layers=0, attention=False, history=False
 )

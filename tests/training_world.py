@@ -215,7 +215,7 @@ SMALL_SPEC = features.DataSpec(
 SMALL_NATURAL = windows.Window("2024-01-01", "2024-01-06")
 SMALL_ADS = windows.Window("2024-01-03", "2024-01-08")
 SMALL_NATURAL_ROWS, SMALL_ADS_ROWS = 24, 16
-_NETWORK = configs.ModelConfig(embedding_dim=3, hidden_units=(4,))
+_NETWORK = configs.ModelConfig(embedding_dim=3, hidden_units=(4,), heads=1)
 _STEPS = configs.TrainingConfig(batch_size=8)
 SMALL_CONFIG = configs.Config(
     model=_NETWORK,

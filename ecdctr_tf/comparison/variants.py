@@ -31,6 +31,7 @@ _ABLATIONS = (
         "historical embeddings, tables not started from the TPM",
         "history.start_tables=false",
     ),
+    _ablation("one_head", "one head", "one head only", "model.heads=1"),
     *(
         _ablation(
             f"aggregation_{name}",

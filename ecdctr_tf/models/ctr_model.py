@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, kinds
 from ecdctr_tf.layers.batch_norm import BatchNorm, averaging
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
+from ecdctr_tf.layers.head import Head, cross_network, crossed
 from ecdctr_tf.layers.historical_embedding import (
     HistoricalEmbedding,
     HistoricalTable,
@@ -53,7 +53,9 @@ class CTRModel(keras.Model):
 
     Embeddings of ids, pooled behavior sequences, products of user and item
     embeddings and historical embeddings are normalised together; a DCN-v2 cross
-    network and an MLP read them, and scaled numbers, side by side.
+    network and an MLP read them, and scaled numbers, side by side. There may be
+    several such heads, each with a loss of its own, whose logits are averaged;
+    every second one reads no historical embeddings.
 
     Args:
       spec: the features that the model reads.
@@ -159,13 +161,9 @@ class CTRModel(keras.Model):
             if f.basic and f.table in of_table
         }
         self.input_norm = self._make_norm(config, policy)
-        self.cross = [
-            tfrs.layers.dcn.Cross(
-                kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
-                dtype=policy,
-            )
-            for _ in range(config.cross_layers)
-        ]
+        self.cross = cross_network(config.cross_layers, l2, policy)
+        # First and one past the last of the inputs that are history.
+        self._recalled = (0, 0)
         self._make_top(config, l2, policy)
         self.loss_metric = keras.metrics.Mean("loss")
 
@@ -183,9 +181,22 @@ class CTRModel(keras.Model):
             config.hidden_units, config.batch_norm_momentum, l2, dtype=policy
         )
         self.head = keras.layers.Dense(1, name="head")
+        self.more_heads = [
+            Head(
+                config.hidden_units,
+                config.cross_layers,
+                config.batch_norm_momentum,
+                l2,
+                dtype=policy,
+            )
+            for _ in range(config.heads - 1)
+        ]
 
     def call(
-        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+        self,
+        inputs: dict[str, tf.Tensor],
+        training: bool | None = None,
+        every_head: bool = False,
     ) -> tf.Tensor:
         """Return logits, float32 `[B]`.
 
@@ -195,10 +206,18 @@ class CTRModel(keras.Model):
             for joint models also `domain` int32 `[B]`, places in
             `features.DOMAINS`.
           training: whether batch norm uses and updates batch statistics.
+          every_head: whether to return the logits of each head, float32
+            `[B, heads]`, instead of their mean.
         """
+        logits = self._logits(inputs, training)  # [B, heads]
+        return logits if every_head else tf.reduce_mean(logits, axis=1)
+
+    def _logits(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
+    ) -> tf.Tensor:
+        """Return the logits of each head, `[B, heads]`."""
         _, x = self._read(inputs, training)
-        logits = self._top(x, inputs.get("domain"), training)
-        return tf.squeeze(logits, axis=1)  # [B]
+        return self._top(x, inputs.get("domain"), training)
 
     def _read(
         self, inputs: dict[str, tf.Tensor], training: bool | None
@@ -225,7 +244,7 @@ class CTRModel(keras.Model):
     def _top(
         self, x: tf.Tensor, domain: tf.Tensor | None, training: bool | None
     ) -> tf.Tensor:
-        """Return the logits `[B, 1]` of normalised inputs `[B, N]`.
+        """Return the logits of each head, `[B, heads]`, of inputs `[B, N]`.
 
         Args:
           x: the normalised inputs.
@@ -234,16 +253,22 @@ class CTRModel(keras.Model):
           training: as for `call`.
         """
         del domain
-        crossed = self._crossed(x)
-        top = [self.mlp(x, training=training), *crossed]
-        return self.head(tf.concat(top, axis=1))
+        top = [self.mlp(x, training=training), *self._crossed(x)]
+        logits = [self.head(tf.concat(top, axis=1))]
+        without = x
+        if self.more_heads and self.historical:
+            start, stop = self._recalled
+            recalled = tf.zeros_like(x[:, start:stop])
+            parts = [x[:, :start], recalled, x[:, stop:]]
+            without = tf.concat(parts, axis=1)
+        for place, head in enumerate(self.more_heads, 1):
+            read = without if place % 2 else x
+            logits.append(head(read, training=training))
+        return tf.concat(logits, axis=1)
 
     def _crossed(self, x: tf.Tensor) -> list[tf.Tensor]:
         """Return what the cross network makes of `[B, N]`; none without it."""
-        crossed = x
-        for layer in self.cross:
-            crossed = layer(x, crossed)  # [B, N]
-        return [crossed] if self.cross else []
+        return crossed(x, self.cross)
 
     def _inputs(
         self,
@@ -252,7 +277,15 @@ class CTRModel(keras.Model):
         training: bool | None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Return what is to be normalised, and what is scaled already."""
-        columns, scaled = self._named_inputs(inputs, embedded, training)
+        columns, recalled, scaled = self._named_inputs(
+            inputs, embedded, training
+        )
+        start, width = (
+            sum(tensor.shape[1] for *_, tensor in part)
+            for part in (columns, recalled)
+        )
+        self._recalled = start, start + width
+        columns += recalled
         normalised = tf.concat([tensor for *_, tensor in columns], axis=1)
         return normalised, [tensor for *_, tensor in scaled]
 
@@ -261,8 +294,13 @@ class CTRModel(keras.Model):
         inputs: dict[str, tf.Tensor],
         embedded: dict[str, tf.Tensor],
         training: bool | None,
-    ) -> tuple[list[_Input], list[_Input]]:
-        """Return what `_inputs` does, each with its name and its features."""
+    ) -> tuple[list[_Input], list[_Input], list[_Input]]:
+        """Return what `_inputs` does, each with its name and its features.
+
+        Returns:
+          What is normalised, first without and then from history, and what is
+          scaled already.
+        """
         ids: list[_Input] = []
         others: list[_Input] = []
         scaled: list[_Input] = []
@@ -275,18 +313,19 @@ class CTRModel(keras.Model):
             )
         columns = [*ids, *self._product_columns(embedded, ""), *others]
         dropped = self._dropped(inputs) if training else None
-        recalled = {}
+        recalled: dict[str, tf.Tensor] = {}
+        historical: list[_Input] = []
         for name, layer in self.historical.items():
             table = self.history_tables[self.spec.feature(name).table]
             recalled[name], flag = layer(
                 inputs[name], inputs["day"], table, dropped
             )
-            columns += [
+            historical += [
                 (f"{name}/history", (name,), recalled[name]),
                 (f"{name}/known", (name,), flag),
             ]
-        columns += self._product_columns(recalled, "/history")
-        return columns, scaled
+        historical += self._product_columns(recalled, "/history")
+        return columns, historical, scaled
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """Return what batch norm normalises, and what is scaled already.
@@ -294,12 +333,11 @@ class CTRModel(keras.Model):
         The cross network and the MLP read the first, then the second.
         """
         row = self._made_up_row()
-        parts = self._named_inputs(row, self.embedding(row), False)
-        normalised, scaled = (
+        columns, recalled, scaled = (
             [Column(name, of, tensor.shape[1]) for name, of, tensor in part]
-            for part in parts
+            for part in self._named_inputs(row, self.embedding(row), False)
         )
-        return normalised, scaled
+        return [*columns, *recalled], scaled
 
     def idle(self) -> set[str]:
         """Return the features that the weights do not read yet.
@@ -307,14 +345,16 @@ class CTRModel(keras.Model):
         So are those that were added after training, until they are learned.
         """
         columns = list(itertools.chain(*self.columns()))
-        layers = self.mlp.dense[:1]
-        kernels = [layer.kernel.numpy() for layer in layers]
-        if [len(k) for k in kernels] != [sum(c.width for c in columns)]:
+        mlps = [self.mlp, *(head.mlp for head in self.more_heads)]
+        kernels = [mlp.dense[0].kernel.numpy() for mlp in mlps if mlp.dense]
+        width = sum(column.width for column in columns)
+        if not kernels or any(len(kernel) != width for kernel in kernels):
             return set()  # The MLP reads something else.
+        kernel = np.concatenate(kernels, axis=1)
         used: dict[str, bool] = {}
         place = 0
         for column in columns:
-            rows = kernels[0][place : place + column.width]
+            rows = kernel[place : place + column.width]
             place += column.width
             reads = bool(np.abs(rows).max() > _IDLE)
             for name in column.of:
@@ -390,8 +430,13 @@ class CTRModel(keras.Model):
         weights = inputs.get("weight", tf.ones_like(clicks))
         base = inputs.get(features.BASE_WEIGHT, weights)
         with tf.GradientTape() as tape:
-            logits = self(inputs, training=True)
-            loss = log_loss(clicks, logits, weights, base)
+            logits = self(inputs, training=True, every_head=True)
+            # Each head learns by itself, so that their mean is calmer.
+            losses = [
+                log_loss(clicks, of_head, weights, base)
+                for of_head in tf.unstack(logits, axis=1)
+            ]
+            loss = tf.add_n(losses) / len(losses)
             total = tf.add_n([loss, *self.losses])
         dense, tables = self.split_variables()  # The first call makes them.
         dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
@@ -473,6 +518,11 @@ class CTRModel(keras.Model):
             for inputs, _ in batches:
                 next_batch()
                 self(inputs, training=True)
+
+    def shift(self, logit: float) -> None:
+        """Add a number to the logits of all rows."""
+        for head in (self.head, *(of.head for of in self.more_heads)):
+            head.bias.assign_add([logit])
 
     def lacking(self, rows: int = 0) -> list[str]:
         """Return the features whose statistics are not all known yet.

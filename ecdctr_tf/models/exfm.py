@@ -58,17 +58,16 @@ class ExFM(PluggedModel):
         inputs, clicks = data
         return super().train_step(({**inputs, _CLICKS: clicks}, clicks))
 
-    def call(
-        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    def _logits(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
     ) -> tf.Tensor:
-        """Return logits, float32 `[B]`; arguments as for `CTRModel`."""
         _, x = self._read(inputs, training)
         hidden = self.mlp(x, training=training)
         top = tf.concat([hidden, *self._crossed(x)], axis=1)
         auxiliary = tf.squeeze(self.auxiliary_head(top), axis=1)  # [B]
         if training and _CLICKS in inputs:
             self._distil(inputs, auxiliary)
-        return tf.squeeze(self.head(top), axis=1)  # [B]
+        return self.head(top)  # [B, 1]
 
     def _distil(
         self, inputs: dict[str, tf.Tensor], auxiliary: tf.Tensor

@@ -32,16 +32,14 @@ class LoopFM(PluggedModel):
         super()._make_top(config, l2, policy)
         self.loop = TargetAttention()
 
-    def call(
-        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    def _logits(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
     ) -> tf.Tensor:
-        """Return logits, float32 `[B]`; arguments as for `CTRModel`."""
         embedded, x = self._read(inputs, training)
         vectors, known = self._dated(inputs[self.spec.user])
         read = self.loop(embedded[self.spec.item], vectors, known)  # [B, D]
         top = [self.mlp(x, training=training), *self._crossed(x), read]
-        logits = self.head(tf.concat(top, axis=1))
-        return tf.squeeze(logits, axis=1)  # [B]
+        return self.head(tf.concat(top, axis=1))  # [B, 1]
 
     def _dated(self, users: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the CPMs' vectors of users, the newest first.

@@ -54,13 +54,11 @@ class PluggedModel(CTRModel):
         for source in sources:
             source.trainable = False
 
-    def call(
-        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    def _logits(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
     ) -> tf.Tensor:
-        """Return logits, float32 `[B]`; arguments as for `CTRModel`."""
         _, x = self._read(inputs, training)
-        logits = self._plugged(x, self._knowledge(inputs), training)
-        return tf.squeeze(logits, axis=1)  # [B]
+        return self._plugged(x, self._knowledge(inputs), training)
 
     def _plugged(
         self, x: tf.Tensor, knowledge: Knowledge, training: bool | None

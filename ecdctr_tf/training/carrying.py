@@ -250,6 +250,8 @@ def _owners(model: CTRModel) -> dict[str, str]:
 
 def _axes(model: CTRModel, weight: str) -> list[_Axis]:
     """Return the axes of a weight whose places are inputs of the network."""
+    if weight.startswith("more_heads/"):
+        weight = weight.split("/", 2)[2]
     layer, *rest = weight.split("/")
     if layer == "input_norm":
         return [_Axis(0, 0, scaled=False)]

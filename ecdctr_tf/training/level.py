@@ -471,7 +471,7 @@ class Level:
         scores = self.score(window, as_of=day)
         names = ("click", "ctr", "weight")
         shift = metrics.logit_shift(*(scores[name] for name in names))
-        self.model.head.bias.assign_add([shift])
+        self.model.shift(shift)
         logging.info(
             "Logits are shifted by %.3f to the click rate of the ads of %s.",
             shift,
