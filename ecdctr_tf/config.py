@@ -22,7 +22,7 @@ AGGREGATIONS = (
     "self_attention",
 )
 BATCH_NORMS = ("keep", "statistics", "full")
-REFRESHES = ("change", "restart")
+REFRESHES = ("evidence", "change", "restart")
 TABLE_OPTIMIZERS = ("lazy_adam", "row_wise_adagrad")
 START_TABLES = ("auto", "true", "false")
 # Precision of the computation -> the policy of Keras.
@@ -175,9 +175,10 @@ class WarmStartConfig(_Checked):
 
     # Batch norm: "keep" all, re-estimate "statistics", or reset in "full".
     batch_norm: str = _one_of(BATCH_NORMS, "keep")
-    # How a newer CPM reaches a running A-CTR: its "change" since the older one
-    # is added, or the A-CTR is started again from it ("restart").
-    refresh: str = _one_of(REFRESHES, "change")
+    # How a newer CPM reaches a running A-CTR: as much of its change since the
+    # older one is added as the scored days speak for ("evidence"), all of it
+    # ("change"), or the A-CTR is started again from it ("restart").
+    refresh: str = _one_of(REFRESHES, "evidence")
     # Days of ads, as far as they exist, that an A-CTR is trained on after every
     # start and before it scores; see also `schedule.catch_up_days`.
     warm_up_days: int = _at_least(0, 0)

@@ -14,7 +14,7 @@ from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import daily, fit, history, natural, origins
 from ecdctr_tf.training.level import NATURAL, Level
 from ecdctr_tf.training.workdir import Workdir
-from ecdctr_tf.transfer import checkpoint
+from ecdctr_tf.transfer import checkpoint, evidence
 from ecdctr_tf.windows import Window
 from tests import training_world
 from tests.trained import (
@@ -330,6 +330,80 @@ def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
     )
     assert report["source"] == f"e_cdctr/cpm/{day(4)}..{day(6)}"
     assert {v["status"] for v in report["variables"]} == {"shifted", "restored"}
+
+
+def test_judging_a_change_leaves_nothing_behind(data, scored, tmp_path):
+    """The first change is taken whole, so the days are those without judging."""
+    found = {}
+    for kind in ("evidence", "change"):
+        config = settings(f"warm_start.refresh={kind}")
+        run = copy(scored, tmp_path / kind)
+        shutil.rmtree(run.ctr("e_cdctr"))
+        train(data, run, days(5, 6), config)
+        newer_cpm(data, run)
+        found[kind] = train(data, run, days(7, 7), config)
+    judged, plain = found["evidence"], found["change"]
+    np.testing.assert_array_equal(
+        scores(judged, 7)["ctr"], scores(plain, 7)["ctr"]
+    )
+    for file in (artefacts.WEIGHTS, artefacts.OPTIMIZER):
+        mine, others = weights(judged, 7, file), weights(plain, 7, file)
+        for name, value in mine.items():
+            np.testing.assert_array_equal(value, others[name], name)
+    assert "evidence" not in manifest(plain, 7).config
+
+
+def test_parts_of_a_change_are_judged_on_the_scored_day(data, scored, tmp_path):
+    """By the log loss that each would have had, before it is trained on."""
+    run = copy(scored, tmp_path / "run")
+    newer_cpm(data, run)
+    train(data, run, days(7, 8))
+    judged = manifest(run, 7).config["evidence"]
+    today, past = Window(day(7), day(7)), Window(day(3), day(6))
+    old, new = (
+        checkpoint.read(run.cpm("e_cdctr") / day(n) / artefacts.WEIGHTS)
+        for n in (4, 6)
+    )
+    expected = []
+    for strength in evidence.CANDIDATES:
+        path = run.ctr("e_cdctr") / day(6)
+        level = opened(data, run, path, "ctr", today)
+        for name, variable in artefacts.weights(level.model).items():
+            part = strength.dense
+            if name.startswith("embedding/"):
+                part = strength.tables
+            if "moving_" not in name:
+                variable.assign_add(part * (new[name] - old[name]))
+        level.estimate_statistics(past, day(7))
+        level.calibrate(past, day(7))
+        found = level.score(today)
+        expected.append(
+            metrics.evaluate(*(found[n] for n in ("click", "ctr", "user")))[
+                "log_loss"
+            ]
+        )
+    np.testing.assert_allclose(judged["of_day"], expected, rtol=1e-5)
+    assert judged["of_day"][0] == manifest(run, 7).metrics["log_loss"]
+    assert judged["taken"] == 0
+    # Kept until the next change, also by a new process.
+    assert manifest(run, 8).config["evidence"] == judged
+
+
+def test_the_next_change_is_taken_as_the_evidence_says(
+    data, scored, tmp_path, monkeypatch
+):
+    """Of nothing, tables and dense weights stay as the ads left them."""
+    run = copy(scored, tmp_path / "run")
+    newer_cpm(data, run)
+    monkeypatch.setattr(evidence.Evidence, "chosen", 2)
+    train(data, run, days(7, 7))
+    path = run.ctr("e_cdctr") / day(6)
+    level = opened(data, run, path, "ctr", Window(day(7), day(7)))
+    level.estimate_statistics(Window(day(3), day(6)), day(7))
+    level.calibrate(Window(day(3), day(6)), day(7))
+    expected = level.score(Window(day(7), day(7)))["ctr"]
+    np.testing.assert_allclose(scores(run, 7)["ctr"], expected, atol=1e-6)
+    assert manifest(run, 7).config["evidence"]["taken"] == 2
 
 
 def test_newer_history_has_statistics_estimated_as_of_the_scored_day(

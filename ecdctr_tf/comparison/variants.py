@@ -64,6 +64,12 @@ _ABLATIONS = (
         "warm_start.batch_norm=full",
     ),
     _ablation(
+        "refresh_change",
+        "all of each change",
+        "what the choice by evidence is worth",
+        "warm_start.refresh=change",
+    ),
+    _ablation(
         "refresh_restart",
         "restart from each newer CPM",
         "what a newer CPM does to a running A-CTR",

@@ -12,7 +12,7 @@ import tqdm
 from ecdctr_tf import artefacts, metrics, model_table, store, windows
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.training import origins, workdir
-from ecdctr_tf.transfer import historical
+from ecdctr_tf.transfer import evidence, historical
 
 # The newest rows of ads whose click rate an A-CTR is brought to when it takes
 # something from a CPM; of 10,000 rows with 1 % of clicks it is known to 10 %.
@@ -146,6 +146,8 @@ class DailyTrainer:
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"], scores["weight"]
         )
+        if self._origin.take is not None:
+            self._judge(today, result)
         curve = []
         if level.row.learns:
             level.grow(self._data.table_rows(today.last))
@@ -184,6 +186,38 @@ class DailyTrainer:
         if newest is not None and (changed or level.sees_newer_history()):
             level.estimate_statistics(newest, day)
             self._calibrate(day)
+
+    def _judge(self, today: windows.Window, result: dict) -> None:
+        """Score a day with other parts of a change; learn which is best.
+
+        The level stays as it scored the day.
+
+        Args:
+          today: the day.
+          result: the metrics of the part that was taken.
+        """
+        level = self._level
+        if self._config.warm_start.refresh != "evidence":
+            return
+        kept, report = level.values(), level.report
+        newest = self._newest_ads(today.first, self._remembered_rows())
+        losses = []
+        for place, strength in enumerate(evidence.CANDIDATES):
+            if place == level.evidence.chosen:
+                losses.append(result["log_loss"])
+                continue
+            self._origin.take(strength)
+            if newest is not None:
+                level.estimate_statistics(newest, today.first)
+                self._calibrate(today.first)
+            scores = level.score(today)
+            names = ("click", "ctr", "user", "weight")
+            other = metrics.evaluate(*(scores[name] for name in names))
+            losses.append(other["log_loss"])
+        level.assign(kept)
+        level.report = report
+        if None not in losses:  # All rows have the weight 0.
+            level.evidence = level.evidence.after(losses)
 
     def _remembered_rows(self) -> float:
         """Return how many rows the moving statistics of batch norm remember."""

@@ -46,7 +46,7 @@ from ecdctr_tf.training import (
     statistics,
     workdir,
 )
-from ecdctr_tf.transfer import checkpoint, warm_start
+from ecdctr_tf.transfer import checkpoint, evidence, warm_start
 
 NATURAL, ADS = features.NATURAL, features.ADS
 # In the directory of a level, the last day that it published.
@@ -83,6 +83,7 @@ class Level:
       report: what was taken from a CPM since the last artefact, or None.
       last: the artefact that was opened or published last, or None.
       lost: whether features were removed since `last` was trained.
+      evidence: how much of a CPM's change has been best so far.
     """
 
     model: CTRModel
@@ -127,6 +128,7 @@ class Level:
         self.report: warm_start.RestoreReport | None = None
         self.last: pathlib.Path | None = None
         self.lost = False
+        self.evidence = evidence.Evidence()
 
     # From nothing, or from an artefact.
 
@@ -160,6 +162,9 @@ class Level:
         self.parents = dict(manifest.parents)
         self.last = path
         self.batch_size = manifest.config.get("batch_size", self.batch_size)
+        self.evidence = evidence.Evidence.from_dict(
+            manifest.config.get("evidence")
+        )
         self._build(manifest.config["capacities"])
         if written == self.spec:
             values = checkpoint.read(path / artefacts.WEIGHTS)
@@ -247,6 +252,16 @@ class Level:
         self.batch_size = size
         for norm in self.model.own_layers(BatchNorm):
             norm.full_batch = size
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Return copies of all weights, by name."""
+        weights = artefacts.weights(self.model)
+        return {name: np.array(v.numpy()) for name, v in weights.items()}
+
+    def assign(self, values: dict[str, np.ndarray]) -> None:
+        """Give the model weights that `values` returned."""
+        for name, variable in artefacts.weights(self.model).items():
+            variable.assign(values[name])
 
     def rebuild(self) -> None:
         """Let a new model take over weights and state: sizes have changed."""
@@ -563,6 +578,11 @@ class Level:
                 "capacities": self.model.embedding.capacities,
                 "model": self.row.base,
                 "batch_size": self.batch_size,
+                **(
+                    {"evidence": self.evidence.to_dict()}
+                    if self.evidence.of_day
+                    else {}
+                ),
             },
             metrics=metrics,
         )

@@ -15,6 +15,7 @@ An A-CTR never goes back to an older CPM than the one it has.
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Callable
 
 from ecdctr_tf import artefacts, model_table, store, windows
 from ecdctr_tf.layers.table_embedding import TableEmbedding
@@ -33,6 +34,9 @@ class Scratch:
 
     # Domains that the model is trained on.
     domains: tuple[str, ...] = (ADS,)
+    # Gives the level's weights of before the last refresh a part of the change,
+    # instead of what they have now; None where there was no change.
+    take: Callable[[refresh.Strength], None] | None = None
 
     def __init__(self, level: Level):
         """Keep the level."""
@@ -201,6 +205,7 @@ class FromCPM(Scratch):
     def refresh(self, day: str) -> bool:
         """Add to the A-CTR what the CPM has learned since the one it has."""
         level, old, new = self.level, self._known(), self._newer(day)
+        self.take = None
         if new is None:
             return False
         rows = {"own": dict(level.table_rows)}
@@ -224,15 +229,28 @@ class FromCPM(Scratch):
             # Of a table that a CPM lacks, it knows no row.
             values["new"].setdefault(path, table.embeddings.numpy())
             values["old"].setdefault(path, values["new"][path])
-        level.report = refresh.add_change(
-            artefacts.weights(level.model),
-            values["new"],
-            values["old"],
-            tables,
-            f"{new.parent.parent.name}/{new.parent.name}/{old.name}..{new.name}",
-        )
+        kept = level.values()
+
+        def take(strength: refresh.Strength) -> None:
+            level.assign(kept)
+            level.report = refresh.add_change(
+                artefacts.weights(level.model),
+                values["new"],
+                values["old"],
+                tables,
+                f"{new.parent.parent.name}/{new.parent.name}/"
+                f"{old.name}..{new.name}",
+                strength,
+            )
+
+        self.take = take
+        take(level.evidence.strength if self._judges else refresh.Strength())
         level.add_parent(artefacts.CPM, new)
         return True
+
+    @property
+    def _judges(self) -> bool:
+        return self.level.config.warm_start.refresh == "evidence"
 
 
 class BesideCPM(FromCPM):

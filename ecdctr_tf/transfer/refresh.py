@@ -41,6 +41,16 @@ _STATISTICS = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Strength:
+    """How much of a change is taken, each from 0 (none) to 1 (all)."""
+
+    # Of what the tables' rows learned.
+    tables: float = 1.0
+    # Of what the dense weights learned.
+    dense: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class TableRows:
     """How many rows of a table each model knows, and how rows start."""
 
@@ -58,6 +68,7 @@ def add_change(
     old: dict[str, np.ndarray],
     tables: dict[str, TableRows],
     source: str,
+    strength: Strength = Strength(),
 ) -> warm_start.RestoreReport:
     """Add the change from one checkpoint of a model to the next.
 
@@ -67,6 +78,8 @@ def add_change(
       old: the values of the CPM before it.
       tables: path of a table's embeddings -> the rows that are known.
       source: where the values come from, for messages.
+      strength: how much of the change is added. Rows that the A-CTR does not
+        know yet are those of the newer CPM all the same.
 
     Returns:
       The report; variables with a change are "shifted", others "restored" to
@@ -79,7 +92,11 @@ def add_change(
         name: _kept(name, variables, value)
         if _is_statistic(name)
         else _changed(
-            variables.get(name), value, old.get(name), tables.get(name)
+            variables.get(name),
+            value,
+            old.get(name),
+            tables.get(name),
+            strength,
         )
         for name, value in new.items()
     }
@@ -118,26 +135,32 @@ def _changed(
     new: np.ndarray,
     old: np.ndarray | None,
     table: TableRows | None,
+    strength: Strength,
 ) -> np.ndarray:
     """Return a variable's value with the change added."""
     if variable is None or old is None:
         return new  # `restore` says what does not fit.
     value = variable.numpy()
     if table is not None:
-        return _changed_rows(value, new, old, table)
+        return _changed_rows(value, new, old, table, strength.tables)
     if value.shape == new.shape == old.shape:
-        return value + (new - old)
+        return value + strength.dense * (new - old)
     return new
 
 
 def _changed_rows(
-    value: np.ndarray, new: np.ndarray, old: np.ndarray, known: TableRows
+    value: np.ndarray,
+    new: np.ndarray,
+    old: np.ndarray,
+    known: TableRows,
+    strength: float,
 ) -> np.ndarray:
     """Return the rows of a table by which of the models knows them."""
     both = min(known.old, known.new)
-    value[:both] += new[:both] - old[:both]
+    value[:both] += strength * (new[:both] - old[:both])
     learned = slice(both, max(min(known.new, known.own), both))
-    value[learned] += new[learned] - known.initial(learned.start, learned.stop)
+    initial = known.initial(learned.start, learned.stop)
+    value[learned] += strength * (new[learned] - initial)
     first = max(both, known.own)
     value[first : known.new] = new[first : known.new]
     return value
