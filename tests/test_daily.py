@@ -333,7 +333,7 @@ def test_a_newer_cpm_adds_its_change(data, scored, tmp_path):
 
 
 def test_judging_a_change_leaves_nothing_behind(data, scored, tmp_path):
-    """The first change is taken whole, so the days are those without judging."""
+    """The first change is taken whole: days are as those without judging."""
     found = {}
     for kind in ("evidence", "change"):
         config = settings(f"warm_start.refresh={kind}")

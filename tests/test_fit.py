@@ -23,7 +23,7 @@ STEPS = 15
 BATCH = 8
 CONFIG = configs.Config(
     model=configs.ModelConfig(
-        embedding_dim=3, hidden_units=(4,), history=False
+        embedding_dim=3, hidden_units=(4,), heads=1, history=False
     ),
     cpm=configs.TrainingConfig(batch_size=BATCH, passes=2),
 )

@@ -89,12 +89,13 @@ def test_a_late_cpm_takes_no_users_away(data, run, scoring):
 
     It knows 17 rows of users (day 5), the A-CTR 78.
     """
-    train_days(data, run, 5, 6)
+    config = configs.override(CONFIG, ["warm_start.refresh=change"])
+    train_days(data, run, 5, 6, config=config)
     # Before day 5 the newest ads are scored too: a CPM has come.
     assert [known for known, _ in scoring] == [16, 16, 17]
     train_natural(data, run, "cpm", 5, 5)
     scoring.clear()
-    train_days(data, run, 7)
+    train_days(data, run, 7, config=config)
     known, vectors = scoring[-1]
     assert known == 78
     assert manifest(run, 7).parents["cpm"]["path"].endswith(day(5))

@@ -164,6 +164,7 @@ class CTRModel(keras.Model):
         self.cross = cross_network(config.cross_layers, l2, policy)
         # First and one past the last of the inputs that are history.
         self._recalled = (0, 0)
+        self.more_heads: list[Head] = []
         self._make_top(config, l2, policy)
         self.loss_metric = keras.metrics.Mean("loss")
 

@@ -68,10 +68,9 @@ class MiNet(CTRModel):
         }
         self.heads = {d: keras.layers.Dense(1) for d in features.DOMAINS}
 
-    def call(
-        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    def _logits(
+        self, inputs: dict[str, tf.Tensor], training: bool | None
     ) -> tf.Tensor:
-        """Return logits, float32 `[B]`; arguments as for `CTRModel`."""
         embedded, x = self._read(inputs, training)
         interests = tf.cast(self._interests(inputs, embedded), x.dtype)
         read = {"natural": x, "ads": tf.concat([x, interests], axis=1)}
@@ -81,8 +80,7 @@ class MiNet(CTRModel):
             tower = self.towers[domain](read[domain], training=training)
             top = tf.concat([tower, *crossed], axis=1)
             logits[domain] = self.heads[domain](top)  # [B, 1]
-        mixed = of_domain(**logits, domain=inputs["domain"])
-        return tf.squeeze(mixed, axis=1)  # [B]
+        return of_domain(**logits, domain=inputs["domain"])  # [B, 1]
 
     def _interests(
         self, inputs: dict[str, tf.Tensor], embedded: dict[str, tf.Tensor]

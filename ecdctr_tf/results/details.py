@@ -9,7 +9,13 @@ from ecdctr_tf import artefacts, store
 from ecdctr_tf.results import figures, mixtures, text
 from ecdctr_tf.results.models import Model
 from ecdctr_tf.results.page import Section
+from ecdctr_tf.transfer import evidence
 
+# What the candidates of `transfer.evidence` take of a change.
+_PARTS = tuple(
+    f"{part.tables:.0%} of tables, {part.dense:.0%} of dense weights"
+    for part in evidence.CANDIDATES
+)
 LEVELS = {"tpm": "TPM", "cpm": "CPM", "ctr": "A-CTR"}
 
 
@@ -17,7 +23,8 @@ def sections(models: Sequence[Model]) -> list[Section]:
     """Return the sections on warm starts, mixtures and learning curves."""
     found = []
     for model in models:
-        found += [*_warm_start(model), *mixtures.sections(model)]
+        found += [*_warm_start(model), *_changes(model)]
+        found += mixtures.sections(model)
     lines = curves([model for model in models if not model.ablation])
     if lines:
         found.append(
@@ -100,6 +107,31 @@ def _warm_start(model: Model) -> list[Section]:
             ),
         ]
     return []
+
+
+def _changes(model: Model) -> list[Section]:
+    """Return what each part of the changes of CPMs would have lost."""
+    directory = model.workdirs[0].ctr(model.base)
+    rows, before = [], None
+    for day in store.dated(directory):
+        manifest = store.read_manifest(directory / day, artefacts.CTR)
+        known = manifest.config.get("evidence")
+        if known and known != before:
+            losses = map(text.number, known["of_day"])
+            rows.append([day, _PARTS[known["taken"]], *losses])
+        before = known
+    if not rows:
+        return []
+    return [
+        Section(
+            f"Changes of CPMs that {model.label} took",
+            ["day", "part taken", *(f"log loss of {p}" for p in _PARTS)],
+            rows,
+            text="Of the day after the change, by the A-CTR before it was "
+            "trained on that day. The first seed.",
+            folded=True,
+        )
+    ]
 
 
 def _variable(entry: dict) -> list[str]:
