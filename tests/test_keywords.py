@@ -55,7 +55,7 @@ def auc_with(data, name: str) -> tuple[float, int]:
     keras.utils.set_random_seed(0)
     told = (*POOLINGS, "ideal")
     spec = data.spec.without([other for other in told if other != name])
-    config = configs.ModelConfig(embedding_dim=4, hidden_units=(16,))
+    config = configs.ModelConfig(embedding_dim=4, hidden_units=(16,), heads=1)
     rows = {n: space.rows for n, space in data.id_spaces.items()}
     model = CTRModel(spec, config, rows)
     days = windows.Window("2024-01-01", "2024-01-09")
