@@ -75,7 +75,7 @@ def test_loss_is_within_the_bound_of_any_losses(losses):
     ranges = np.ptp(losses, axis=1)
     experts = np.log(len(PRIOR))
     known = np.sqrt((ranges**2).sum() / 4 * experts)
-    known += (2 / 3 * experts + 1) * ranges.max()
+    known += (2 / 3 * experts + 2) * ranges.max()  # One of them to start.
     assert hedge.gap <= known + 1e-6
 
 
@@ -94,6 +94,12 @@ def test_weights_start_from_the_prior_and_follow_the_best():
     np.testing.assert_allclose(hedge.weights(), PRIOR)
     play(hedge, lambda *_: [1, 0, 1], 50)
     assert hedge.weights()[1] > 0.999
+
+
+def test_the_first_round_moves_the_weights_little():
+    hedge = AdaHedge([0.5, 0.5])
+    hedge.update([1.0, 0.0])
+    assert 0.5 < hedge.weights()[1] < 0.7
 
 
 def test_equal_losses_change_nothing():

@@ -18,7 +18,8 @@ class AdaHedge:
     Round by round, `weights` says how much each expert counts, then `update`
     takes what each of them lost. The weights are `prior * exp(-rate * loss)`
     of the losses so far, and the rate falls as the weights turn out to lose
-    more than they would with hindsight. No setting has to be tuned.
+    more than they would with hindsight. It starts such that a first round,
+    which says little, moves them little. No setting has to be tuned.
 
     What the weighted experts lost in all is at most that of any one expert plus
     `bound`, whatever the losses are: also those that an adversary chooses.
@@ -26,13 +27,13 @@ class AdaHedge:
     in the same way, against the best fixed weights too.
 
     Reference: Follow the Leader If You Can, Hedge If You Must (JMLR 2014),
-    section 2; with a prior that need not be uniform.
+    section 2; with a prior that need not be uniform, and a calm start.
 
     Args:
       prior: `[E]`, the weights of the first round, each above 0; E at least 2.
       losses: `[E]`, of the rounds so far.
       gap: what the weights have lost so far beyond the best mixture of each
-        round, at least 0.
+        round, and by how much the losses of the first round differ; at least 0.
 
     Raises:
       ValueError: the prior is not a distribution.
@@ -96,6 +97,8 @@ class AdaHedge:
         if rate is not None:
             gains = np.exp(-rate * (lost - least))
             mixed = least - np.log(weights @ gains) / rate
+        if rate is None:
+            self.gap += float(np.ptp(lost))
         # Rounding must not make the rate rise.
         self.gap += max(float(weights @ lost - mixed), 0.0)
         self.losses = self.losses + lost
