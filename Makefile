@@ -12,7 +12,7 @@ BIN := .venv/bin
 VENV := .venv/.installed
 # The packages in one tree, as setup.py installs them, for the type checker.
 TYPES := build/types
-MODELS := ads_only,cpm_finetune,e_cdctr
+MODELS := ads_only,cpm_finetune,e_cdctr,no_regret
 
 # Exits with a message unless Python is in the range that setup.py names.
 define CHECK_PYTHON

@@ -90,7 +90,7 @@ class Matrix:
         An ablation has the training that E-CDCTR was given.
         """
         of = VARIANTS["e_cdctr"] if variant.ablation else variant
-        if of.experts:  # They are tuned, each for itself.
+        if of.experts or not of.learns:  # Experts are tuned by themselves.
             return configs.of_model(self._config, of), ()
         if of.name not in self._tuned:
             self._tuned[of.name] = self._tune(of)

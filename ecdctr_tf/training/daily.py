@@ -148,6 +148,7 @@ class DailyTrainer:
         )
         if self._origin.take is not None:
             self._judge(today, result)
+            self._origin.take = None  # It holds three copies of the weights.
         curve = []
         if level.row.learns:
             level.grow(self._data.table_rows(today.last))
