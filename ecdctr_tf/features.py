@@ -214,10 +214,12 @@ class FeatureSpec:
         check_name("feature", self.name)
         check_choice(f"feature {self.name!r}", "kind", self.kind, KINDS)
         check_choice(f"feature {self.name!r}", "side", self.side, SIDES)
-        for name, kinds in _KINDS_WITH.items():
-            if self.kind not in kinds:
-                if getattr(self, name) != getattr(FeatureSpec, name):
-                    self._refuse(name, f"set for {', '.join(kinds)} only")
+        for field in dataclasses.fields(self):
+            kinds = [k for k, fields in KINDS.items() if field.name in fields]
+            if kinds and self.kind not in kinds:
+                value = getattr(self, field.name)
+                if value != field.default:
+                    self._refuse(field.name, f"set for {', '.join(kinds)} only")
         fields = KINDS[self.kind]
         if "table" in fields and not self.table:
             self._refuse("table", "the name of the table of its ids")
@@ -240,14 +242,6 @@ class FeatureSpec:
             f"`{field}` of feature {self.name!r} should be {wanted}. "
             f"Received: {getattr(self, field)!r}, kind {self.kind!r}"
         )
-
-
-# Field of a feature -> the kinds that have it, unless all have it.
-_KINDS_WITH = {
-    field.name: kinds
-    for field in dataclasses.fields(FeatureSpec)
-    if (kinds := [k for k, fields in KINDS.items() if field.name in fields])
-}
 
 
 @dataclasses.dataclass(frozen=True)
