@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from ecdctr_tf.transfer import evidence
 from tests import arrival_world as world_lib
 
 COLUMN = {"user": "user_id", "item": "item_id"}
@@ -256,8 +257,11 @@ def _check_ctr_rows(world, tree, artefact, last, cut: int) -> None:
     """Check the rows of the tables that the day's ads do not touch.
 
     Unknown to both CPMs: kept. Known to both: what the CPM learned is added.
-    New to the newer CPM: what it learned since the row's initial value.
+    New to the newer CPM: what it learned since the row's initial value. Of rows
+    that the A-CTR knows, it is the part that the evidence spoke for.
     """
+    taken = artefact.manifest["config"].get("evidence", {"taken": 0})["taken"]
+    part = evidence.CANDIDATES[taken].tables
     new = _parent(world, tree, artefact, "cpm")
     old = last and _parent(world, tree, last, "cpm")
     for table in world_lib.BUCKETS:
@@ -268,7 +272,9 @@ def _check_ctr_rows(world, tree, artefact, last, cut: int) -> None:
         else:
             expected = _values(world, last, table, rows)
             change = newer - _values(world, old, table, rows)
-            expected += np.where((rows < new.known(table))[:, None], change, 0)
+            parts = np.where(rows < last.known(table), part, 1.0)
+            parts *= rows < new.known(table)
+            expected += parts[:, None] * change
         _compare(artefact, table, rows, expected)
 
 

@@ -254,7 +254,9 @@ class CTRModel(keras.Model):
           training: as for `call`.
         """
         del domain
-        top = [self.mlp(x, training=training), *self._crossed(x)]
+        # The order in which layers are built decides their first weights.
+        top = self._crossed(x)
+        top = [self.mlp(x, training=training), *top]
         logits = [self.head(tf.concat(top, axis=1))]
         without = x
         if self.more_heads and self.historical:
