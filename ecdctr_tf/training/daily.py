@@ -185,8 +185,12 @@ class DailyTrainer:
         newest = self._newest_ads(day, self._remembered_rows())
         changed = changed or level.lost
         if newest is not None and (changed or level.sees_newer_history()):
-            level.estimate_statistics(newest, day)
-            self._calibrate(day)
+            self._settle(newest, day)
+
+    def _settle(self, newest: windows.Window, day: str) -> None:
+        """Bring a changed level to the ads before a day, without training."""
+        self._level.estimate_statistics(newest, day)
+        self._calibrate(day)
 
     def _judge(self, today: windows.Window, result: dict) -> None:
         """Score a day with other parts of a change; learn which is best.
@@ -198,8 +202,6 @@ class DailyTrainer:
           result: the metrics of the part that was taken.
         """
         level = self._level
-        if self._config.warm_start.refresh != "evidence":
-            return
         kept, report = level.values(), level.report
         newest = self._newest_ads(today.first, self._remembered_rows())
         losses = []
@@ -209,8 +211,7 @@ class DailyTrainer:
                 continue
             self._origin.take(strength)
             if newest is not None:
-                level.estimate_statistics(newest, today.first)
-                self._calibrate(today.first)
+                self._settle(newest, today.first)
             scores = level.score(today)
             names = ("click", "ctr", "user", "weight")
             other = metrics.evaluate(*(scores[name] for name in names))

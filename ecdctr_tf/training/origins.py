@@ -35,7 +35,7 @@ class Scratch:
     # Domains that the model is trained on.
     domains: tuple[str, ...] = (ADS,)
     # Gives the level's weights of before the last refresh a part of the change,
-    # instead of what they have now; None where there was no change.
+    # instead of what they have now; None where no part is to be judged.
     take: Callable[[refresh.Strength], None] | None = None
 
     def __init__(self, level: Level):
@@ -229,10 +229,8 @@ class FromCPM(Scratch):
             # Of a table that a CPM lacks, it knows no row.
             values["new"].setdefault(path, table.embeddings.numpy())
             values["old"].setdefault(path, values["new"][path])
-        kept = level.values()
 
-        def take(strength: refresh.Strength) -> None:
-            level.assign(kept)
+        def add(strength: refresh.Strength) -> None:
             level.report = refresh.add_change(
                 artefacts.weights(level.model),
                 values["new"],
@@ -243,14 +241,19 @@ class FromCPM(Scratch):
                 strength,
             )
 
-        self.take = take
-        take(level.evidence.strength if self._judges else refresh.Strength())
+        if level.config.warm_start.refresh == "evidence":
+            kept = level.values()
+
+            def take(strength: refresh.Strength) -> None:
+                level.assign(kept)
+                add(strength)
+
+            self.take = take
+            add(level.evidence.strength)
+        else:
+            add(refresh.Strength())
         level.add_parent(artefacts.CPM, new)
         return True
-
-    @property
-    def _judges(self) -> bool:
-        return self.level.config.warm_start.refresh == "evidence"
 
 
 class BesideCPM(FromCPM):

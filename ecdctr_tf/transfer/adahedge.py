@@ -92,13 +92,13 @@ class AdaHedge:
             )
         weights = self.weights()
         least = lost.min()
-        mixed = least
         rate = self._rate()
-        if rate is not None:
+        if rate is None:
+            mixed = least
+            self.gap += float(np.ptp(lost))
+        else:
             gains = np.exp(-rate * (lost - least))
             mixed = least - np.log(weights @ gains) / rate
-        if rate is None:
-            self.gap += float(np.ptp(lost))
         # Rounding must not make the rate rise.
         self.gap += max(float(weights @ lost - mixed), 0.0)
         self.losses = self.losses + lost

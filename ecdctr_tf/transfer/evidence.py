@@ -4,7 +4,6 @@ Shapes: C candidates.
 """
 
 import dataclasses
-import json
 import typing
 from collections.abc import Sequence
 
@@ -84,8 +83,8 @@ class Evidence:
         )
 
     def to_dict(self) -> dict[str, typing.Any]:
-        """Return the fields, as JSON holds them."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """Return the fields, by name."""
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, found: dict[str, typing.Any] | None) -> "Evidence":
