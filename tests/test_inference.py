@@ -1,7 +1,9 @@
 """`ecdctr-convert --infer` on files of public data sets, real and made up."""
 
+import datetime
 import pathlib
 import re
+import zoneinfo
 
 import numpy as np
 import pyarrow as pa
@@ -473,6 +475,94 @@ def test_logs_of_a_platform(tmp_path):
     summary = _converted(inferred.text, source, tmp_path)
     assert summary["ads"]["clicks"] == 99
     assert summary["counts"]["ads"] == {"dropped without user": 1}
+
+
+def _local_days(source: pathlib.Path, zone: str) -> None:
+    """Write a file a local day, from before summer time until after."""
+    for day in ("2024-03-01", "2024-03-20", "2024-05-01"):
+        midnight = datetime.datetime.fromisoformat(day)
+        start = midnight.replace(tzinfo=zoneinfo.ZoneInfo(zone)).timestamp()
+        count = np.arange(48)
+        public_formats.write(
+            source / f"feed/{day}.csv",
+            {
+                "time": (start + 1_800 * count).astype(int),
+                "user_id": count % 7,
+                "item_id": count % 5,
+                "click": count % 2,
+            },
+        )
+
+
+@pytest.mark.parametrize(
+    "zone, said",
+    [
+        ("UTC", '# time_zone = "Europe/Berlin"'),
+        ("Asia/Shanghai", "utc_offset_hours = 8.0"),
+        ("Europe/Berlin", 'time_zone = "FILL IN"'),
+    ],
+)
+def test_names_of_files_tell_the_zone(tmp_path, zone, said):
+    source = tmp_path / "logs"
+    _local_days(source, zone)
+    inferred = inference.infer(source)
+    assert f"\n{said}\n" in inferred.text
+    text = inferred.text.replace("FILL IN", zone)
+    if zone == "Europe/Berlin":
+        (edit,) = inferred.edits
+        assert "feed/*.csv" in edit and f"`{said}` by their zone" in edit
+    else:
+        assert inferred.edits == ()
+    found = _converted("longest_gap_days = 60\n" + text, source, tmp_path)
+    assert found["natural"]["rows"] == 3 * 48
+
+
+@pytest.mark.parametrize(
+    "items, ads, spaces",
+    [
+        ("c-{}", "ad-{}", False),
+        ("c-{}", "{}", True),
+        ("{}", "{}", True),
+        ("c-{}", "c-{}", True),
+    ],
+)
+def test_ids_of_ads_are_apart_unless_they_look_it(tmp_path, items, ads, spaces):
+    """An ad and an item of one number stay two; names are two already."""
+    count = np.arange(100)
+    for name, item, form in (
+        ("feed", "content_id", items),
+        ("ads", "creative_id", ads),
+    ):
+        public_formats.write(
+            tmp_path / f"{name}.csv",
+            {
+                "time": 1_700_000_000 + 60 * count,
+                "user_id": count % 7,
+                item: [form.format(i % 20) for i in count],
+                "click": count % 3 // 2,
+            },
+        )
+    assert ("id_spaces" in inference.infer(tmp_path).text) == spaces
+
+
+def test_a_position_of_another_name_is_said_to_look_alike(tmp_path):
+    count = np.arange(100)
+    for name, item, place in (
+        ("feed", "content_id", "position"),
+        ("ads", "creative_id", "slot"),
+    ):
+        public_formats.write(
+            tmp_path / f"{name}.csv",
+            {
+                "time": 1_700_000_000 + 60 * count,
+                "user_id": count % 7,
+                item: count % 20,
+                place: 1 + count % 4,
+                "click": count % 3 // 2,
+            },
+        )
+    text = " ".join(inference.infer(tmp_path).text.replace("#", "").split())
+    assert "'position' of 'feed' and 'slot' of 'ads' look alike" in text
 
 
 def test_json_lines_alone_are_named(tmp_path):

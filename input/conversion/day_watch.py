@@ -62,7 +62,7 @@ class DayWatch:
             row = int(part.rows[place])
             known.setdefault(day, _Day(part.where, row, int(seconds[place])))
             known[day].rows += count
-        named = _day_of(part.where)
+        named = named_day(part.where)
         if named is not None:
             low, high = int(seconds.min()), int(seconds.max())
             _, before, after = self._files.get(part.where, (0, low, high))
@@ -184,7 +184,7 @@ def _extent(days: Iterable[int]) -> str:
     return f"go from {names[0]} to {names[-1]}" if names else "end before"
 
 
-def _day_of(where: str) -> int | None:
+def named_day(where: str) -> int | None:
     """Return the day in the name of a file, or of the nearest folder."""
     for part in reversed(pathlib.PurePath(where).parts):
         for year, _, month, day in reversed(_DATE.findall(part)):

@@ -140,11 +140,11 @@ def _of_numbers(present: pa.ChunkedArray, why: str) -> Decision:
     values = values[np.isfinite(values)]
     if len(values) < _NUMBERS or not _heavy(values):
         return Decision("dense", why)
-    why += ", of heavy tails"
+    why += " with heavy tails"
     if _heavy(np.sign(values) * np.log1p(np.abs(values))):
-        why += " also as logarithms. The transform is a guess"
+        why += ", also as logarithms. The transform is a guess"
         return Decision("dense", why, transform="quantiles")
-    why += ", not as logarithms. The transform is likely right"
+    why += ", which logarithms do not have. The transform is likely right"
     return Decision("dense", why, transform="log1p")
 
 

@@ -25,6 +25,9 @@ class Log:
     explode: dict | None = None
     time: times.Time | None = None
     days: times.Days | None = None
+    # Hours ahead of UTC of the days in the names of its files, all that fit;
+    # None if these are days of UTC, or not known.
+    hours: np.ndarray | None = None
     user: roles.Choice = dataclasses.field(default_factory=roles.Choice)
     item: roles.Choice = dataclasses.field(default_factory=roles.Choice)
     label: roles.Label = dataclasses.field(default_factory=roles.Label)

@@ -26,10 +26,13 @@ _PREFERRED = (
     "vector",
     "dense",
 )
+# Kinds of lists of ids.
+LISTS = ("ids", "weighted_ids", "sequence")
 # Kinds whose features have a table of their own.
 WITH_TABLE = ("id", "ids", "weighted_ids", "position")
-# Values that two columns have to share to be called alike, and how many.
-_ALIKE, _ALIKE_VALUES = 0.5, 10
+# Values that two columns have to share to be called alike, and how many; of
+# a position and another column, how many.
+_ALIKE, _ALIKE_VALUES, _ALIKE_POSITIONS = 0.5, 10, 3
 # Share of items below which those of two logs are taken for different things.
 _FEW_SHARED = 0.05
 
@@ -163,6 +166,8 @@ def _feature(
         few = largest.values <= _BASIC_VALUES
         feature.basic = known and few and kind == "id"
         feature.why += f", {largest.values:,} values in the sample"
+    if kind in LISTS:
+        feature.why += f". The longest list of the sample has {feature.length}"
     return feature
 
 
@@ -192,15 +197,17 @@ def _alike(
         for ads in [c for c, f in made.items() if f.domain == "ads"]:
             if natural not in made or ads not in made:
                 continue
-            if made[natural].kind != "id" or made[ads].kind != "id":
+            kinds = {made[natural].kind, made[ads].kind}
+            if not kinds <= {"id", "position"}:
                 continue
             here, there = holders[natural][0], holders[ads][0]
-            share = _shared(here.table[natural], there.table[ads])
+            least = _ALIKE_POSITIONS if "position" in kinds else _ALIKE_VALUES
+            share = _shared(here.table[natural], there.table[ads], least)
             names = (
                 f"{natural!r} of {here.name!r} and {ads!r} of {there.name!r}"
             )
             same = side_files.normalised(natural) == side_files.normalised(ads)
-            if share >= _ALIKE and same:
+            if share >= _ALIKE and same and kinds == {"id"}:
                 _merge(made, natural, ads, holders)
                 said.append(
                     f"{names} are taken for one thing: {share:.0%} of the "
@@ -230,13 +237,18 @@ def _merge(
     kept.why = f"{kept.why}; in natural logs {natural!r}"
 
 
-def _shared(one: pa.ChunkedArray, other: pa.ChunkedArray) -> float:
-    """Return the share of the fewer values that both columns have."""
+def _shared(
+    one: pa.ChunkedArray, other: pa.ChunkedArray, least: int = _ALIKE_VALUES
+) -> float:
+    """Return the share of the fewer values that both columns have.
+
+    Of fewer than `least` values it is 0.
+    """
     values = [pc.unique(column.drop_null()) for column in (one, other)]
     if any(pa.types.is_floating(v.type) or len(v) < 1 for v in values):
         return 0.0
     few, many = sorted((v.cast(pa.string()) for v in values), key=len)
-    if len(few) < _ALIKE_VALUES:
+    if len(few) < least:
         return 0.0
     return float(pc.mean(pc.is_in(few, many).cast(pa.int8())).as_py())
 
@@ -273,14 +285,28 @@ def _spaces(logs: list[Log]) -> dict[str, str]:
         if not ads.item.column or not names:
             continue
         unlike = side_files.normalised(ads.item.column) not in plain
-        shared = max(
-            _shared(log.table[log.item.column], ads.table[ads.item.column])
-            for log in natural
-            if log.item.column
-        )
+        items = [
+            log.table[log.item.column] for log in natural if log.item.column
+        ]
+        own = ads.table[ads.item.column]
+        shared = max(_shared(one, own, 1) for one in items)
+        if not shared and all(map(_are_names, [own, *items])):
+            continue
         if unlike and (roles.is_ad(ads.item.column) or shared < _FEW_SHARED):
             found[ads.name] = ads.item.column
     return found
+
+
+def _are_names(items: pa.ChunkedArray) -> bool:
+    """Return whether all ids are text such as "ad-7", not numbers.
+
+    Those of two kinds of things are hardly alike by chance, and then lists may
+    hold both.
+    """
+    if not pa.types.is_string(items.type):
+        return False
+    number = pc.match_substring_regex(items.drop_null(), r"^\d*$")
+    return not pc.any(number).as_py()
 
 
 def _dtype(logs: list[Log], role: str) -> str:

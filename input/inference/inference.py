@@ -145,6 +145,7 @@ def _log(
             taken |= {log.weight} - {""}
     if time:
         log.days = times.days(sample.table, time)
+        log.hours = times.hours_of_files(sample.parts, time)
         taken |= {log.days.column} if log.days else set()
     if log.explode:
         rule = log_spec.Explode(**log.explode)
@@ -244,6 +245,14 @@ def _unique(name: str, taken: list[str]) -> str:
 def _edits(found: list[Log]) -> list[str]:
     """Return a sentence for each role that no column was found for."""
     edits = []
+    named = [log for log in found if spec_text.lacks_zone(log)]
+    if named:
+        edits.append(
+            f"By their names, the files of {named[0].path} are of days that "
+            "are not those of UTC, and no fixed offset fits all of them, as "
+            f'where there is summer time. Replace `time_zone = "{UNKNOWN}"` by '
+            'their zone, such as "Europe/Berlin".'
+        )
     timeless = [log.sample.path for log in found if not log.time]
     if timeless:
         have = "has" if len(timeless) == 1 else "have"

@@ -41,6 +41,8 @@ class Sample:
     table: pa.Table
     # How many rows there are about, in all files.
     rows: int
+    # The files of the sample, and how many of its rows are from each.
+    parts: tuple[tuple[str, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -166,16 +168,19 @@ def _sample(
     place = _place(of[0], source)
     path = str(place) if len(of) == 1 else _pattern(place)
     parts, read, rows = [], 0, 0.0
-    for file in of[:FILES]:
+    # The first, the last, and those between: logs change with time.
+    places = np.linspace(0, len(of) - 1, min(len(of), FILES)).astype(int)
+    for file in [of[place] for place in places]:
         table, whole = _head(file, found)
         parts.append(table)
         read += len(table)
         rows += whole
+    sizes = [(of[p].path, len(t)) for p, t in zip(places, parts, strict=True)]
     table = pa.concat_tables(parts, promote_options="permissive")
     if found.columns:
         table = pa.table({n: typed(table[n]) for n in table.column_names})
-    rows *= len(of) / len(of[:FILES])
-    return Sample(path, found, table, max(int(rows), read))
+    rows *= len(of) / len(places)
+    return Sample(path, found, table, max(int(rows), read), tuple(sizes))
 
 
 def _head(file: files.File, found: layout.Layout) -> tuple[pa.Table, float]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ecdctr_tf.input.inference import layout, times
 from ecdctr_tf.input.inference.draft import UNKNOWN, Log
 from ecdctr_tf.input.inference.feature_drafts import (
+    LISTS,
     WITH_TABLE,
     Feature,
     Features,
@@ -51,23 +52,8 @@ def _same_kind(name: str) -> bool:
 
 def _top(logs: list[Log]) -> str:
     told = [log.days for log in logs if log.days]
-    hours = {days.hours for days in told} - {None}
     firsts = {days.first_day for days in told} - {""}
-    if len(hours) == 1:
-        column = next(d.column for d in told if d.hours is not None)
-        text = _comment(f"Sure: so begin the days of the column {column!r}.")
-        text += f"utc_offset_hours = {hours.pop()}\n"
-        if any(log.time and not log.time.zoned for log in logs):
-            text += _comment(
-                "Where times have no zone, days and hours are those that the "
-                "logs say."
-            )
-    else:
-        text = _comment(
-            "A guess: days begin at midnight UTC. Choose the zone of your "
-            "users now; it cannot be changed once days are appended:",
-            'time_zone = "Europe/Berlin"',
-        )
+    text = _zone(logs)
     if len(firsts) == 1:
         text += f'first_day = "{firsts.pop()}"\n'
     for role in ("user", "item"):
@@ -87,6 +73,51 @@ def _top(logs: list[Log]) -> str:
             "share in training, and diagnose says what each is good for."
         )
     return text
+
+
+def _zone(logs: list[Log]) -> str:
+    """Return the zone of days, as columns or names of files tell it."""
+    told = [log.days for log in logs if log.days]
+    hours = {days.hours for days in told} - {None}
+    named = [log for log in logs if log.hours is not None]
+    if len(hours) == 1:
+        column = next(d.column for d in told if d.hours is not None)
+        text = _comment(f"Sure: so begin the days of the column {column!r}.")
+        text += f"utc_offset_hours = {hours.pop()}\n"
+    elif any(map(lacks_zone, logs)):
+        text = _comment(
+            "The zone of the days in the names of files. It cannot be changed "
+            "once days are appended."
+        )
+        return text + f'time_zone = "{UNKNOWN}"\n'
+    elif named:
+        # The sample may fit several; whole hours near UTC come first.
+        first = min(named[0].hours, key=lambda h: (h % 1 != 0, abs(h)))
+        text = _comment(
+            "Likely: so begin the days in the names of the files of "
+            f"{named[0].path}. If the zone has summer time, write its name "
+            'instead, such as time_zone = "Europe/Berlin". It cannot be '
+            "changed once days are appended."
+        )
+        text += f"utc_offset_hours = {first}\n"
+    else:
+        return _comment(
+            "A guess: days begin at midnight UTC. Choose the zone of your "
+            "users now; it cannot be changed once days are appended:",
+            'time_zone = "Europe/Berlin"',
+        )
+    if any(log.time and not log.time.zoned for log in logs):
+        text += _comment(
+            "Where times have no zone, days and hours are those that the logs "
+            "say."
+        )
+    return text
+
+
+def lacks_zone(log: Log) -> bool:
+    """Return whether files name days that no offset from UTC fits."""
+    told = log.days is not None and log.days.hours is not None
+    return log.hours is not None and not len(log.hours) and not told
 
 
 def _log(log: Log, features: Features) -> str:
@@ -276,7 +307,7 @@ def _keys(feature: Feature) -> dict[str, object]:
         keys["basic"] = True
     if feature.separator:
         keys["separator"] = feature.separator
-    if feature.kind in ("ids", "weighted_ids", "sequence"):
+    if feature.kind in LISTS:
         keys["max_length"] = feature.length
     if feature.kind == "vector":
         keys["length"] = feature.length

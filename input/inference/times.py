@@ -2,12 +2,15 @@
 
 import dataclasses
 import datetime
+import functools
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ecdctr_tf.input.conversion import day_watch, zones
 from ecdctr_tf.input.conversion import times as units
 
 # Years that logs are of; more than these are other numbers.
@@ -212,6 +215,39 @@ def days(table: pa.Table, time: Time) -> Days | None:
             name, "" if absolute else str(first), hours if sure else None
         )
     return None
+
+
+def hours_of_files(
+    parts: Sequence[tuple[str, int]], time: Time
+) -> np.ndarray | None:
+    """Return the offsets for which rows lie in the days that files name.
+
+    Args:
+      parts: the files of a sample, and how many of its rows are from each.
+      time: the event time of the rows.
+
+    Returns:
+      Hours ahead of UTC, none if there is summer time; None if the names say
+      no days, or those of UTC.
+    """
+    days = [day_watch.named_day(path) for path, _ in parts]
+    if not time.zoned or time.relative or not parts or None in days:
+        return None
+    ends = np.cumsum([rows for _, rows in parts])[:-1]
+    spans = [
+        (np.nanmin(seconds), np.nanmax(seconds))
+        for seconds in np.split(time.seconds, ends)
+        if np.isfinite(seconds).any()
+    ]
+    if len(spans) < len(days):
+        return None
+    each = [
+        zones.offsets_of_days(np.array([day]), *np.array([span]).T)
+        for day, span in zip(days, spans, strict=True)
+    ]
+    if not all(map(len, each)) or all(0.0 in hours for hours in each):
+        return None
+    return functools.reduce(np.intersect1d, each)
 
 
 def _day_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
