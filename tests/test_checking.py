@@ -273,6 +273,42 @@ basic = true
 """
 
 
+def test_days_at_which_a_conversion_stops_are_said(tmp_path):
+    """Those of another zone, and those that are far."""
+    natural, ads = _log(0, days=1), _log(1)
+    natural["time"] += 12 * 3600
+    _write(tmp_path, natural, ads)
+    (tmp_path / "natural.csv").rename(tmp_path / "2024-01-02.csv")
+    ads["time"][-1] += 90 * DAY
+    pyarrow.csv.write_csv(pa.table(ads), tmp_path / "ads.csv")
+    spec = _spec()
+    logs = (dataclasses.replace(spec.logs[0], path="2*.csv"), spec.logs[1])
+    spec = dataclasses.replace(spec, logs=logs)
+    lines = warnings.warnings(checking.check(spec, tmp_path))
+    stops = [said for said, do in lines if do == "A conversion stops here."]
+    assert len(stops) == 2
+    assert "2024-01-02.csv seems to be of 2024-01-02" in stops[0]
+    assert "ads.csv, row 999: the time 2024-04-0" in stops[1]
+    with pytest.raises(ValueError, match="2024-01-02.csv seems to be of"):
+        convert.convert_logs(spec, tmp_path, tmp_path / "out", progress=False)
+
+
+def test_lists_are_counted_by_their_entries(tmp_path):
+    natural, ads = _log(0), _log(1)
+    natural["tags"] = ["a|b", "b|c", "", "c"] * 250
+    ads["tags"] = ["c|a", "d:1", "", "b|c"] * 250
+    _write(tmp_path, natural, ads)
+    spec = _spec()
+    tags = toml_spec.Column(
+        "tags", "ids", table="device", separator="|", max_length=3
+    )
+    spec = dataclasses.replace(spec, features=(*spec.features, tags))
+    found = checking.check(spec, tmp_path)["features"]["tags"]
+    assert found["natural"]["missing"] == found["ads"]["missing"] == 0.25
+    assert (found["natural"]["values"], found["ads"]["values"]) == (3, 4)
+    assert (found["shared_ids"], found["shared_rows"]) == (3 / 4, 4 / 5)
+
+
 def test_no_rows_is_an_error(tmp_path):
     nothing = {name: values[:0] for name, values in _log(0).items()}
     with pytest.raises(ValueError, match="There are no rows to check"):

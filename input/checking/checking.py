@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ecdctr_tf import features, windows
 from ecdctr_tf.input.checking import measures
-from ecdctr_tf.input.conversion import events, logs, toml_spec
+from ecdctr_tf.input.conversion import day_watch, events, logs, toml_spec
 
 
 def check(
@@ -29,12 +29,14 @@ def check(
       progress: is called with the number of rows of each batch.
 
     Returns:
-      `domains`: domain -> `rows`, `clicks`, `first`, `last` (seconds), `days`
-      (day -> rows and clicks), `gaps` (days without events), `duplicates`
-      (rows whose user, item and second came before), `counts` (rows that were
-      dropped or are not as usual), `sampled` (whether rows without a click
-      will be sampled). `sources`: natural source -> `rows`, `clicks`, `days`
-      (those with rows), `first` and `last` (day). `features`: feature ->
+      `stops`: sentences on the days of events, at which a conversion would
+      stop. `domains`: domain -> `rows`, `clicks`, `first`, `last` (seconds),
+      `days` (day -> rows and clicks), `gaps` (days without events),
+      `duplicates` (rows whose user, item and second came before), `counts`
+      (rows that were dropped or are not as usual), `sampled` (whether rows
+      without a click will be sampled). `sources`: natural source -> `rows`,
+      `clicks`, `days` (those with rows), `first` and `last` (day). `features`:
+      feature ->
       `kind` and domain -> `missing` (share), `values`, `low`, `high`, `mean`,
       `drift` (stability index of the later half of the days); and `shift`
       (stability index of ads against natural rows), `shared_ids` and
@@ -45,6 +47,7 @@ def check(
       OSError, ValueError: as `logs.tables` and `events.normalised`.
     """
     domains: dict[str, measures.Domain] = {}
+    watch = day_watch.DayWatch(spec)
     edges: dict[str, np.ndarray | None] = {}
     sources: dict[str, dict] = {
         name: {"rows": 0, "clicks": 0, "days": set()}
@@ -66,6 +69,7 @@ def check(
             domains[domain] = measures.Domain(spec.user, spec.item)
         domains[domain].add(part, edges)
         domains[domain].counts.update(made.counts)
+        watch.add(domain, made)
         progress(len(part))
     if not any(of.rows for of in domains.values()):
         raise ValueError(
@@ -73,6 +77,7 @@ def check(
             "(`keep`, `drop`, `where`) of the logs."
         )
     return {
+        "stops": _stops(watch),
         "domains": {
             name: {
                 **_domain(domains[name]),
@@ -86,6 +91,17 @@ def check(
             name: _feature(name, domains, _apart(spec)) for name in edges
         },
     }
+
+
+def _stops(watch: day_watch.DayWatch) -> list[str]:
+    """Return what a conversion would say of the days and stop at."""
+    found = []
+    for look in (watch.check_zone, lambda: watch.far({})):
+        try:
+            look()
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def _apart(spec: toml_spec.ConversionSpec) -> set[str]:

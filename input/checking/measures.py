@@ -14,7 +14,7 @@ PARTS = 64
 
 
 class Feature:
-    """The values of one feature.
+    """The values of one feature; of lists of ids, their entries.
 
     Args:
       edges: borders of the parts that numbers fall in; None for ids.
@@ -26,7 +26,7 @@ class Feature:
         self.missing = 0
         self.values = sketch.Sketch()
         self.low, self.high, self._sum = math.inf, -math.inf, 0.0
-        # Day -> rows in each part.
+        # Day -> values in each part.
         self.parts: dict[int, np.ndarray] = collections.defaultdict(
             lambda: np.zeros(PARTS, np.int64)
         )
@@ -37,16 +37,14 @@ class Feature:
         """Take in the values of some events, and the day of each."""
         column = column.combine_chunks()
         if pa.types.is_nested(column.type):
-            # A list is one value; an empty one is missing.
-            lists = column.to_pylist()
-            text = [str(values) if values else None for values in lists]
-            column = pa.array(text, pa.string())
-        there = pc.is_valid(column).to_numpy(False)
-        if pa.types.is_floating(column.type):
-            there &= ~np.isnan(column.fill_null(0).to_numpy())
+            values, lengths = _entries(column)
+        else:
+            values = pc.if_else(_present(column), column, None)
+            lengths = values.is_valid().to_numpy(False).astype(np.int64)
+            values = values.drop_null()
+        there = lengths > 0
         self.rows += len(column)
         self.missing += int((~there).sum())
-        values = column.filter(pa.array(there))
         if self.edges is None:
             hashed = sketch.hashes(values)
             part = (hashed % np.uint64(PARTS)).astype(np.int64)
@@ -60,7 +58,8 @@ class Feature:
                 self._sum += float(numbers.sum())
         self.values.add(hashed)
         days, place = np.unique(day, return_inverse=True)
-        counts = _by_place(place[there] * PARTS + part, len(days) * PARTS)
+        of_values = np.repeat(place, lengths)
+        counts = _by_place(of_values * PARTS + part, len(days) * PARTS)
         lost = _by_place(place[~there], len(days))
         for i, one in enumerate(days.tolist()):
             self.parts[one] += counts[i * PARTS : (i + 1) * PARTS]
@@ -73,7 +72,7 @@ class Feature:
         return self._sum / known if known and self.edges is not None else None
 
     def counts(self, days: list[int]) -> np.ndarray:
-        """Return the rows in each part, and those without a value, of days."""
+        """Return the values in each part, and rows without any, of days."""
         parts = sum((self.parts[d] for d in days), np.zeros(PARTS, np.int64))
         missing = sum(self.missing_on[d] for d in days)
         return np.append(parts, missing)
@@ -154,6 +153,28 @@ class Domain:
         """Return the first and the second half of the days."""
         days = sorted(self.days)
         return days[: len(days) // 2], days[len(days) // 2 :]
+
+
+def _present(column: pa.Array) -> pa.Array:
+    """Return where there is a value."""
+    if pa.types.is_floating(column.type):
+        return pc.invert(pc.is_null(column, nan_is_null=True))
+    return column.is_valid()
+
+
+def _entries(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Return the ids of all lists, and how many each list has.
+
+    A vector is one value.
+    """
+    lengths = column.value_lengths().fill_null(0).to_numpy(False)
+    values = column.flatten()
+    if pa.types.is_floating(values.type):
+        there = (lengths > 0).astype(np.int64)
+        return pa.array([str(v) for v in column.to_pylist() if v]), there
+    if pa.types.is_struct(values.type):
+        values = values.field("id")
+    return values, lengths.astype(np.int64)
 
 
 def _by_place(places: np.ndarray, size: int) -> np.ndarray:

@@ -17,7 +17,7 @@ def warnings(found: dict) -> list[tuple[str, str]]:
     Args:
       found: what `checking.check` returned.
     """
-    lines: list[tuple[str, str]] = []
+    lines = [(said, "A conversion stops here.") for said in found["stops"]]
     for domain, of in found["domains"].items():
         lines += _of_domain(domain, of)
     for name, of in found["sources"].items():
