@@ -187,6 +187,15 @@ def test_times_of_another_unit(tmp_path, second, unit, advice, kind):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_time_that_there_was_not_says_so(tmp_path):
+    text = "2024-03-31 02:30:00"
+    world.write(tmp_path / "natural.csv", time=[text] * 3)
+    log = {"path": "natural.csv", "time_format": TEXT}
+    message = "row 0: .* there was: in Europe/Berlin, clocks went forward over"
+    with pytest.raises(ValueError, match=f"{message}.*`time_zone` of the log"):
+        world.convert_logs(tmp_path, world.spec(log, time_zone="Europe/Berlin"))
+
+
 def test_the_range_of_times_is_said(tmp_path):
     world.write(tmp_path / "natural.parquet", time=[5, NOON, 90])
     message = "go from 1970-01-01 00:00:05 UTC to 2024-05-01 12:00:00 UTC"

@@ -148,7 +148,7 @@ class _Table:
             if self._spec.wrong_time == "error":
                 place = pc.index(bad, True).as_py()
                 value = column.values[place].as_py()
-                should = times.advice(value, reading)
+                should = times.advice(value, stamp[place].as_py(), reading)
                 if pc.count(stamp).as_py():
                     should += f". Times of the table go {times.span(stamp)}"
                 raise column.error(place, should)

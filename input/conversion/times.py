@@ -89,21 +89,33 @@ def plausible(values: pa.Array) -> pa.Array:
     return pc.fill_null(good, False)
 
 
-def advice(value: object, reading: Reading) -> str:
-    """Return what a value that is no time of an event should have done."""
+def advice(value: object, second: int | None, reading: Reading) -> str:
+    """Return what a value that is no time of an event should have done.
+
+    Args:
+      value: as it is in the log.
+      second: what it was read as.
+      reading: how times are written.
+    """
     if value is None or value != value:
         return (
             'hold a time in every row; `wrong_time = "drop"` leaves others out'
         )
     years = f"lie in the years {_FIRST_YEAR} to {_LAST_YEAR}"
     drop = 'or `wrong_time = "drop"` to leave such rows out'
+    if second is None:
+        return (
+            f"be a time that there was: in {reading.zone}, clocks went forward "
+            "over it. Set `time_zone` of the log if its times are of another "
+            f"zone, {drop}"
+        )
     written = _DATES.get(len(str(value)))
     if written and re.fullmatch(r"(19|20)\d\d[01]\d[0-3]\d+", str(value)):
         return f'{years}; set `time_format = "{written}"` of the log, {drop}'
     try:
         number = float(str(value))
     except ValueError:
-        return f"{years}, and not where clocks went forward; set {drop[3:]}"
+        return f"{years}; set {drop[3:]}"
     for name, count in UNITS.items():
         if FIRST <= number / count < STOP and name != reading.unit:
             return f'{years}; set `time_unit = "{name}"` of the log, {drop}'
