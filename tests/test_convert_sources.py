@@ -1,5 +1,6 @@
 """Natural logs of several sources, from logs to files."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -194,6 +195,32 @@ def test_sources_begin_with_an_append(tmp_path, changes):
         progress=False,
     )
     assert changed.days == {}
+
+
+def test_a_source_that_comes_late_needs_its_day_as_a_whole(tmp_path):
+    spec = write_logs(tmp_path, 'source = "feed"', 'source = "search"', "")
+    out, day = tmp_path / "data", "2024-01-02"
+    late = (tmp_path / "search.csv").read_text()
+    (tmp_path / "search.csv").write_text(late.rpartition("\n1")[0] + "\n")
+
+    def tables(of):
+        return logs.tables(of, tmp_path, partly=True)
+
+    converter.convert_tables(spec, tables(spec), out, progress=False)
+    (tmp_path / "search.csv").write_text(late)
+    feed = (tmp_path / "feed.csv").rename(tmp_path / "feed.late")
+    with pytest.raises(ValueError, match="--replace=DAY and the logs of all"):
+        converter.append_tables(spec, tables(spec), out, progress=False)
+    message = "no events of the source 'feed' on 2024-01-02, of which 1 rows"
+    with pytest.raises(ValueError, match=message):
+        converter.replace_day(spec, tables(spec), out, day, progress=False)
+    feed.rename(tmp_path / "feed.csv")
+    converter.replace_day(spec, tables(spec), out, day, progress=False)
+    assert set(DataDirectory(out).of_sources(day)) == set(NAMES)
+    # A log that the spec no longer has may go.
+    less = dataclasses.replace(spec, logs=spec.logs[1:])
+    converter.replace_day(less, tables(less), out, day, progress=False)
+    assert set(DataDirectory(out).of_sources(day)) == {"search"}
 
 
 def test_a_new_source_comes_behind_the_others(tmp_path):

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,6 +55,8 @@ class FirstPass:
         self._spec = spec
         self._base = base
         self._replaced = replaced
+        # Numbers of the natural sources that have events.
+        self._sources: set[int] = set()
         if base is not None:
             self.clicks_only.update(base.past.clicks_only)
 
@@ -92,6 +94,9 @@ class FirstPass:
                 early = early or self._early_days(domain, part.table, where)
                 if early and not finished:
                     raise ValueError(early)
+                if features.SOURCE in part.table.column_names:
+                    numbers = pc.unique(part.table[features.SOURCE])
+                    self._sources.update(numbers.to_pylist())
                 self.spilled.add(domain, part.table)
                 self.counts[domain].update(part.counts)
                 bar.update(len(table))
@@ -163,11 +168,34 @@ class FirstPass:
                     f"{data.window(domain) if data.days(domain) else 'none'}. "
                     "Append later days with --append."
                 )
+        if features.NATURAL in found:
+            self._check_sources(data.of_sources(self._replaced))
+
+    def _check_sources(self, held: Mapping[str, Mapping]) -> None:
+        """Raise a ValueError if the day would lose the rows of a source.
+
+        Args:
+          held: source -> its rows of the day that is replaced.
+        """
+        names = self._spec.source_names
+        found = {names[number - 1] for number in self._sources if number}
+        for name in {log.source for log in self._spec.logs} - found - {""}:
+            if name in held:
+                raise ValueError(
+                    f"The logs have no events of the source {name!r} on "
+                    f"{self._replaced}, of which {held[name]['rows']:,} rows "
+                    "would be lost: a day is replaced as a whole. Give the "
+                    "logs of all its sources, or take the [[logs]] of "
+                    f"{name!r} out of the spec if the rows are to go."
+                )
 
     def _early_days(self, domain: str, part: pa.Table, where: str) -> str:
         """Return what is wrong with the days of a table, or ""."""
         if self._base is None or not len(part):
             return ""
+        whole = "convert a day again with --replace=DAY"
+        if self._spec.sources and domain == features.NATURAL:
+            whole += " and the logs of all its sources"
         day = windows.day_name(pc.min(part["day"]).as_py())
         last = self._base.kept.get(domain, "")
         if day > last:
@@ -175,8 +203,8 @@ class FirstPass:
         return (
             f"{where} has events of {day}, but {self._base.past.data.path} "
             f"holds all days up to {last}. Append logs of later days of "
-            f"{domain} only, or convert a day again with --replace=DAY. Days "
-            f"are those of the zone {self._spec.zone}."
+            f"{domain} only, or {whole}. Days are those of the zone "
+            f"{self._spec.zone}."
         )
 
 
