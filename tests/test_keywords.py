@@ -90,15 +90,14 @@ def ideal(data):
     return auc_with(data, "ideal")
 
 
-@pytest.mark.parametrize("pooling, errors", [("mean", 1), ("attention", 2)])
-def test_keywords_tell_as_much_as_their_effect(data, ideal, pooling, errors):
-    """Attention has more to learn from these few rows: .014 is missing."""
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_keywords_tell_as_much_as_their_effect(data, ideal, pooling):
     best, rows = ideal
     found, _ = auc_with(data, pooling)
     # Of the AUC of two classes of this size, at the least.
     standard_error = np.sqrt(best * (1 - best) / (rows / 4))
     assert best > 0.75
-    assert found > best - errors * standard_error
+    assert found > best - standard_error
 
 
 def test_a_world_without_keywords_has_none():

@@ -18,8 +18,9 @@ from ecdctr_tf.layers.target_attention import TargetAttention
 class Ids(Listed):
     """Up to T ids a row, pooled to `[B, D]` by mean, sum or attention.
 
-    An id that is there twice counts twice; of more than T the first ones are
-    kept. No ids give zeros.
+    Attention is a mean, too, whose weights depend on the item of the row, or on
+    the user for ids of the item. An id that is there twice counts twice; of
+    more than T the first ones are kept. No ids give zeros.
     """
 
     def layers(
@@ -29,7 +30,8 @@ class Ids(Listed):
         del config
         if self.feature.pooling != "attention":
             return {}
-        return {self._attention: TargetAttention(name=self.name)}
+        attention = TargetAttention(normalised=True, name=self.name)
+        return {self._attention: attention}
 
     def inputs(
         self, batch: Tensors, embedded: Tensors, layers: Layers

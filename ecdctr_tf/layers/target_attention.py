@@ -15,10 +15,12 @@ class TargetAttention(keras.layers.Layer):
 
     An activation unit scores each behavior k against the candidate q from
     `[q, k, q - k, q * k]`; the pooled interest is `sum_t score_t * k_t`, not
-    normalised, so that its length tells how much interest there is.
+    normalised, so that its length tells how much interest there is. With
+    `normalised`, it is the mean of the behaviors, weighted by `exp(score_t)`.
 
     Args:
       hidden_units: units of the activation unit's hidden layer.
+      normalised: whether the weights of a row sum up to 1.
       **kwargs: what Keras' layers take.
 
     Reference: Deep Interest Network for Click-Through Rate Prediction
@@ -36,10 +38,16 @@ class TargetAttention(keras.layers.Layer):
       [0.0, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, hidden_units: int = 16, **kwargs: typing.Any):
+    def __init__(
+        self,
+        hidden_units: int = 16,
+        normalised: bool = False,
+        **kwargs: typing.Any,
+    ):
         """Make the activation unit."""
         super().__init__(**kwargs)
         self.hidden_units = hidden_units
+        self.normalised = normalised
         self.hidden = keras.layers.Dense(
             hidden_units, activation="relu", name="hidden"
         )
@@ -58,7 +66,8 @@ class TargetAttention(keras.layers.Layer):
         Args:
           query: `[B, D]`, embedding of the candidate item.
           keys: `[B, T, D]`, embeddings of the behaviors.
-          mask: bool `[B, T]`, false for padding.
+          mask: bool `[B, T]`, false for padding, or float: how much each
+            behavior counts, 0 for padding.
 
         Returns:
           `[B, D]`; zeros for an empty sequence.
@@ -71,9 +80,19 @@ class TargetAttention(keras.layers.Layer):
         from_product = tf.tensordot(products, of_product, 1)
         hidden = from_q[:, tf.newaxis, :] + from_k + from_product
         scores = self.score(self.hidden.activation(hidden))  # [B, T, 1]
-        scores *= tf.cast(mask, scores.dtype)[:, :, tf.newaxis]
-        return tf.reduce_sum(scores * keys, axis=1)  # [B, D]
+        counts = tf.cast(mask, scores.dtype)[:, :, tf.newaxis]
+        if not self.normalised:
+            return tf.reduce_sum(scores * counts * keys, axis=1)  # [B, D]
+        scores = tf.where(counts > 0, scores, scores.dtype.min)
+        largest = tf.reduce_max(scores, axis=1, keepdims=True)
+        weights = tf.exp(scores - largest) * counts
+        total = tf.reduce_sum(weights * keys, axis=1)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weights, axis=1))
 
     def get_config(self) -> dict[str, typing.Any]:
         """Return the arguments of the layer."""
-        return {**super().get_config(), "hidden_units": self.hidden_units}
+        return {
+            **super().get_config(),
+            "hidden_units": self.hidden_units,
+            "normalised": self.normalised,
+        }
