@@ -464,6 +464,8 @@ class CTRModel(keras.Model):
           float64, seconds spent waiting for batches; not a number where
             operations are made deterministic, which forbids clocks.
         """
+        # Only the loop below is Python code that the graph has to repeat.
+        take_step = tf.autograph.experimental.do_not_convert(self.train_step)
         asked = _now()
         with tf.control_dependencies([asked]):
             batch = batches.get_next()
@@ -472,14 +474,14 @@ class CTRModel(keras.Model):
             following = batch
             if step + 1 < steps:
                 following = batches.get_next()
-            losses = self.train_step(batch)
+            losses = take_step(batch)
             with tf.control_dependencies(tf.nest.flatten(losses)):
                 asked = _now()
             waited += _passed(asked, following)
             batch = following
         return waited
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def score(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return click probabilities, float32 `[B]`; inputs as for `call`."""
         return tf.sigmoid(self(inputs, training=False))
