@@ -108,10 +108,10 @@ class BatchNormTest(tf.test.TestCase):
         layer.full_batch = 100
         layer(drawn())
         layer.moving_mean.assign(tf.fill([COLUMNS], 1e3))
-        with averaging([layer]) as next_batch:
+        with averaging([layer]) as add:
             for seed in range(3):
-                next_batch()
                 layer(drawn(seed), training=True)
+                add()
         means = [drawn(seed).mean(0) for seed in range(3)]
         variances = [drawn(seed).var(0, ddof=1) for seed in range(3)]
         self.assertAllClose(layer.moving_mean, np.mean(means, 0), 1e-4)
@@ -120,11 +120,11 @@ class BatchNormTest(tf.test.TestCase):
 
     def test_averaging_that_fails_leaves_the_momentum(self):
         layer = BatchNorm(momentum=0.8)
+        layer(drawn())
         with (
             self.assertRaisesRegex(ValueError, "stopped"),
-            averaging([layer]) as next_batch,
+            averaging([layer]),
         ):
-            next_batch()
             raise ValueError("stopped")
         self.assertEqual((layer.momentum, layer.full_batch), (0.8, 0))
 

@@ -6,6 +6,7 @@ Shapes: B batch, N columns.
 import contextlib
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -69,23 +70,33 @@ def averaging(norms: list[BatchNorm]) -> Iterator[Callable[[], None]]:
     """Let moving statistics become the plain means over batches.
 
     Args:
-      norms: the layers.
+      norms: the layers. Those of a model that is traced have to be traced
+        within the context, and run in no other.
 
     Yields:
-      A function to call before each batch that is run in training mode,
-      eagerly: after n batches the statistics are the means of the n.
+      A function to call after each batch that is run in training mode: at the
+      end of the context the statistics are the means over these batches.
     """
     before = [(norm.momentum, norm.full_batch) for norm in norms]
+    statistics = [
+        v for norm in norms for v in (norm.moving_mean, norm.moving_variance)
+    ]
+    sums = [np.zeros(v.shape) for v in statistics]
     seen = 0
 
-    def next_batch() -> None:
+    def add() -> None:
         nonlocal seen
-        for norm in norms:
-            norm.momentum, norm.full_batch = seen / (seen + 1), 0
+        for total, variable in zip(sums, statistics, strict=True):
+            total += variable.numpy()
         seen += 1
 
+    for norm in norms:  # What is left is the statistics of the last batch.
+        norm.momentum, norm.full_batch = 0.0, 0
     try:
-        yield next_batch
+        yield add
     finally:
         for norm, (momentum, full_batch) in zip(norms, before, strict=True):
             norm.momentum, norm.full_batch = momentum, full_batch
+    for total, variable in zip(sums, statistics, strict=True):
+        if seen:
+            variable.assign(total / seen)

@@ -519,10 +519,19 @@ class CTRModel(keras.Model):
         Args:
           batches: what `input.streams.batches` gives; clicks are not read.
         """
-        with averaging(self.own_layers(BatchNorm)) as next_batch:
+        with averaging(self.own_layers(BatchNorm)) as add:
+            observe = self._observe
+            if not tf.config.functions_run_eagerly():
+                # Traced once, for batches of any size.
+                observe = observe.get_concrete_function(batches.element_spec[0])
             for inputs, _ in batches:
-                next_batch()
-                self(inputs, training=True)
+                observe(inputs)
+                add()
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _observe(self, inputs: dict[str, tf.Tensor]) -> None:
+        """Run a batch in training mode, for what its statistics leave."""
+        self(inputs, training=True)
 
     def shift(self, logit: float) -> None:
         """Add a number to the logits of all rows."""
