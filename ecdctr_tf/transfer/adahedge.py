@@ -91,16 +91,15 @@ class AdaHedge:
                 f"Received: {losses!r}"
             )
         weights = self.weights()
-        least = lost.min()
+        behind = lost - lost.min()
         rate = self._rate()
         if rate is None:
-            mixed = least
-            self.gap += float(np.ptp(lost))
+            mixed = 0.0
+            self.gap += float(behind.max())
         else:
-            gains = np.exp(-rate * (lost - least))
-            mixed = least - np.log(weights @ gains) / rate
+            mixed = -np.log(weights @ np.exp(-rate * behind)) / rate
         # Rounding must not make the rate rise.
-        self.gap += max(float(weights @ lost - mixed), 0.0)
+        self.gap += max(float(weights @ behind - mixed), 0.0)
         self.losses = self.losses + lost
 
     def bound(self) -> np.ndarray:
