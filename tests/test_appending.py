@@ -12,6 +12,7 @@ import pytest
 
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import blocks, data_directory
+from ecdctr_tf.input.conversion import converter
 from tests import conversion_world as world
 from tests.processes import locked_by_another_process
 
@@ -319,3 +320,19 @@ def test_a_directory_that_was_changed_is_refused(out, late):
     shutil.rmtree(out / "ads" / DAYS[2])
     with pytest.raises(ValueError, match="ads lacks 2024-01-03, its last day"):
         world.append(out, late, spec())
+
+
+def test_a_day_that_was_deleted_is_named(tmp_path):
+    """No append goes on over it; days from it on can be taken back."""
+    tables = [
+        ("natural", world.table(0, 60, 4)),
+        ("ads", world.table(1, 60, 4)),
+    ]
+    whole = world.convert(tmp_path, world.of_days(tables, 0, 2), "whole")
+    out = world.convert(tmp_path, world.of_days(tables, 0, 3), "out")
+    shutil.rmtree(out / "natural" / "2024-01-02")
+    with pytest.raises(ValueError, match="natural lacks 2024-01-02.*drop_from"):
+        world.append(out, world.of_days(tables, 3, 4))
+    converter.drop_days(world.spec(), out, "2024-01-02")
+    world.append(out, world.of_days(tables, 1, 2))
+    assert world.everything(out) == world.everything(whole)

@@ -164,6 +164,24 @@ def test_uris_that_cannot_be_used_are_rejected(tmp_path):
         files.find(tmp_path, "file:///no/*.csv")
 
 
+@pytest.mark.parametrize(
+    "names, contents, said",
+    [
+        (("a.csv", "a (1).csv"), ("x\n1\n", "x\n1\n"), True),
+        (("a.csv", "old/a.csv"), ("x\n1\n", "x\n1\n"), True),
+        (("a.csv", "b.csv"), ("x\n1\n", "x\n2\n"), False),
+        (("a.csv", "b.csv"), ("x\n", "x\n"), False),
+        (("dt=1/a.csv", "dt=2/a.csv"), ("x\n1\n", "x\n1\n"), False),
+    ],
+)
+def test_copies_of_a_file_are_said(tmp_path, caplog, names, contents, said):
+    for name, content in zip(names, contents, strict=True):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    files.warn_of_copies(files.find(tmp_path, ""))
+    assert ("hold the same, so their rows count twice" in caplog.text) == said
+
+
 @pytest.mark.parametrize("path", ["no.csv", "*.txt", "x.csv/y", "no/*", "e"])
 def test_nothing_found_says_where(tmp_path, path):
     write(tmp_path, "x.csv", "_x.txt", "e/_SUCCESS")

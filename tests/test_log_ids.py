@@ -82,6 +82,38 @@ def test_texts_for_a_missing_user_are_no_users(tmp_path, kind, text, dtype):
     assert list(map(str, world.rows(tmp_path)["user_id"])) == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    "value, dtype",
+    [
+        (" ", "string"),
+        ("-", "string"),
+        ("(null)", "string"),
+        ("#N/A", "string"),
+        ("Unknown", "string"),
+        ("00000000-0000-0000-0000-000000000000", "string"),
+        ("-1", "string"),
+        (-1, "int64"),
+        (-1, "string"),
+    ],
+)
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_values_that_programs_write_for_no_id_are_none(
+    tmp_path, value, dtype, side
+):
+    ids = [5, value, 6] if value == -1 else ["5", value, "6"]
+    world.write(tmp_path / "natural.parquet", **{f"{side}_id": ids})
+    log = {"path": "natural.parquet"}
+    message = f"row 1: .*'{side}_id'.*`null_texts` of the log"
+    with pytest.raises(ValueError, match=message):
+        world.convert_logs(tmp_path, world.spec(log, dtype=dtype))
+    log["null_texts"] = [str(value)]
+    given = world.spec(log, dtype=dtype, **{f"null_{side}": "unknown"})
+    world.convert_logs(tmp_path, given)
+    found = world.rows(tmp_path)[f"{side}_id"]
+    assert found[1] is None and list(map(str, found[::2])) == ["5", "6"]
+    assert log_columns.without_texts(_column([1, 200], pa.uint8()), ["-1"])
+
+
 def test_a_user_may_be_called_null_if_the_spec_says_what_is_missing(tmp_path):
     world.write(tmp_path / "natural.csv", user_id=["a", "null", "b"])
     log = {"path": "natural.csv", "null_texts": ["-"]}
@@ -204,6 +236,7 @@ def test_one_id_in_files_of_different_types(tmp_path, dtype):
         ("true", "True"),
         ("1", "true"),
         ("a", "a "),
+        ("\u00e9a", "e\u0301a"),
     ],
 )
 def test_users_in_two_ways_of_writing_are_refused(tmp_path, first, later):

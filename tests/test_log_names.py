@@ -395,3 +395,44 @@ def test_a_table_has_no_more_buckets_than_rows_can_number():
 def test_a_count_is_of_two_different_features():
     with pytest.raises(ValueError, match="one or two different features"):
         world.spec(counts=[{"name": "c", "of": ["user_id", "user_id"]}])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"keep": {"kind": ["FEED"]}},
+        {"drop": {"kind": ["feed"]}},
+        {"where": [{"weights": {"user_id": 10}, "modulo": 10, "equals": 3}]},
+    ],
+)
+def test_rules_that_let_no_row_through_are_said(tmp_path, caplog, rule):
+    world.write(tmp_path / "natural.parquet")
+    world.write(tmp_path / "ads.parquet", kind=["feed"] * 3)
+    ads = {"path": "ads.parquet", "domain": "ads", "name": "shown", **rule}
+    given = world.spec({"path": "natural.parquet"}, ads)
+    assert world.convert_logs(tmp_path, given)["ads"]["rows"] == 0
+    assert "None of the 3 rows of the log 'shown' is let through" in caplog.text
+
+
+def test_an_error_names_the_file_that_a_column_is_joined_from(tmp_path):
+    world.write(tmp_path / "natural.parquet")
+    (tmp_path / "items.csv").write_text("id,cost\n11,1.5\n12,free\n13,2\n")
+    join = _join(take=["cost"])
+    given = world.spec(
+        {"path": "natural.parquet", "joins": [join]},
+        features=[{"name": "price", "kind": "dense", "column": "cost"}],
+    )
+    message = r"row 1: .*'cost' \(.*'price', joined from items.csv\).*'free'"
+    with pytest.raises(ValueError, match=message):
+        world.convert_logs(tmp_path, given)
+
+
+@pytest.mark.parametrize("default, said", [(2, False), (0, True), (99, True)])
+def test_a_default_position_that_no_row_has_is_said(
+    tmp_path, caplog, default, said
+):
+    world.write(tmp_path / "natural.parquet", place=[1, 2, 3])
+    feature = {"name": "place", "kind": "position", "table": "item"}
+    given = world.spec(features=[{**feature, "default": default}])
+    world.convert_logs(tmp_path, given)
+    assert (f"No row has the position {default}" in caplog.text) == said

@@ -143,6 +143,31 @@ def test_null_texts_of_joined_files(tmp_path):
     assert world.rows(tmp_path)["brand"] == ["x", None, None]
 
 
+@pytest.mark.parametrize(
+    "values, kind",
+    [
+        ([["a", r"\N"], ["NULL", "b"], None], "parquet"),
+        (["a|\\N", "NULL|b", ""], "parquet"),
+        (["a|\\N", "NULL|b", ""], "csv"),
+        (["|a", " NULL |b|b", "\\N|NULL"], "csv"),
+    ],
+)
+def test_texts_that_stand_for_no_entry_of_a_list(tmp_path, values, kind):
+    world.write(tmp_path / f"natural.{kind}", tags=values)
+    feature = {"name": "tags", "kind": "ids", "table": "brand"}
+    given = world.spec(
+        {"path": f"natural.{kind}", "null_texts": ["", r"\N", "NULL"]},
+        features=[{**feature, "separator": "|", "max_length": 3}],
+        tables=[
+            {"name": name, "dtype": "string"}
+            for name in ("user", "item", "brand")
+        ],
+    )
+    world.convert_logs(tmp_path, given)
+    found = [set(row) for row in world.rows(tmp_path)["tags"]]
+    assert found == [{"a"}, {"b"}, set()]
+
+
 NULLS = {
     "null": [1, None, 1, 2],
     "NaN": [1.0, NAN, 1.0, 2.0],

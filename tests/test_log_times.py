@@ -6,6 +6,7 @@ import decimal
 import pyarrow as pa
 import pytest
 
+from ecdctr_tf import windows
 from ecdctr_tf.input.conversion import log_columns, times, zones
 from tests import log_world as world
 
@@ -187,6 +188,51 @@ def test_times_of_another_unit(tmp_path, second, unit, advice, kind):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    "text, given, message",
+    [
+        ("24-05-01 12:00", "%Y-%m-%d %H:%M", "%y of `time_format` reads years"),
+        ("20240501T120000Z", "iso", "such as 2024-05-01T12:00:00Z; a strptime"),
+    ],
+)
+def test_a_format_that_nearly_fits(tmp_path, text, given, message):
+    world.write(tmp_path / "natural.csv", time=[text] * 3)
+    log = {"path": "natural.csv", "time_format": given}
+    with pytest.raises(ValueError, match=f"row 0: .*{message}"):
+        world.convert_logs(tmp_path, world.spec(log))
+
+
+def test_times_that_are_all_dropped_are_said(tmp_path):
+    world.write(tmp_path / "natural.parquet", time=[5, 6, 7])
+    message = "There are no rows .* 3 of natural: dropped without a possible"
+    with pytest.raises(ValueError, match=message):
+        world.convert_logs(tmp_path, world.spec(wrong_time="drop"))
+
+
+@pytest.mark.parametrize(
+    "days, rows, said",
+    [
+        ((0, 1, 2, 25), 1, True),
+        ((0, 1, 2, 4), 1, True),
+        ((0, 1, 2, 3), 1, False),
+        ((0, 1, 2, 25), 20, False),
+    ],
+)
+def test_a_last_day_of_few_rows_behind_a_gap_is_said(
+    tmp_path, caplog, days, rows, said
+):
+    """It may be a wrong time, and no day before it can be appended."""
+    *usual, last = days
+    times = [NOON + day * world.DAY + i for day in usual for i in range(20)]
+    times += [NOON + last * world.DAY + i for i in range(rows)]
+    world.write(tmp_path / "natural.parquet", len(times), time=times)
+    world.convert_logs(tmp_path, world.spec())
+    name = windows.plus("2024-05-01", last)
+    text = f"natural.parquet, row 60: the last day of natural, {name}, has 1"
+    assert (text in caplog.text) == said
+    assert (f"--drop_from={name}" in caplog.text) == said
+
+
 def test_a_time_that_there_was_not_says_so(tmp_path):
     text = "2024-03-31 02:30:00"
     world.write(tmp_path / "natural.csv", time=[text] * 3)
@@ -288,6 +334,7 @@ def test_one_row_of_the_future_does_not_close_a_data_directory(tmp_path):
         ([20240501, 20240502], {}),
         (["20240501", "20240502"], {}),
         (["2024-05-01", "2024-05-02"], {}),
+        (["2024-05-01 00:00:00", "2024-05-02"], {}),
         ([0, 1], {"first_day": "2024-05-01"}),
         ([datetime.date(2024, 5, 1), datetime.date(2024, 5, 2)], {}),
         ([datetime.datetime(2024, 5, 1), datetime.datetime(2024, 5, 2)], {}),

@@ -254,6 +254,15 @@ def test_state_of_one_day_and_of_the_domain_behind(tmp_path):
     assert not (out / "state" / day / "behind").exists()
 
 
+def test_the_first_ads_may_be_of_any_day_that_is_held(tmp_path):
+    """Also of one more days before the last than a pause may have."""
+    spec = world.spec(longest_gap_days=3)
+    tables = logs()
+    out = world.convert(tmp_path, delivered(tables, {N: (0, 8)}), spec=spec)
+    world.append(out, delivered(tables, {A: (1, 2)}), spec)
+    assert data_directory.DataDirectory(out).days(A)[-1] == "2024-01-02"
+
+
 SPEC_TEXT = """
 [[logs]]
 domain = "natural"

@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import io
+import lzma
 import random
 
 import pyarrow as pa
@@ -167,7 +168,7 @@ def test_headers_with_quotes_and_line_breaks(path):
         ("a,b\nü,2\n", {"encoding": "ascii"}, r"line 2: 'ascii'.*`encoding`"),
         ("a,b\n1,2\n".encode("utf-16-le"), {}, r"zero bytes.*is UTF-16"),
         (b"a,b\n1,2\n\xff,2\n", {}, r"line 3: 'utf-8'.*`encoding`"),
-        (b"PK\x03\x04\0\0\0\0a,b\n", {}, "is no text: .*gzip, zstd"),
+        (b"\x7fELF\0\0\0\0a,b\n", {}, "is no text: .*gzip, zstd"),
     ],
 )
 def test_what_cannot_be_read_says_where(path, content, settings, message):
@@ -176,6 +177,38 @@ def test_what_cannot_be_read_says_where(path, content, settings, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"log.csv.*{message}"):
         read(path, ["a"], **settings)
+
+
+@pytest.mark.parametrize(
+    "content, settings, message",
+    [
+        (b"PK\x03\x04\x14\0\0\0", {}, "is a zip archive or a spreadsheet"),
+        (lzma.compress(b"a,b\n1,2\n"), {}, "is compressed as xz"),
+        (b"Obj\x01\x04\x16", {}, "is an Avro file"),
+        (b"ORC\x0a\x03", {}, "is an ORC file"),
+        (b"a,b\n1,2\na,b\n3,4\n", {}, "row 1, is a header.*Take it out"),
+        (
+            b"a,b\n1,2\n",
+            {"columns": ("a", "b")},
+            "row 0, is a header.*Leave `columns` of the log out",
+        ),
+    ],
+)
+def test_what_is_no_row_of_text_says_what_it_is(
+    path, content, settings, message
+):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"log.csv.*{message}"):
+        read(path, ["a", "b"], **settings)
+
+
+def test_a_value_may_be_called_as_its_column(path):
+    path.write_bytes(b"a,b\na,1\nx,b\n")
+    assert read(path, ["a", "b"]) == [
+        {"a": "a", "b": "1"},
+        {"a": "x", "b": "b"},
+    ]
+    assert read(path, ["a"]) == [{"a": "a"}, {"a": "x"}]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", gzip.compress(b"", mtime=0)])

@@ -9,7 +9,7 @@ in the metadata of a table.
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -42,6 +42,10 @@ class Columns:
     spaces: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # Share of the rows without a click that are there.
     downsampled: float = 1.0
+    # Columns that joins add -> the path of the joined file.
+    joined: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Texts that stand for a missing entry of a list.
+    null_texts: Sequence[str] = ()
     # Number of the source of all rows, where no column says it; 0: not known.
     source: int = 0
 
@@ -65,7 +69,8 @@ class Columns:
                     f"{described(reader)} reads. It has: {', '.join(names)}. "
                     f"{hint}"
                     "Correct the spec. A feature may have another column in "
-                    "each log (`feature_columns`), or only one `domain`."
+                    "each log (`feature_columns`), or only one `domain`. If "
+                    "the file is no part of the log, give a `path` without it."
                 )
 
     def metadata(self, where: str) -> dict[str, str]:
@@ -195,6 +200,8 @@ def of_log(
         ),
         {t: s for t, s in tables.items() if s != spec.home_space(t)},
         log.downsampled,
+        {name: join.path for join in log.joins for name in join.take},
+        log.null_texts,
         spec.source_names.index(log.source) + 1 if log.source else 0,
     )
 

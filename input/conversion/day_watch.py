@@ -8,6 +8,7 @@ could be appended. Both are found before anything is written.
 
 import collections
 import dataclasses
+import logging
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
@@ -102,11 +103,14 @@ class DayWatch:
             f"{offset}, or `utc_offset_hours = 0` for days of UTC."
         )
 
-    def far(self, last_days: Mapping[str, str]) -> list[tuple[str, int, int]]:
+    def far(
+        self, last_days: Mapping[str, str], first_day: str = ""
+    ) -> list[tuple[str, int, int]]:
         """Return days that are far from all others of their domain or of both.
 
         Args:
           last_days: domain -> the last day converted before.
+          first_day: the first one of any domain; empty: there is none.
 
         Returns:
           Domain, day and number of rows of each, if `wrong_time` is "drop".
@@ -124,11 +128,14 @@ class DayWatch:
         for rows in near.values():
             both.update(rows)
         close = _near(both, max(before.values(), default=None), gap)
+        held = range(0)
+        if first_day:
+            held = range(windows.day_number(first_day), max(before.values()))
         found = [
             (domain, day, seen)
             for domain, days in self._days.items()
             for day, seen in days.items()
-            if day not in near[domain] or day not in close
+            if day not in near[domain] or (day not in close and day not in held)
         ]
         if found and self._spec.wrong_time == "error":
             domain, day, seen = min(found, key=lambda entry: entry[1])
@@ -142,6 +149,33 @@ class DayWatch:
                 "such rows out."
             )
         return [(domain, day, seen.rows) for domain, day, seen in found]
+
+    def warn(self) -> None:
+        """Warn of a last day that few rows make, behind days without any.
+
+        It may be a wrong time, and no day before it can be appended later.
+        """
+        for domain, days in self._days.items():
+            *before, last = sorted(days)
+            if not before or last - before[-1] == 1:
+                continue
+            seen, usual = days[last], np.median([days[d].rows for d in before])
+            if seen.rows < _LEAST_SHARE * usual:
+                name = windows.day_name(last)
+                logging.warning(
+                    "%s, row %d: the last day of %s, %s, has %d of its rows, "
+                    "where others have some %d, and comes %d days after the "
+                    "day before. If its time is wrong, correct it or take the "
+                    "day back with --drop_from=%s.",
+                    seen.where,
+                    seen.row,
+                    domain,
+                    name,
+                    seen.rows,
+                    usual,
+                    last - before[-1],
+                    name,
+                )
 
 
 def _near(

@@ -126,11 +126,15 @@ class _Table:
         )
 
     def _column(self, reader: str) -> log_columns.LogColumn:
+        name = self._found.by_reader.get(reader, reader)
+        described = columns.described(reader)
+        if name in self._found.joined:
+            described += f", joined from {self._found.joined[name]}"
         return log_columns.LogColumn(
             self._table[reader],
-            self._found.by_reader.get(reader, reader),
+            name,
             self._where,
-            columns.described(reader),
+            described,
             self._table[ROW],
         )
 
@@ -249,7 +253,12 @@ class _Table:
         if pa.types.is_list(dtype):
             found = {name: self._column(name) for name in feature.sources}
             reader = lists.Reader(
-                feature, found, self._ids, self._found.reading, stamp
+                feature,
+                found,
+                self._ids,
+                self._found.reading,
+                stamp,
+                self._found.null_texts,
             )
             return reader.read(kind)
         if pa.types.is_floating(dtype):

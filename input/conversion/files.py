@@ -9,6 +9,7 @@ no globs. `s3://`, `gs://`, `abfs://`, `hdfs://` and `file://` are those of
 import dataclasses
 import fnmatch
 import glob
+import logging
 import os
 import pathlib
 import re
@@ -32,6 +33,8 @@ _UNFINISHED = (
     ".inprogress",
     "._COPYING_",
 )
+# Beginnings of files of one size that are compared.
+_COMPARED_BYTES = 1 << 20
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -117,6 +120,32 @@ def find(source: str | os.PathLike[str], path: str) -> list[File]:
         File(filesystem, p, prefix + p, tables.get(p, ""))
         for p in sorted(units)
     ]
+
+
+def warn_of_copies(found: Iterable[File]) -> None:
+    """Warn of files of a log that seem to be the same: rows count twice."""
+    sizes: dict[int, list[File]] = {}
+    for file in found:
+        if not file.table:
+            info = file.filesystem.get_file_info(file.path)
+            sizes.setdefault(info.size, []).append(file)
+    for of_size in sizes.values():
+        seen: dict[tuple, File] = {}
+        for file in of_size if len(of_size) > 1 else []:
+            with file.filesystem.open_input_stream(
+                file.path, compression=None
+            ) as stream:
+                content = stream.read(_COMPARED_BYTES)
+            key = (content, *file.partitions.items())
+            other = seen.setdefault(key, file)
+            # A header alone has no rows.
+            if other is not file and len(content.splitlines()) > 1:
+                logging.warning(
+                    "%s and %s hold the same, so their rows count twice. Take "
+                    "one away if it is a copy.",
+                    other,
+                    file,
+                )
 
 
 def _unit(

@@ -104,18 +104,26 @@ class FirstPass:
         if early and fingerprint != finished:
             raise ValueError(early)
         watch.check_zone()
-        for domain, day, rows in watch.far(
-            self._base.past.last_days if self._base else {}
-        ):
+        held = []
+        if self._base is not None:
+            past = self._base.past
+            held = [past.last_days, past.window.first]
+        for domain, day, rows in watch.far(*held or [{}]):
             self.spilled.drop(domain, day)
             self.counts[domain][tally.FAR] += rows
         if self._replaced:
             self._check_replaced()
         if not self.spilled.span():
+            dropped = "".join(
+                f" {rows:,} of {domain}: {what}."
+                for domain, counts in self.counts.items()
+                for what, rows in counts.items()
+            )
             raise ValueError(
                 "There are no rows to convert. Check the paths and the "
-                "filters (`keep`, `where`) of the logs."
+                f"filters (`keep`, `where`) of the logs.{dropped}"
             )
+        watch.warn()
         return fingerprint
 
     def _check_domain(self, domain: str, where: str) -> None:

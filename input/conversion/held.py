@@ -25,7 +25,21 @@ class Held:
 
     @classmethod
     def all_of(cls, past: state.Past) -> "Held":
-        """Return the days of a directory that others are appended to."""
+        """Return the days of a directory that others are appended to.
+
+        Raises:
+          ValueError: a day is not there.
+        """
+        for domain in past.last_days:
+            days = past.data.days(domain)
+            lost = set(windows.Window(days[0], days[-1]).days) - set(days)
+            if lost:
+                raise ValueError(
+                    f"{past.data.path / domain} lacks {min(lost)}, and days "
+                    "without rows are there, too. Put the day back, or take "
+                    f"all later ones out with --drop_from={min(lost)} and "
+                    "append them again."
+                )
         return cls(past, dict(past.last_days))
 
     @classmethod

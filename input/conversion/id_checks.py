@@ -1,5 +1,6 @@
 """Checks of the ids of a whole conversion: those that look like one another."""
 
+import logging
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ def found(
     Raises:
       ValueError: two users or items seem to be one, written in two ways.
     """
+    _warn_of_defaults(spec, spaces)
     crossings: dict[str, int] = {}
     alike: dict[str, list] = {}
     for table, space in spaces.items():
@@ -53,6 +55,26 @@ def found(
         if pairs:
             alike[table] = [list(pair) for pair in pairs[:_SHOWN]]
     return {"crossings": crossings, "alike": alike}
+
+
+def _warn_of_defaults(
+    spec: toml_spec.ConversionSpec, spaces: Mapping[str, id_space.IdSpace]
+) -> None:
+    """Warn of positions that requests are scored at and that no row has."""
+    for feature in spec.features:
+        space = spaces.get(feature.table)
+        if feature.default is None or not isinstance(
+            space, id_space.Vocabulary
+        ):
+            continue
+        if feature.default not in space.ids[:].tolist():
+            logging.warning(
+                "No row has the position %r, the `default` of %r that requests "
+                "are scored at. Positions are such as %s.",
+                feature.default,
+                feature.name,
+                ", ".join(map(str, space.ids[:5])),
+            )
 
 
 def _table(spec: toml_spec.ConversionSpec, role: str) -> str:

@@ -8,6 +8,7 @@ asks.
 
 import decimal
 import re
+import unicodedata
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,8 +32,13 @@ _TYPES = (
     pa.types.is_date,
     pa.types.is_null,
 )
-# Texts, in lower case, that programs write where a value is missing.
-_NO_IDS = ("null", "none", "nan", "n/a", "na", "nil", "<na>", "undefined")
+# Texts, in lower case, that programs write where a value is missing; the last
+# one stands for all devices that allow no advertising id.
+_NO_IDS = (
+    *("", "null", "none", "nan", "n/a", "na", "nil", "<na>", "undefined"),
+    *("(null)", "#n/a", "-", "?", "unknown", "-1"),
+    "00000000-0000-0000-0000-000000000000",
+)
 _WORDS = {"true": "1", "false": "0"}
 _BOOL = "true or false, as what it is compared with"
 # No id that is a number has more.
@@ -59,6 +65,8 @@ def read(
     """
     column = column.plain()
     should = f"ids of the type {dtype}, as `dtype` of the table says"
+    if pa.types.is_integer(dtype):
+        should += '; `dtype = "string"` takes all ids'
     if not any(is_type(column.type) for is_type in _TYPES):
         raise ValueError(
             f"{column.where}: {column} should hold ids: text or whole numbers. "
@@ -86,16 +94,21 @@ def read(
 
 
 def reject_missing(column: log_columns.LogColumn) -> None:
-    """Raise a ValueError for a text that most likely stands for no id."""
+    """Raise a ValueError for a value that most likely stands for no id."""
     column = column.plain()
     if pa.types.is_string(column.type):
         texts = pc.utf8_lower(pc.utf8_trim_whitespace(column.values))
-        column.reject(
-            pc.is_in(texts, pa.array(_NO_IDS)),
-            "hold an id in every row, and this is hardly one. Add it to "
-            "`null_texts` of the log if it stands for a missing id; with any "
-            "`null_texts` of your own such texts may be ids",
-        )
+        bad = pc.is_in(texts, pa.array(_NO_IDS))
+    elif pa.types.is_integer(column.type):
+        bad = pc.fill_null(pc.equal(column.values, -1), False)
+    else:
+        return
+    column.reject(
+        bad,
+        "hold an id in every row, and this is hardly one. Add it to "
+        "`null_texts` of the log if it stands for a missing id; with any "
+        "`null_texts` of your own such values may be ids",
+    )
 
 
 def comparable(
@@ -132,9 +145,10 @@ def alike(ids: pa.Array) -> list[tuple[str, str]]:
     """Return pairs of text ids that are one, written in two ways.
 
     Numbers may have zeros or a point, true and false are 1 and 0 to some
-    programs, and space around an id is seldom meant.
+    programs, space around an id is seldom meant, and letters such as "é" may be
+    one character or two.
     """
-    trimmed = pc.utf8_trim_whitespace(ids)
+    trimmed = pc.utf8_normalize(pc.utf8_trim_whitespace(ids), "NFC")
     word = pc.is_in(pc.utf8_lower(trimmed), pa.array(list(_WORDS)))
     odd = pc.or_(_unusual(ids), pc.or_(word, pc.not_equal(trimmed, ids)))
     unusual = ids.filter(odd).to_pylist()
@@ -151,7 +165,7 @@ def alike(ids: pa.Array) -> list[tuple[str, str]]:
 
 def _usual(text: str) -> str:
     """Return an id as it is usually written."""
-    bare = text.strip()
+    bare = unicodedata.normalize("NFC", text.strip())
     bare = _WORDS.get(bare.lower(), bare)
     if not re.match(_NUMBER, bare, re.ASCII):
         return bare

@@ -1,14 +1,15 @@
 """Lists in logs, Arrow lists or separated text, to one Arrow list a row.
 
-Entries that are null, or the padding of their table (-1, empty text), are no
-entries: clients send the same in unused places. Lists that are too long are cut
-here, so that no id gets a row that no model reads.
+Entries that are null, a text that stands for a missing value, or the padding of
+their table (-1, empty text), are no entries: clients send the same in unused
+places. Lists that are too long are cut here, so that no id gets a row that no
+model reads.
 
 Shapes: N rows, E entries of all rows one after the other.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,8 @@ class Reader:
     reading: times.Reading
     # int64 `[N]`, the times of the rows.
     seconds: pa.Array
+    # Texts that stand for a missing entry.
+    null_texts: Sequence[str] = ()
 
     def read(self, kind: kinds.Feature) -> pa.Array:
         """Return the lists, of the `log_type` of the feature's kind.
@@ -76,7 +79,10 @@ class Reader:
         return _lists(flat, lengths)
 
     def _entries(self, reader: str) -> separated.Entries:
-        return separated.entries(self.columns[reader], self.feature.separator)
+        column = self.columns[reader]
+        entries = separated.entries(column, self.feature.separator)
+        there = log_columns.without_texts(entries.column, self.null_texts)
+        return dataclasses.replace(entries, column=there)
 
     def _beside(
         self, entries: separated.Entries, reader: str

@@ -1,14 +1,18 @@
 """A column of a log: its values, and errors that say where they came from."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 # Column of row numbers that readers of files add for error messages. No file
 # has a column of such a name.
 ROW = "\0row"
+# Texts that stand for a missing value in columns of whole numbers, too.
+_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,14 +154,27 @@ def of(table: pa.Table, name: str, reader: str, where: str) -> LogColumn:
 def without_null_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
     """Return the rows, with null where a text stands for a missing value."""
     for place, name in enumerate(table.column_names):
-        column = of(table, name, "", "").plain()
-        if pa.types.is_string(column.type) and texts:
-            missing = pc.is_in(column.values, pa.array(texts))
-            if pc.any(missing).as_py():
-                none = pa.scalar(None, pa.string())
-                column = column.having(pc.if_else(missing, none, column.values))
+        column = without_texts(of(table, name, "", "").plain(), texts)
         table = table.set_column(place, name, column.values)
     return table
+
+
+def without_texts(column: LogColumn, texts: Sequence[str]) -> LogColumn:
+    """Return a column with null where a text, or its number, stands for one."""
+    wanted: list = []
+    if pa.types.is_string(column.type):
+        wanted = list(texts)
+    elif pa.types.is_integer(column.type):
+        ends = np.iinfo(column.type.to_pandas_dtype())
+        numbers = (int(text) for text in texts if _NUMBER.fullmatch(text))
+        wanted = [n for n in numbers if ends.min <= n <= ends.max]
+    if not wanted:
+        return column
+    missing = pc.is_in(column.values, pa.array(wanted, column.type))
+    if not pc.any(missing).as_py():
+        return column
+    none = pa.scalar(None, column.type)
+    return column.having(pc.if_else(missing, none, column.values))
 
 
 def floor_divide(

@@ -68,11 +68,13 @@ def tables(
         _found(source, log, partly and log.name not in paths) for log in logs
     ]
     _check_disjoint(logs, found)
+    for of_log in found:
+        files.warn_of_copies(of_log)
     if not any(found):
         files.find(source, logs[0].path)  # Raises.
     for log, of_log in zip(logs, found, strict=True):
         sides = [joins.Side(join, source) for join in log.joins]
-        before = 0
+        before = kept = 0
         for file in of_log:
             reader = _Reader(spec, log, sides, file, before)
             row = 0
@@ -82,8 +84,17 @@ def tables(
                 )
                 row += len(table)
                 for part in _rows(table, log, str(file)):
-                    yield log.domain, reader.events(part)
+                    made = reader.events(part)
+                    kept += len(made)
+                    yield log.domain, made
             before += row
+        if before and not kept:
+            logging.warning(
+                "None of the %s rows of the log %r is let through by its "
+                "`keep`, `drop` and `where`.",
+                f"{before:,}",
+                log.name or log.path,
+            )
         for side in sides:
             side.check(log)
 

@@ -133,6 +133,34 @@ def _in_file(
     return [name for name in wanted if name in have]
 
 
+def _reject_header(
+    table: pa.Table, file: files.File, row: int, given: bool
+) -> None:
+    """Raise a ValueError if a row of text holds the names of its columns.
+
+    Args:
+      table: rows of the file.
+      file: names it.
+      row: the number of the first row.
+      given: whether the log names the columns.
+    """
+    again = pa.scalar(table.num_columns > 1)
+    for name in table.column_names:
+        again = pc.and_(again, pc.equal(table[name], name))
+        if not pc.any(again).as_py():
+            return
+    place = pc.index(again, True).as_py()
+    raise ValueError(
+        f"{file}, row {row + place}, is a header: it holds the names of the "
+        "columns. "
+        + (
+            "Leave `columns` of the log out."
+            if given
+            else "Take it out; files that are put together have one header."
+        )
+    )
+
+
 def _parquet_batches(
     file: files.File, log: log_spec.Text, wanted: Sequence[str]
 ) -> Iterator[pa.Table]:
@@ -243,5 +271,6 @@ def _text_batches(
                 "Check `delimiter`, `quote` and `escape`. Received: "
                 f"{bad[0].text[:200]!r}"
             ) from error
+        _reject_header(table, file, row, bool(log.columns))
         yield text.restored(table, log)
         header, row = 0, row + len(table)

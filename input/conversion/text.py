@@ -27,6 +27,14 @@ _COMPRESSIONS = {
     b"BZh": "bz2",
     b"\x04\x22\x4d\x18": "lz4",
 }
+# First bytes of files that are neither text nor read otherwise.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"\xfd7zXZ": "compressed as xz",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"SQLite format": "an SQLite database",
+}
 # Byte order marks; that of UTF-16 begins that of UTF-32.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -142,7 +150,8 @@ def _decoded(file: files.File, encoding: str) -> Iterator[str]:
             raise ValueError(
                 f"{file} is no text: its first line has zero bytes. Logs may "
                 "be Parquet files, or text, which may be compressed as gzip, "
-                "zstd, bz2 or lz4; set `encoding` of the log if it is UTF-16."
+                "zstd, bz2 or lz4; set `encoding` of the log if it is UTF-16, "
+                "or give a `path` without the file if it is no part of the log."
             )
         line += part.count("\n")
         yield part
@@ -151,7 +160,14 @@ def _decoded(file: files.File, encoding: str) -> Iterator[str]:
 def _decompressed(file: files.File) -> Iterator[bytes]:
     """Yield the bytes of a file, and none at its end."""
     with _opened(file, None) as stream:
-        start = stream.read(4)
+        start = stream.read(16)
+    for mark, kind in _OTHERS.items():
+        if start.startswith(mark):
+            raise ValueError(
+                f"{file} is {kind}, which is not read. Write Parquet, or text, "
+                "which may be compressed as gzip, zstd, bz2 or lz4; or give a "
+                "`path` without the file if it is no part of the log."
+            )
     kinds = [k for m, k in _COMPRESSIONS.items() if start.startswith(m)]
     with _opened(file, *kinds or [None]) as stream:
         while chunk := stream.read(BLOCK_BYTES):

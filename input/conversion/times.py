@@ -34,6 +34,7 @@ FIRST, STOP = (
     windows.day_number(f"{year}-01-01") * zones.DAY_SECONDS
     for year in (_FIRST_YEAR, _LAST_YEAR + 1)
 )
+_YEAR_1000 = windows.day_number("1000-01-01") * zones.DAY_SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,8 @@ def advice(value: object, second: int | None, reading: Reading) -> str:
     try:
         number = float(str(value))
     except ValueError:
+        if "%Y" in reading.format and second < _YEAR_1000:
+            years += "; %y of `time_format` reads years of two digits"
         return f"{years}; set {drop[3:]}"
     for name, count in UNITS.items():
         if FIRST <= number / count < STOP and name != reading.unit:
@@ -154,7 +157,15 @@ def days(column: log_columns.LogColumn, first_day: str) -> np.ndarray:
     """
     column = column.plain()
     column.reject(pc.is_null(column.values), "hold a day in every row")
-    should = "days: YYYY-MM-DD, YYYYMMDD, or whole numbers since `first_day`"
+    should = (
+        "days: YYYY-MM-DD, YYYYMMDD, or whole numbers since `first_day`; other "
+        "days are not read, so leave `day` of the log out"
+    )
+    if pa.types.is_string(column.type):
+        number = pc.match_substring_regex(column.values, r"^-?\d+$")
+        if not pc.all(number).as_py():
+            # Some programs write a day as its midnight.
+            column = column.cast(pa.timestamp("s"), should)
     if pa.types.is_timestamp(column.type):
         column = (
             column.having(pc.local_timestamp(column.values))
@@ -162,10 +173,6 @@ def days(column: log_columns.LogColumn, first_day: str) -> np.ndarray:
             else column
         )
         column = column.cast(pa.date32())
-    elif pa.types.is_string(column.type):
-        number = pc.match_substring_regex(column.values, r"^-?\d+$")
-        if not pc.all(number).as_py():
-            column = column.cast(pa.date32(), should)
     if pa.types.is_date(column.type):
         return column.cast(pa.date32()).cast(pa.int32()).values.to_numpy()
     column = column.cast(pa.int64(), should)
@@ -221,7 +228,10 @@ def _of_text(
     if reading.format != ISO:
         parsed = column.having(_parsed(column, reading.format))
         return _of_timestamps(parsed, reading.zone)
-    should = f"hold times as `time_format` {ISO!r} says"
+    should = (
+        f"hold times as `time_format` {ISO!r} says, such as "
+        "2024-05-01T12:00:00Z; a strptime format reads others"
+    )
     values = pc.replace_substring_regex(column.values, r"(:\d\d)[.,]\d+", r"\1")
     zoned = pc.match_substring_regex(
         values, r"\d[T ]\d.*([Zz]|[+-]\d\d(:?\d\d)?)$"
