@@ -49,7 +49,7 @@ def make(model: CTRModel | MixedModel, mappings: dict[str, IdMapping]) -> dict:
         ]
     )
 
-    @tf.function
+    @tf.function(autograph=False)
     def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         looked_for: dict[str, typing.Any] = {}
         raw: dict[str, tf.Tensor] = {}
@@ -63,7 +63,9 @@ def make(model: CTRModel | MixedModel, mappings: dict[str, IdMapping]) -> dict:
     strings = tf.TensorSpec([None], tf.string, "examples")
     return {
         DEFAULT: tf.function(
-            serve, input_signature=[wanted[name] for name in names]
+            serve,
+            input_signature=[wanted[name] for name in names],
+            autograph=False,
         ),
         EXAMPLES: serve_examples.get_concrete_function(examples=strings),
     }
