@@ -289,6 +289,31 @@ def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
     return scores
 
 
+def check_rows(
+    path: pathlib.Path,
+    scores: Mapping[str, np.ndarray],
+    others: Mapping[str, np.ndarray],
+) -> None:
+    """Raise if the scores of a day are of other rows than what is beside them.
+
+    Args:
+      path: the day's artefact.
+      scores: what `read_scores` returned.
+      others: scores of the day by another model, or its columns in the data,
+        `[N]`; columns that are missing are not compared.
+
+    Raises:
+      ValueError: a column differs.
+    """
+    for name in ("click", "weight", "user", "item"):
+        if name in others and not np.array_equal(scores[name], others[name]):
+            raise ValueError(
+                f"{path} scored different rows of {path.name} than the data "
+                f"directory or the other models have: {name!r} differs. Score "
+                "the day again with the same data directory."
+            )
+
+
 def expert_role(name: str) -> str:
     """Return the role among parents of a day of a mixture's expert."""
     return f"expert {name}"

@@ -4,12 +4,11 @@ Shapes: N rows of a day.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ecdctr_tf import features, windows
+from ecdctr_tf import artefacts, features, windows
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results import slices
@@ -46,24 +45,13 @@ def read(
         scores = model.scores(day)
         for run, of_seed in zip(model.workdirs, scores, strict=True):
             path = run.ctr(model.base) / day
-            _check_rows(path, of_seed, first)
-            _check_rows(path, of_seed, truth or {})
+            artefacts.check_rows(path, of_seed, first)
+            artefacts.check_rows(path, of_seed, truth or {})
         ctr[model.name] = [of_seed["ctr"] for of_seed in scores]
     rows = {role: first[role] for role in slices.ROLES}
     return ScoredDay(
         window.first, first["click"], rows, ctr, held or {}, first["weight"]
     )
-
-
-def _check_rows(path: pathlib.Path, scores: Mapping, others: Mapping) -> None:
-    """Raise if scores are of other rows than what is beside them."""
-    for name in ("click", "weight", *slices.ROLES):
-        if name in others and not np.array_equal(scores[name], others[name]):
-            raise ValueError(
-                f"{path} scored different rows of {path.name} than the data "
-                f"directory or the other models have: {name!r} differs. Score "
-                "the day again with the same data directory."
-            )
 
 
 def read_truth(

@@ -22,9 +22,6 @@ from ecdctr_tf.training import daily
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.transfer import mixture
 
-# What an artefact's column has to be for the mixture to be of the same rows.
-_SAME = ("click", "weight", "user", "item")
-
 
 def trainer(level: levels.Level) -> "daily.DailyTrainer | Mixer":
     """Return what scores and trains the days of a model."""
@@ -105,7 +102,6 @@ class Mixer:
     def _day(self, window: windows.Window) -> None:
         """Mix a day by the weights of before it, and learn what it came to."""
         began = time.monotonic()
-        level = self._level
         weights, before = self._weights()
         paths = {n: d / window.last for n, d in self._experts.items()}
         manifests = {
@@ -114,52 +110,57 @@ class Mixer:
         scores = {n: artefacts.read_scores(p) for n, p in paths.items()}
         mine = scores[self._first]
         for name, of in scores.items():
-            for column in _SAME:
-                if not np.array_equal(of[column], mine[column]):
-                    raise ValueError(
-                        f"{paths[name]} and {paths[self._first]} scored "
-                        f"different rows: {column!r} differs. Score the day "
-                        "again with the same data directory."
-                    )
+            artefacts.check_rows(paths[name], of, mine)
         logits = np.stack(
-            [mixture.logits_of(s["ctr"]) for s in scores.values()]
+            [mixture.logits_of(of["ctr"]) for of in scores.values()]
         )
         slices = self._slices(window, paths, manifests, mine)
         ctr = 1 / (1 + np.exp(-weights.mix(logits, slices)))
         mixed = {**mine, "ctr": ctr.astype(np.float32)}
         weights.learn(logits, slices, mine["click"], mine["weight"])
         result = metrics.evaluate(
-            mixed["click"], mixed["ctr"], mixed["user"], mixed["weight"]
+            *(mixed[name] for name in ("click", "ctr", "user", "weight"))
         )
         of_days = [m.metrics for m in manifests.values()]
         result["trained_rows"] = sum(m.get("trained_rows", 0) for m in of_days)
         result["seconds"] = sum(m.get("seconds", 0) for m in of_days)
         result["seconds"] += time.monotonic() - began
-        path = level.directory / window.last
+        path = self._level.directory / window.last
+        parents = {
+            artefacts.expert_role(name): store.parent(of, path)
+            for name, of in paths.items()
+        }
+        if before:
+            parents["last"] = store.parent(before, path)
         manifest = store.Manifest(
             kind=artefacts.CTR,
             window=window,
             rows=result["trained_rows"],
             spec=manifests[self._first].spec,
             ids=_most_ids(manifests),
-            parents={
-                **{
-                    artefacts.expert_role(name): store.parent(of, path)
-                    for name, of in paths.items()
-                },
-                **({"last": store.parent(before, path)} if before else {}),
-            },
-            config={"model": level.row.base},
+            parents=parents,
+            config={"model": self._level.row.base},
             metrics=result,
         )
-        with store.publish(path, manifest) as staging:
-            np.savez(staging / artefacts.SCORES, **mixed)
+        self._publish(manifest, mixed, weights)
+        logging.info("%s mixed %s", path, ", ".join(paths))
+
+    def _publish(
+        self,
+        manifest: store.Manifest,
+        scores: dict[str, np.ndarray],
+        weights: mixture.Mixture,
+    ) -> None:
+        """Publish a mixed day, with the weights that the next one has."""
+        level = self._level
+        day = manifest.window.last
+        with store.publish(level.directory / day, manifest) as staging:
+            np.savez(staging / artefacts.SCORES, **scores)
             store.write_text(staging / artefacts.CONFIG, level.config.to_json())
             level.data.specs[manifest.spec].save(staging / artefacts.SPEC)
             text = weights.to_json()
             store.write_text(staging / artefacts.MIXTURE, text)
-        store.write_text(level.directory / levels.NEWEST, window.last)
-        logging.info("%s mixed %s", path, ", ".join(paths))
+        store.write_text(level.directory / levels.NEWEST, day)
 
     def _weights(self) -> tuple[mixture.Mixture, pathlib.Path | None]:
         """Return the weights after the last published day, and the day.
