@@ -46,6 +46,8 @@ class Column(typing.NamedTuple):
     of: tuple[str, ...]
     # Numbers of a row.
     width: int
+    # Whether it is looked up in the historical versions.
+    recalled: bool = False
 
 
 class CTRModel(keras.Model):
@@ -337,8 +339,10 @@ class CTRModel(keras.Model):
         """
         row = self._made_up_row()
         columns, recalled, scaled = (
-            [Column(name, of, tensor.shape[1]) for name, of, tensor in part]
-            for part in self._named_inputs(row, self.embedding(row), False)
+            [Column(n, of, t.shape[1], place == 1) for n, of, t in part]
+            for place, part in enumerate(
+                self._named_inputs(row, self.embedding(row), False)
+            )
         )
         return [*columns, *recalled], scaled
 

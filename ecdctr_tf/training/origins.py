@@ -355,7 +355,7 @@ def _weights(level: Level, cpm: pathlib.Path) -> dict:
     """Return the weights of a CPM, less what is merged for the A-CTR.
 
     They are those of the features that there are now, less the tables that the
-    CPM lacks.
+    CPM lacks. What was 0 in all its rows has no effect.
     """
     manifest = artefacts.verified(cpm, artefacts.CPM, level.data)
     written = level.data.specs[manifest.spec]
@@ -366,6 +366,7 @@ def _weights(level: Level, cpm: pathlib.Path) -> dict:
         for path, table in _embeddings(level).items():
             if table.name not in manifest.ids:
                 del values[path]
+    values = unseen.without_unseen(level.model, values)
     return {
         name: value
         for name, value in values.items()

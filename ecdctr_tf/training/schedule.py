@@ -36,9 +36,31 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
       ValueError: a date is not one, or a window ends before it starts.
     """
     natural = data.window("natural")
-    launched = bool(data.days("ads"))
-    if launched:
-        ads = data.window("ads")
+    ads = data.window("ads") if data.days("ads") else None
+    try:
+        return _plan(schedule, natural, ads, data.days_with_rows("natural"))
+    except ValueError as error:
+        raise ValueError(
+            f"{error} There are natural logs of {natural}, and ads of "
+            f"{ads or 'no day'}."
+        ) from error
+
+
+def _plan(
+    schedule: configs.ScheduleConfig,
+    natural: windows.Window,
+    ads: windows.Window | None,
+    days: list[str],
+) -> Plan:
+    """Return the windows of a run.
+
+    Args:
+      schedule: the schedule.
+      natural: the natural days there are.
+      ads: the days of ads, None if there are none.
+      days: the natural days with rows.
+    """
+    if ads:
         earliest = windows.plus(ads.first, schedule.catch_up_days)
         if earliest <= natural.first:
             # Something has to be learned before the first scored day.
@@ -50,13 +72,12 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
         "A-CTR",
         "ctr_first, ctr_last, cpm_days or catch_up_days",
         first,
-        schedule.ctr_last or (ads.last if launched else first),
+        schedule.ctr_last or (ads.last if ads else first),
     )
-    days = data.days_with_rows("natural")
     return Plan(
         tpm=_with_rows(_tpm_windows(schedule, natural, ctr), natural, days),
         cpm=_with_rows(_cpm_windows(schedule, days, ctr), natural, days),
-        ctr=ctr.split(schedule.ctr_days) if launched else [],
+        ctr=ctr.split(schedule.ctr_days) if ads else [],
     )
 
 
