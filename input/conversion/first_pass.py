@@ -104,11 +104,10 @@ class FirstPass:
         if early and fingerprint != finished:
             raise ValueError(early)
         watch.check_zone()
-        held = []
-        if self._base is not None:
-            past = self._base.past
-            held = [past.last_days, past.window.first]
-        for domain, day, rows in watch.far(*held or [{}]):
+        past = self._base.past if self._base is not None else None
+        for domain, day, rows in watch.far(
+            past.last_days if past else {}, past.window.first if past else ""
+        ):
             self.spilled.drop(domain, day)
             self.counts[domain][tally.FAR] += rows
         if self._replaced:
