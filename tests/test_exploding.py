@@ -119,11 +119,11 @@ def test_many_rows_stay_in_order(monkeypatch):
         ({"column": "l"}, "'l', which `explode`.*`separator`"),
         (
             {"column": "l", "separator": " ", "label_separator": "-"},
-            "each entry of 'l' should end in -0 or -1. Received: 'y-2'",
+            "'l' .`explode`. should hold entries that end in -0 or -1.*'y-2'",
         ),
         (
             {"column": "l", "separator": " ", "label_separator": ":"},
-            "should end in :0 or :1. Received: 'x-1'",
+            "entries that end in :0 or :1. Received: 'x-1'",
         ),
         ({"column": "none"}, "lacks the column 'none'"),
         (

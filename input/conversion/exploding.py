@@ -1,12 +1,13 @@
 """Rows that hold a list of items to one row for each item of the list."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecdctr_tf.input.conversion import log_spec
+from ecdctr_tf.input.conversion import log_columns, log_spec
 
 # Column with the labels that come from the list itself, 0 or 1. No file has a
 # column of such a name.
@@ -47,7 +48,10 @@ def _taken_apart(
         of_clicked = _entries(table, rule.clicked, rule, where)
         row, entry, label = _with_clicked((row, entry), of_clicked)
     elif rule.label_separator:
-        entry, label = _split_labels(entry, rule, where)
+        whole = log_columns.of(table, rule.column, "`explode`", where)
+        rows = None if whole.rows is None else whole.rows.take(pa.array(row))
+        column = dataclasses.replace(whole, values=entry, rows=rows)
+        entry, label = _split_labels(column, rule)
     table = table.drop_columns([rule.column]).take(row)
     table = table.append_column(rule.column, entry)
     if label is None:
@@ -96,19 +100,16 @@ def _with_clicked(
 
 
 def _split_labels(
-    entry: pa.Array, rule: log_spec.Explode, where: str
+    column: log_columns.LogColumn, rule: log_spec.Explode
 ) -> tuple[pa.Array, pa.Array]:
     """Return entries without their labels, and the labels."""
-    entry = entry.cast(pa.string())
+    entry = column.values.cast(pa.string())
     label = pc.ends_with(entry, f"{rule.label_separator}1")
     none = pc.ends_with(entry, f"{rule.label_separator}0")
-    wrong = pc.invert(pc.or_(label, none))
-    if pc.any(wrong).as_py():
-        received = entry[pc.index(wrong, True).as_py()].as_py()
-        raise ValueError(
-            f"{where}: each entry of {rule.column!r} should end in "
-            f"{rule.label_separator}0 or {rule.label_separator}1. "
-            f"Received: {received!r}"
-        )
+    column.reject(
+        pc.invert(pc.or_(label, none)),
+        f"hold entries that end in {rule.label_separator}0 or "
+        f"{rule.label_separator}1",
+    )
     stop = -1 - len(rule.label_separator)
     return pc.utf8_slice_codeunits(entry, 0, stop), label.cast(pa.int8())

@@ -43,11 +43,14 @@ class Side:
         # The first key of a row; whether a row had a key that is there.
         self._first: object = None
         self._matched = False
-        distinct = pc.count_distinct(table[join.key], "all").as_py()
-        if distinct != len(table):
+        values, counts = pc.value_counts(table[join.key]).flatten()
+        again = pc.greater(counts, 1)
+        if pc.any(again).as_py():
+            place = pc.index(again, True).as_py()
             raise ValueError(
                 f"{join.path}: the column {join.key!r} should hold each key "
-                "of the join once."
+                f"of the join once. Received {counts[place]} times: "
+                f"{values[place].as_py()!r}"
             )
 
     def joined(self, table: pa.Table, where: str) -> pa.Table:
