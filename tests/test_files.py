@@ -182,6 +182,15 @@ def test_copies_of_a_file_are_said(tmp_path, caplog, names, contents, said):
     assert ("hold the same, so their rows count twice" in caplog.text) == said
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_parquet_files_without_rows_are_no_copies(tmp_path, caplog, rows):
+    for name in "ab":
+        table = pa.table({"a": list(range(rows))})
+        pa.parquet.write_table(table, tmp_path / f"{name}.parquet")
+    files.warn_of_copies(files.find(tmp_path, ""))
+    assert ("hold the same" in caplog.text) == (rows > 0)
+
+
 @pytest.mark.parametrize("path", ["no.csv", "*.txt", "x.csv/y", "no/*", "e"])
 def test_nothing_found_says_where(tmp_path, path):
     write(tmp_path, "x.csv", "_x.txt", "e/_SUCCESS")

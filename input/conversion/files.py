@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.fs
+import pyarrow.parquet
 
 from ecdctr_tf.input.conversion import lake
 
@@ -138,14 +139,22 @@ def warn_of_copies(found: Iterable[File]) -> None:
                 content = stream.read(_COMPARED_BYTES)
             key = (content, *file.partitions.items())
             other = seen.setdefault(key, file)
-            # A header alone has no rows.
-            if other is not file and len(content.splitlines()) > 1:
+            if other is not file and _has_rows(content):
                 logging.warning(
                     "%s and %s hold the same, so their rows count twice. Take "
                     "one away if it is a copy.",
                     other,
                     file,
                 )
+
+
+def _has_rows(content: bytes) -> bool:
+    """Return whether there is more in a file than the names of columns."""
+    try:
+        found = pa.parquet.read_metadata(pa.BufferReader(content))
+    except (pa.ArrowException, OSError):
+        return len(content.splitlines()) > 1  # Text, or only its beginning.
+    return found.num_rows > 0
 
 
 def _unit(
