@@ -45,7 +45,8 @@ class Text:
     quote: str = '"'
     # Takes the meaning from the character after it; empty: there is none.
     escape: str = ""
-    # Values, also of Parquet files, that stand for a missing one.
+    # Values, also of Parquet files and in lists, that stand for a missing one;
+    # "-1" stands for the number, too.
     null_texts: tuple[str, ...] = NULL_TEXTS
 
     def check(self, owner: str) -> None:
