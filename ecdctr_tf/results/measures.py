@@ -172,8 +172,8 @@ def worse_than_constant(
                 f"{labels[name]} is worse than a constant: its normalized "
                 f"entropy is {entropy:.2f}, and that of predicting the mean "
                 "click rate for all rows is 1. Leave out features that "
-                "--stage=diagnose warns of, or try lower learning rates "
-                "(`--set ctr.dense_learning_rate=0.0005`)."
+                "--stage=diagnose warns of, or let --stage=compare --trials=4 "
+                "choose the learning rates."
             )
     return found
 
