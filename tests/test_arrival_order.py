@@ -177,6 +177,11 @@ ORDERS = {
         begin(),
         *[step("lose_manifest", level=v) for v in ("tpm", "cpm", "ctr")],
     ],
+    "a window was killed as it kept a state, and a shorter one is trained": [
+        begin(),
+        kill("tpm", 1 / 3),
+        train("tpm"),
+    ],
     "a killed window is not that of another one of the same last day": [
         begin("pre-trained"),
         kill("tpm", 0.5),

@@ -155,8 +155,11 @@ def test_resumed_equals_undisturbed(undisturbed, fresh, tiny_data, tmp_path):
     )
     # The window has yet to be published.
     assert store.dated(progress) == ["000000012"]
+    leftover = progress / ".staging-000000012-0123abcd"
+    leftover.mkdir()
     fit.forget(progress.parent, "2024-03-02")
-    assert progress.exists()
+    assert store.dated(progress) == ["000000012"]
+    assert not leftover.exists()
     fit.forget(progress.parent, "2024-03-03")
     assert not progress.exists()
 

@@ -92,6 +92,8 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
 def forget(progress: pathlib.Path, day: str) -> None:
     """Remove the states of windows that end on a published day, or before.
 
+    Of those that end later, only what killed writers left behind is removed.
+
     Args:
       progress: where a level keeps them, by names that end with the last day
         of the window.
@@ -102,6 +104,8 @@ def forget(progress: pathlib.Path, day: str) -> None:
     for window in progress.iterdir():
         if window.name[-len(day) :] <= day:
             shutil.rmtree(window, ignore_errors=True)
+        else:
+            store.sweep(window)
 
 
 def _state_variables(model: CTRModel) -> dict[str, tf.Variable]:
