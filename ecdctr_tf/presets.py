@@ -23,15 +23,15 @@ def synthetic() -> configs.Config:
 
     Five TPM windows of 30 days; a CPM on the 60 days before the first ads,
     which is refreshed every week; 30 days of ads, of which the report averages
-    the last 15. Batch sizes, learning rates and penalties were chosen on the
-    first 15 days, for all models.
+    the last 15. Batch sizes, learning rates, penalties and the TPM's two passes
+    were chosen on the first 15 days, for all models.
     """
     default = configs.Config()
     pretraining = configs.TrainingConfig(batch_size=1024, table_l2=1e-3)
     return configs.Config(
         model=dataclasses.replace(default.model, embedding_dim=32),
         tpm_model=dataclasses.replace(default.tpm_model, embedding_dim=32),
-        tpm=pretraining,
+        tpm=dataclasses.replace(pretraining, passes=2),
         cpm=dataclasses.replace(pretraining, l2=1e-4),
         ctr=configs.TrainingConfig(
             batch_size=128, dense_learning_rate=1e-3, table_learning_rate=1e-3
