@@ -1,12 +1,15 @@
 """Inputs that a CPM never saw vary have no effect on the first scored day."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf import artefacts
+from ecdctr_tf import artefacts, features
+from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.training import unseen
-from tests.test_ctr_model import history, made, rows
+from tests.test_ctr_model import CONFIG, ROWS, SPEC, history, made, rows
 
 
 def trained(day: int):
@@ -60,6 +63,35 @@ def test_lists_that_a_cpm_never_saw_have_no_effect_on_a_shared_table():
     model.input_norm.gamma.assign(gain)
     np.testing.assert_array_equal(model(inputs), model(none))
     assert (gain == 0).sum() == 4
+
+
+def test_crosses_with_what_only_ads_have_start_alike():
+    """What a CPM learned of pairs with nothing tells nothing of others."""
+    spec = dataclasses.replace(
+        SPEC,
+        tables=(
+            *SPEC.tables,
+            features.TableSpec("pair", ids="hashing", buckets=20),
+        ),
+        features=(
+            *SPEC.features,
+            features.FeatureSpec(
+                "pair", "cross", "pair", of=("user_id", "category")
+            ),
+        ),
+    )
+    model = CTRModel(spec, CONFIG, {**ROWS, "pair": 20}).build_from_spec()
+    for name, table in model.embedding.tables.items():
+        trained = slice(1, 2) if name == "category" else slice(1, 5)
+        table.embeddings[trained].assign(table.embeddings[trained] + 1)
+    inputs = rows() | {"pair": tf.range(6, dtype=tf.int32)}
+    before = model.embedding.tables["pair"].embeddings.numpy()
+    assert unseen.start(model) == ("category", "price", "pair")
+    after = model.embedding.tables["pair"].embeddings.numpy()
+    expected = [before[1:5].mean(axis=0)] * len(after)
+    np.testing.assert_allclose(after, expected, rtol=1e-5)
+    other = inputs | {"pair": tf.range(6, 12, dtype=tf.int32)}
+    np.testing.assert_array_equal(model(inputs), model(other))
 
 
 def test_a_gain_of_nothing_is_learned():

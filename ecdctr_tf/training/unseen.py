@@ -35,6 +35,15 @@ def start(model: CTRModel) -> tuple[str, ...]:
     }
     unseen = {f.name for f in model.spec.features if f.table in tables}
     unseen.update(model.unseen())
+    crosses = {f.name for f in model.spec.features if unseen.intersection(f.of)}
+    for name, table in model.embedding.tables.items():
+        on = _on(model, name)
+        if on and on <= crosses and not idle.issuperset(on):
+            # The rows that the CPM trained are of none of these pairs.
+            rows = table.embeddings.numpy()
+            kept = rows[_trained(table, rows)].mean(axis=0, keepdims=True)
+            table.embeddings.assign(tf.repeat(kept, table.capacity, axis=0))
+            unseen |= on
     return tuple(f.name for f in model.spec.features if f.name in unseen)
 
 
