@@ -21,6 +21,8 @@ CPM, A-CTR). Each stage does one step:
   compare_sets
              put what compare found on several data sets into one table: mean
              rank of each model, better or worse than one beyond the noise
+  rollback   take back the newest exported version and remember it: its day is
+             not exported again by itself
 
 Each stage reads what the previous ones published in --workdir. A command that
 was interrupted continues when it is given again. Examples:
@@ -37,6 +39,7 @@ was interrupted continues when it is given again. Examples:
   python train_main.py --stage=diagnose --data_dir=DATA --report_dir=REPORT
   python train_main.py --stage=compare_sets --report_dir=REPORT \
       --results=docs/results/globo.json,docs/results/movielens.json
+  python train_main.py --stage=rollback --export_dir=RUN/export --note=slow
 
 Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
@@ -63,9 +66,11 @@ STAGES = (
     "compare",
     "diagnose",
     "compare_sets",
+    "rollback",
 )
-# It reads no logs and no runs.
 _OF_RESULTS = ("compare_sets",)
+# They read no logs and no runs.
+_WITHOUT_LOGS = (*_OF_RESULTS, "rollback")
 
 # Flag -> the stages that read it; flags that are not here are for all stages.
 _READ_BY = {
@@ -73,14 +78,16 @@ _READ_BY = {
     "end": ("tpm", "cpm", "ctr", "aggregate", "export"),
     "trials": ("compare",),
     "report_dir": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
-    "export_dir": ("export", "all"),
-    "note": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
+    "export_dir": ("export", "all", "rollback"),
+    "version": ("export",),
+    "keep_versions": ("export", "all"),
+    "note": ("report", "all", "compare", "diagnose", *_WITHOUT_LOGS),
     "scores": ("report", "all", "compare"),
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
     **dict.fromkeys(
         ("data_dir", "workdir", "preset", "config", "set", "models", "seeds"),
-        tuple(stage for stage in STAGES if stage not in _OF_RESULTS),
+        tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS),
     ),
 }
 
@@ -160,10 +167,28 @@ _REPORT_DIR = flags.DEFINE_string(
     "not need --workdir if this is given). Required by compare_sets.",
 )
 _EXPORT_DIR = flags.DEFINE_string(
-    "export_dir", None, "Directory for exports. By default WORKDIR/export."
+    "export_dir",
+    None,
+    "Directory for exports. By default WORKDIR/export. Required by rollback.",
+)
+_VERSION = flags.DEFINE_integer(
+    "version",
+    None,
+    "Number of the exported version (export). By default the day as YYYYMMDD.",
+    lower_bound=1,
+)
+_KEEP_VERSIONS = flags.DEFINE_integer(
+    "keep_versions",
+    0,
+    "How many of the newest exported versions stay (export, all). By default "
+    "all.",
+    lower_bound=0,
 )
 _NOTE = flags.DEFINE_multi_string(
-    "note", [], "Remark to print on the page. May be repeated."
+    "note",
+    [],
+    "Remark to print on the page, or why a version is rolled back. May be "
+    "repeated.",
 )
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic",
@@ -196,6 +221,8 @@ def _check_flags() -> None:
     needed: list[flags.FlagHolder] = [_STAGE]
     if _STAGE.value in _OF_RESULTS:
         needed += [_RESULTS, _REPORT_DIR]
+    elif _STAGE.value in _WITHOUT_LOGS:
+        needed.append(_EXPORT_DIR)
     else:
         needed.append(_DATA_DIR)
         if _STAGE.value != "diagnose" or not _REPORT_DIR.value:
@@ -273,6 +300,8 @@ def main(argv: list[str]) -> None:
                 scores=tuple(_SCORES.value),
                 results=tuple(_RESULTS.value),
                 reference=_REFERENCE.value,
+                version=_VERSION.value,
+                keep_versions=_KEEP_VERSIONS.value,
             )
         )
 

@@ -32,11 +32,11 @@ _ENTROPY = "normalized_entropy"
 class Request:
     """What a command asks for."""
 
-    # A key of `STAGES` or `APART`, "all" or "compare_sets".
+    # A key of `STAGES`, `APART` or `WITHOUT_LOGS`, or "all".
     stage: str
-    # None for "compare_sets".
+    # None for stages `WITHOUT_LOGS`.
     data_dir: pathlib.Path | None
-    # None for "compare_sets", and if "diagnose" looks at the data only.
+    # None for stages `WITHOUT_LOGS`, and if "diagnose" looks at the data only.
     workdir: pathlib.Path | None
     config: configs.Config
     # Names of `model_table.MODELS`; for "compare", of `variants.VARIANTS`.
@@ -58,6 +58,10 @@ class Request:
     results: tuple[str, ...] = ()
     # Name of the model that the others are compared with there.
     reference: str = "e_cdctr"
+    # Number of the version that is exported; None: the day, as YYYYMMDD.
+    version: int | None = None
+    # How many of the newest exported versions stay; 0: all.
+    keep_versions: int = 0
 
     def runs(self) -> list[tuple[Workdir, configs.Config]]:
         """Return the work directory and the config of each seed."""
@@ -81,8 +85,8 @@ def run(request: Request) -> None:
     """
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
-    if request.stage == "compare_sets":
-        return _compare_sets(request)
+    if request.stage in WITHOUT_LOGS:
+        return WITHOUT_LOGS[request.stage](request)
     data = DataDirectory(request.data_dir)
     if request.stage in APART:
         APART[request.stage](data, request)
@@ -235,15 +239,15 @@ def _export(data: DataDirectory, request: Request) -> None:
         run_dir.ctr(name) / days[-1] if days else _launched(data, request, name)
     )
     export_dir = request.export_dir or request.workdir / "export"
-    version = export_dir / artefact.name.replace("-", "")
-    parents = {"artefact": store.parent(artefact, version)}
-    if (version / store.MANIFEST).exists() and (
-        store.read_manifest(version, "export").parents == parents
-    ):
-        logging.info("%s already exists", version)
-    else:
-        export.export_model(artefact, data.path, export_dir)
-    print(f"exported {artefact} to {version}")
+    print(
+        export.publish(
+            artefact,
+            data.path,
+            export_dir,
+            request.version,
+            request.keep_versions,
+        )
+    )
 
 
 def _launched(data: DataDirectory, request: Request, name: str) -> pathlib.Path:
@@ -321,6 +325,12 @@ def _compare_sets(request: Request) -> None:
     )
 
 
+def _roll_back(request: Request) -> None:
+    """Return to the exported version before the newest."""
+    back, now = export.roll_back(request.export_dir, " ".join(request.notes))
+    print(f"rolled version {back} back; {now} is the newest version now")
+
+
 def _diagnose(data: DataDirectory, request: Request) -> None:
     """Look at the logs, and at a run if there is one; leave it as it is."""
     runs = request.runs() if request.workdir else []
@@ -339,3 +349,5 @@ STAGES = {
 }
 # Stages that do not take up a run: its config is neither kept nor compared.
 APART = {"compare": _compare, "diagnose": _diagnose}
+# Stages that read neither logs nor runs.
+WITHOUT_LOGS = {"compare_sets": _compare_sets, "rollback": _roll_back}

@@ -1,8 +1,9 @@
 """The A-CTR as a SavedModel that TensorFlow Serving loads.
 
-`export_model` is all that is needed. Raw ids and features go in by name, click
-probabilities come out; id mapping, historical embeddings and network are one
-graph of stock TensorFlow operations.
+`publish` makes a day of the A-CTR the next version, `roll_back` returns to the
+one before, and `export_model` only writes a version. Raw ids and features go in
+by name, click probabilities come out; id mapping, historical embeddings and
+network are one graph of stock TensorFlow operations.
 
 Two signatures are served, with the same outputs `ctr` float32 `[-1]` in (0, 1)
 and `logit` float32 `[-1]`:
@@ -22,5 +23,6 @@ ids of user and item are required.
 """
 
 from ecdctr_tf.export.saved_model import export_model
+from ecdctr_tf.export.versions import publish, roll_back
 
-__all__ = ["export_model"]
+__all__ = ["export_model", "publish", "roll_back"]

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     # What training and export both rebuild models with.
     "artefacts": ("config", "features", "kinds", "model_table", "store")
     + ("input", "layers", "models", "transfer"),
-    "export": ("artefacts", "features", "kinds", "store")
+    "export": ("artefacts", "features", "kinds", "store", "typed_values")
     + ("input", "layers", "models"),
     "training": ("artefacts", "config", "features", "kinds", "model_table")
     + ("input", "layers", "metrics", "models", "optimizers", "store")

@@ -1,0 +1,230 @@
+"""The versions of a served model: published, taken back, and out of date.
+
+`<export_dir>/withdrawn.json` remembers the versions that were rolled back, by
+their numbers:
+
+```
+{"20240628": {"artefact": "<hash of the day's manifest>",
+              "time": "2024-06-29T03:10:00+00:00", "why": "CTR fell"}}
+```
+
+A server does not read it: versions are the directories whose names are numbers.
+"""
+
+import dataclasses
+import datetime
+import json
+import logging
+import pathlib
+
+from ecdctr_tf import store, typed_values
+from ecdctr_tf.export import saved_model
+
+WITHDRAWN = "withdrawn.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Withdrawal:
+    """Why a version was taken back."""
+
+    # Hash of the manifest of the artefact that it was an export of.
+    artefact: str
+    # When, in ISO 8601 with the zone.
+    time: str
+    # What the operator said, if anything.
+    why: str
+
+
+def numbers(export_dir: pathlib.Path) -> list[int]:
+    """Return the versions that a server sees, in order."""
+    if not export_dir.is_dir():
+        return []
+    names = (path.name for path in export_dir.iterdir() if path.is_dir())
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def withdrawn(export_dir: pathlib.Path) -> dict[int, Withdrawal]:
+    """Return the versions that were rolled back.
+
+    Raises:
+      ValueError: the file that remembers them is damaged.
+    """
+    file = export_dir / WITHDRAWN
+    if not file.exists():
+        return {}
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        return {
+            int(number): Withdrawal(**fields)
+            for number, fields in found.items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} should hold the versions that were rolled back ({error}). "
+            "Restore it; delete it only if none of them may come back by an "
+            "export that is run again."
+        ) from error
+
+
+def publish(
+    artefact: pathlib.Path,
+    data_dir: pathlib.Path,
+    export_dir: pathlib.Path,
+    version: int | None = None,
+    keep: int = 0,
+) -> str:
+    """Publish an A-CTR day as the next version, unless that was done before.
+
+    A day whose version was rolled back is not published again by itself.
+
+    Args:
+      artefact: the day, `<workdir>/<model>/ctr/<day>`.
+      data_dir: the data directory that it was trained on.
+      export_dir: the base path of the served model.
+      version: the number of the version; None takes the day as YYYYMMDD.
+      keep: how many of the newest versions stay; 0: all.
+
+    Returns:
+      What was done, in a sentence.
+
+    Raises:
+      FileExistsError: the version is there, with another day.
+      FileNotFoundError, ValueError: as `export_model`; or the number has
+        another width than the versions there, or was rolled back.
+    """
+    with store.lock(export_dir, "exporting"):
+        finish(export_dir)
+        number = version
+        if number is None:
+            number = int(artefact.name.replace("-", ""))
+            refusal = _refusal(export_dir, artefact)
+            if refusal:
+                return refusal
+        _check_number(export_dir, number)
+        place = export_dir / str(number)
+        parents = {"artefact": store.parent(artefact, place)}
+        if not (
+            (place / store.MANIFEST).exists()
+            and store.read_manifest(place, "export").parents == parents
+        ):
+            saved_model.export_model(artefact, data_dir, export_dir, number)
+        if keep:
+            retire(export_dir, keep)
+    return f"exported {artefact} to {place}"
+
+
+def _refusal(export_dir: pathlib.Path, artefact: pathlib.Path) -> str:
+    """Return why an artefact is not published by itself; empty if it may be."""
+    wanted = store.file_hash(artefact / store.MANIFEST)
+    for number, entry in withdrawn(export_dir).items():
+        if entry.artefact == wanted:
+            return (
+                f"{artefact} is not exported again: version {number} of it was "
+                f"rolled back at {entry.time}{_reason(entry)}. To publish it "
+                "all the same, give it another number with --version."
+            )
+    return ""
+
+
+def _reason(entry: Withdrawal) -> str:
+    return f" ({entry.why})" if entry.why else ""
+
+
+def _check_number(export_dir: pathlib.Path, number: int) -> None:
+    """Raise if servers would not take a number for the newest version."""
+    back = withdrawn(export_dir).get(number)
+    if back:
+        raise ValueError(
+            f"Version {number} was rolled back at {back.time}{_reason(back)}; "
+            "servers and people know it as that. Choose another number with "
+            "--version."
+        )
+    there = [n for n in numbers(export_dir) if n != number]
+    if there and len(str(there[-1])) != len(str(number)):
+        raise ValueError(
+            f"A version should have as many digits as those in {export_dir}, "
+            f"such as {there[-1]}: the greatest number is served. Received: "
+            f"{number}"
+        )
+    if there and there[-1] > number:
+        logging.warning(
+            "%s is there already: a server of the newest version will not "
+            "load %s.",
+            there[-1],
+            number,
+        )
+
+
+def roll_back(export_dir: pathlib.Path, why: str = "") -> tuple[int, int]:
+    """Take the newest version back, so that a server returns to the one before.
+
+    It is remembered before it is removed: a command that is killed in between
+    is finished by the next one.
+
+    Args:
+      export_dir: the base path of the served model.
+      why: the reason, for those who look it up later.
+
+    Returns:
+      The version that was taken back, and the one that is newest now.
+
+    Raises:
+      FileNotFoundError: there is no version before the newest.
+      ValueError: the newest version is damaged, or another process is writing.
+    """
+    with store.lock(export_dir, "rolling back an export"):
+        finish(export_dir)
+        there = numbers(export_dir)
+        if len(there) < 2:
+            raise FileNotFoundError(
+                f"{export_dir} should hold a version to return to. It holds "
+                f"{there or 'none'}."
+            )
+        *_, before, newest = there
+        manifest = store.read_manifest(export_dir / str(newest), "export")
+        entry = Withdrawal(
+            manifest.parents["artefact"]["manifest"],
+            datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            why,
+        )
+        known = {**withdrawn(export_dir), newest: entry}
+        fields = {str(n): dataclasses.asdict(known[n]) for n in sorted(known)}
+        text = typed_values.to_json(fields, "the versions rolled back")
+        store.write_text(export_dir / WITHDRAWN, text)
+        finish(export_dir)
+    return newest, before
+
+
+def finish(export_dir: pathlib.Path) -> None:
+    """Remove versions that were rolled back and are still there."""
+    store.sweep(export_dir)
+    back = withdrawn(export_dir)
+    for number in numbers(export_dir):
+        path = export_dir / str(number)
+        if number not in back or not (path / store.MANIFEST).exists():
+            continue
+        manifest = store.read_manifest(path, "export")
+        # One of that number that was published on purpose stays.
+        if manifest.parents["artefact"]["manifest"] == back[number].artefact:
+            store.remove(path)
+
+
+def retire(export_dir: pathlib.Path, keep: int) -> list[int]:
+    """Remove all versions but the newest.
+
+    Args:
+      export_dir: the base path of the served model.
+      keep: how many stay, at least 1.
+
+    Returns:
+      The versions that were removed.
+    """
+    if keep < 1:
+        raise ValueError(
+            "The newest version is never removed: at least 1 should stay. "
+            f"Received: {keep}"
+        )
+    old = numbers(export_dir)[:-keep]
+    for number in old:
+        store.remove(export_dir / str(number))
+    return old
