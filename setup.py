@@ -38,6 +38,7 @@ setup(
     py_modules=["train_main"],
     package_data={
         "ecdctr_tf": ["py.typed"],
+        "ecdctr_tf.export": ["*.cc"],
         "ecdctr_tf.input.datasets": ["*.toml"],
         "ecdctr_tf.kernels": ["*.cc"],
         "ecdctr_tf.results": ["*.jinja"],

@@ -1,6 +1,8 @@
 """What clients may rely on: signatures of an export, and how it is built."""
 
 import pathlib
+import typing
+from collections.abc import Collection
 
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
@@ -11,43 +13,105 @@ from ecdctr_tf.export import signatures
 _CODE_OUTSIDE_THE_GRAPH = ("PyFunc", "EagerPyFunc", "PyFuncStateless")
 
 
-def check(directory: str | pathlib.Path, spec: features.DataSpec) -> None:
+def check(
+    directory: str | pathlib.Path,
+    spec: features.DataSpec,
+    historical: Collection[str],
+) -> None:
     """Make sure that a SavedModel has the signatures that were promised.
+
+    Args:
+      directory: the SavedModel.
+      spec: the features of the model.
+      historical: the features with history.
 
     Raises:
       ValueError: an input or output is missing, unexpected or of another type
-        or rank, or the graph calls back into Python.
+        or rank, a signature answers another method, or the graph calls back
+        into Python.
     """
     graph = meta_graph(directory)
-    strings = tf.TensorSpec([None], tf.string)
-    promised = {
-        signatures.DEFAULT: signatures.request(spec),
-        signatures.EXAMPLES: {"examples": strings},
-    }
-    number = tf.TensorSpec([None], tf.float32)
-    outputs = dict.fromkeys(signatures.OUTPUTS, number)
-    for name, inputs in promised.items():
-        for tensors, wanted in (
-            (graph.signature_def[name].inputs, inputs),
-            (graph.signature_def[name].outputs, outputs),
-        ):
-            have = {k: _described(i) for k, i in tensors.items()}
-            want = {k: (s.dtype, s.shape.rank) for k, s in wanted.items()}
-            if have != want:
-                raise ValueError(
-                    f"The signature {name} should have {want}. Received: {have}"
-                )
-    unsaid = graph.signature_def[signatures.DEFAULT].defaults
-    have = {n: tf.make_ndarray(value).shape for n, value in unsaid.items()}
-    want = {n: tuple(t.shape) for n, t in signatures.defaults(spec).items()}
-    if have != want:
-        raise ValueError(
-            f"Requests to {signatures.DEFAULT} should be able to leave out "
-            f"{want}. Received: {have}"
-        )
+    for name, wanted in _promised(spec, historical).items():
+        have = _signature(graph.signature_def[name])
+        if have != wanted:
+            raise ValueError(
+                f"The signature {name} should have {wanted}. Received: {have}"
+            )
     called = sorted(operations(graph) & set(_CODE_OUTSIDE_THE_GRAPH))
     if called:
         raise ValueError(f"The graph calls back into Python: {called}")
+
+
+class _Signature(typing.NamedTuple):
+    """What a client may rely on."""
+
+    # Name -> type and rank.
+    inputs: dict[str, tuple[tf.DType, int]]
+    outputs: dict[str, tuple[tf.DType, int]]
+    # Name of an input that may be left out -> the shape that a server fills in.
+    defaults: dict[str, tuple[int, ...]]
+    method: str
+
+
+def _promised(
+    spec: features.DataSpec, historical: Collection[str]
+) -> dict[str, _Signature]:
+    """Return the signatures by name."""
+    number, text = (tf.float32, 1), (tf.string, 1)
+    promised = {
+        signatures.EXAMPLES: _Signature(
+            {"examples": text},
+            dict.fromkeys(signatures.OUTPUTS, number),
+            {},
+            "",
+        ),
+        signatures.REGRESSION: _Signature(
+            {"inputs": text}, {"outputs": number}, {}, ""
+        ),
+        signatures.CLASSIFICATION: _Signature(
+            {"inputs": text},
+            {"classes": (tf.string, 2), "scores": (tf.float32, 2)},
+            {},
+            "",
+        ),
+    }
+    for name, by_user in ((signatures.DEFAULT, False), (signatures.RANK, True)):
+        unsaid = signatures.defaults(spec, by_user)
+        promised[name] = _Signature(
+            {
+                column: (tensor.dtype, tensor.shape.rank)
+                for column, tensor in signatures.request(spec, by_user).items()
+            },
+            dict.fromkeys(signatures.OUTPUTS, (tf.float32, 1 + by_user)),
+            {column: tuple(tensor.shape) for column, tensor in unsaid.items()},
+            "",
+        )
+    if historical:
+        ids = signatures.request(spec)
+        promised[signatures.EMBEDDINGS] = _Signature(
+            {name: (ids[name].dtype, 1) for name in historical},
+            {f"{name}_vector": (tf.float32, 2) for name in historical}
+            | {f"{name}_known": number for name in historical},
+            {name: (0,) for name in historical},
+            "",
+        )
+    methods = signatures.METHODS
+    return {
+        name: wanted._replace(method=methods.get(name, signatures.PREDICT))
+        for name, wanted in promised.items()
+    }
+
+
+def _signature(found: meta_graph_pb2.SignatureDef) -> _Signature:
+    return _Signature(
+        {name: _described(info) for name, info in found.inputs.items()},
+        {name: _described(info) for name, info in found.outputs.items()},
+        {
+            n: tf.make_ndarray(value).shape
+            for n, value in found.defaults.items()
+        },
+        found.method_name,
+    )
 
 
 def _described(info: meta_graph_pb2.TensorInfo) -> tuple[tf.DType, int]:

@@ -30,28 +30,30 @@ class IdMapping(tf.Module):
         if isinstance(space, id_space.Vocabulary) and len(space.ids):
             space.save(directory)
             path = pathlib.Path(directory) / f"{space.table.name}.txt"
+            buckets = space.table.buckets
             self._known = tf.lookup.StaticHashTable(
-                _Lines(str(path), self.dtype), default_value=-1
+                _Lines(str(path), self.dtype, buckets),
+                default_value=0 if buckets == 1 else -1,
             )
 
     def rows(self, raw: tf.Tensor) -> tf.Tensor:
         """Return the rows of raw ids.
 
         Args:
-          raw: int64 or string `[N]`, as the table's dtype is.
+          raw: int64 or string, as the table's dtype is, of any shape.
 
         Returns:
-          int32 `[N]`; unknown ids have row 0, or with several buckets that of
-          the hash of their text.
+          int32 of the same shape; unknown ids have row 0, or with several
+          buckets that of the hash of their text.
         """
-        if self._spec.buckets > 1:
-            unknown = self._hashed(raw)  # [N]
-        else:
-            unknown = tf.zeros(tf.shape(raw), tf.int32)  # [N]
         if self._known is None:
-            return unknown
-        place = tf.cast(self._known.lookup(raw), tf.int32)  # [N]
-        return tf.where(place >= 0, place + self._spec.buckets, unknown)
+            if self._spec.buckets > 1:
+                return self._hashed(raw)
+            return tf.zeros(tf.shape(raw), tf.int32)
+        rows = self._known.lookup(raw)
+        if self._spec.buckets > 1:
+            rows = tf.where(rows >= 0, rows, self._hashed(raw))
+        return rows
 
     def _hashed(self, raw: tf.Tensor) -> tf.Tensor:
         text = raw if self.dtype == tf.string else tf.strings.as_string(raw)
@@ -60,13 +62,18 @@ class IdMapping(tf.Module):
 
 
 class _Lines(tf.lookup.TextFileInitializer):
-    """Line -> line number of an asset, split at line feeds and nowhere else.
+    """Line of an asset -> its row, split at line feeds and nowhere else.
 
     The stock initializer refuses an empty line and drops carriage returns,
     both of which an id may hold.
+
+    Args:
+      path: the asset.
+      dtype: of the ids.
+      first: the row of the first line.
     """
 
-    def __init__(self, path: str, dtype: tf.DType):
+    def __init__(self, path: str, dtype: tf.DType, first: int):
         super().__init__(
             path,
             dtype,
@@ -74,6 +81,7 @@ class _Lines(tf.lookup.TextFileInitializer):
             tf.int64,
             tf.lookup.TextFileIndex.LINE_NUMBER,
         )
+        self._value_dtype, self._first = tf.int32, first
         self._unique_name = f"ids_{uuid.uuid4().hex}"
 
     @property
@@ -93,5 +101,5 @@ class _Lines(tf.lookup.TextFileInitializer):
         return tf.raw_ops.InitializeTableV2(
             table_handle=table.resource_handle,
             keys=keys,
-            values=tf.range(tf.size(lines, tf.int64)),  # [N]
+            values=self._first + tf.range(tf.size(lines)),  # [N]
         )

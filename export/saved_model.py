@@ -16,11 +16,12 @@ import os
 import pathlib
 import tempfile
 import time
+import typing
 
 import tensorflow as tf
 
 from ecdctr_tf import artefacts, kinds, store
-from ecdctr_tf.export import load, probe, signatures, verify
+from ecdctr_tf.export import folded, load, probe, signatures, verify
 from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.input import id_space
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -74,15 +75,13 @@ def export_model(
         model = artefacts.read_model(artefact_dir, data)
         spaces = load.known_spaces(artefact, data)
         _warn_of_padding(model, spaces)
-        raw = probe.requests(model.spec, spaces)
-        answers = probe.expected(model, raw, spaces)
-        unsaid = probe.least(raw, model.spec)
-        least = probe.expected(model, unsaid, spaces)
+        # Asked before versions of history are dropped.
+        cases = probe.cases(model, spaces)
         for expert in model.members:
             load.keep_newest(expert)
         write(model, spaces, staging)
         _write_lineage(artefact_dir, target, staging)
-        worst = verify.check(staging, model.spec, raw, answers, least)
+        worst = verify.check(staging, model, cases)
         manifest.parents = {"artefact": store.parent(artefact_dir, target)}
         manifest.metrics = {
             "seconds": time.monotonic() - began,
@@ -109,16 +108,27 @@ def write(
         served.mappings = {
             name: IdMapping(space, scratch) for name, space in spaces.items()
         }
-        served.kept = _variables(model)
+        rows = {name: space.rows for name, space in spaces.items()}
+        form = folded.of(model, rows)
+        served.kept = _variables(form)
         tf.saved_model.save(
             served,
             str(directory),
-            signatures=signatures.make(model, served.mappings),
+            signatures=signatures.make(form, served.mappings),
         )
+    # Functions are saved as if all of them answered Predict.
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
+        str(directory)
+    )
+    for signature, method in signatures.METHODS.items():
+        updater.replace_method_name(signature, method, tags="serve")
+    updater.save()
 
 
-def _variables(model: CTRModel | MixedModel) -> list[tf.Variable]:
-    """Return what a model's answers are made of; metrics are not."""
+def _variables(model: typing.Any) -> list[tf.Variable]:
+    """Return what a served model's answers are made of; metrics are not."""
+    if isinstance(model, folded.Folded | folded.FoldedMixture):
+        return model.variables
     parts = []
     for expert in model.members:
         for read in (expert, *expert.sources):

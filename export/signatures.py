@@ -1,41 +1,118 @@
 """The serving signatures, made from the `DataSpec` of a model.
 
-Shapes: B batch.
+Shapes: B batch, U users, N candidates of a user, C candidates of all users.
 """
 
 import inspect
 import typing
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from ecdctr_tf import features, kinds
+from ecdctr_tf.export import requests
 from ecdctr_tf.export.id_mapping import IdMapping
-from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.models.mixture import MixedModel
+from ecdctr_tf.export.weights import NEWEST_DAY
 
 DEFAULT = "serving_default"
 EXAMPLES = "predict_examples"
+RANK = "rank"
+REGRESSION = "regression"
+CLASSIFICATION = "classification"
+EMBEDDINGS = "embeddings"
 OUTPUTS = ("ctr", "logit")
-# Later than any day: a request sees the newest historical version there is.
-NEWEST_DAY = tf.int32.max
+CLASSES = ("no click", "click")
+PREDICT = "tensorflow/serving/predict"
+# Signature -> the method of TensorFlow Serving that it answers, if another.
+METHODS = {
+    REGRESSION: "tensorflow/serving/regress",
+    CLASSIFICATION: "tensorflow/serving/classify",
+}
+Tensors = Mapping[str, tf.Tensor]
 
 
-def make(model: CTRModel | MixedModel, mappings: dict[str, IdMapping]) -> dict:
+def make(model: typing.Any, mappings: dict[str, IdMapping]) -> dict:
     """Return signature name -> function of a model.
 
     Args:
-      model: the model.
+      model: the model as it is served, of `folded.of`.
       mappings: table name -> its ids in the graph.
     """
     spec = model.spec
+    # One function in the graph, whatever signatures call it.
+    scored = tf.function(model, autograph=False)
 
-    wanted = request(spec)
-    unsaid = defaults(spec)
+    def predicted(raw: Tensors) -> dict[str, tf.Tensor]:
+        logit = scored(model_inputs(raw, spec, mappings))
+        return dict(zip(OUTPUTS, (tf.sigmoid(logit), logit), strict=True))
+
+    def served(raw: Tensors) -> dict[str, tf.Tensor]:
+        return predicted(requests.whole(raw, owners(spec), left_out(spec)))
+
+    def ranked(raw: Tensors) -> dict[str, tf.Tensor]:
+        raw = requests.whole(raw, owners(spec, True), left_out(spec))
+        shape = tf.shape(raw[spec.item])  # [U, N]
+        if hasattr(model, "rank"):
+            logit = model.rank(_inputs_by_user(raw, spec, mappings))
+        else:
+            logit = scored(model_inputs(_by_row(raw, spec), spec, mappings))
+        logit = tf.reshape(logit, shape)
+        return dict(zip(OUTPUTS, (tf.sigmoid(logit), logit), strict=True))
+
+    def of_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        looked_for: dict[str, typing.Any] = {}
+        raw: dict[str, tf.Tensor] = {}
+        for feature in kinds.of(spec):
+            looked_for |= feature.example_features(raw=True)
+        parsed = tf.io.parse_example(examples, looked_for)
+        for feature in kinds.of(spec):
+            raw |= feature.request_of_examples(parsed)
+        return predicted(raw)
+
+    def regressed(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"outputs": of_examples(inputs)["ctr"]}
+
+    def classified(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        ctr = of_examples(inputs)["ctr"]
+        classes = tf.tile([CLASSES], [tf.size(ctr), 1])
+        return {
+            "classes": classes,
+            "scores": tf.stack([1 - ctr, ctr], axis=1),
+        }
+
+    def recalled(raw: Tensors) -> dict[str, tf.Tensor]:
+        found: dict[str, tf.Tensor] = {}
+        for name, column in raw.items():
+            rows = mappings[spec.feature(name).table].rows(column)
+            days = tf.fill(tf.shape(rows), NEWEST_DAY)
+            vectors, known = model.recall(name, rows, days)
+            found |= {f"{name}_vector": vectors, f"{name}_known": known}
+        return found
+
+    made = {
+        DEFAULT: _function(served, request(spec), defaults(spec)),
+        RANK: _function(ranked, request(spec, True), defaults(spec, True)),
+        EXAMPLES: _of_strings(of_examples),
+        REGRESSION: _of_strings(regressed),
+        CLASSIFICATION: _of_strings(classified),
+    }
+    if model.historical:
+        ids = {name: request(spec)[name] for name in model.historical}
+        none = {n: tf.zeros([0], s.dtype) for n, s in ids.items()}
+        made[EMBEDDINGS] = _function(recalled, ids, none)
+    return made
+
+
+def _function(
+    of_request: Callable[[Tensors], dict[str, tf.Tensor]],
+    wanted: dict[str, tf.TensorSpec],
+    unsaid: dict[str, tf.Tensor],
+) -> typing.Any:
+    """Return a function of named tensors, some of which may be left out."""
     names = sorted(wanted, key=lambda name: name in unsaid)
 
     def serve(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        raw = filled(dict(zip(names, columns, strict=True)), spec)
-        return _predict(model, raw, mappings)
+        return of_request(dict(zip(names, columns, strict=True)))
 
     # What may be left out becomes part of the SavedModel's signature.
     serve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -48,34 +125,43 @@ def make(model: CTRModel | MixedModel, mappings: dict[str, IdMapping]) -> dict:
             for name in names
         ]
     )
+    specs = [wanted[name] for name in names]
+    return tf.function(serve, input_signature=specs, autograph=False)
 
-    @tf.function(autograph=False)
-    def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        looked_for: dict[str, typing.Any] = {}
-        raw: dict[str, tf.Tensor] = {}
-        for feature in kinds.of(spec):
-            looked_for |= feature.example_features(raw=True)
-        parsed = tf.io.parse_example(examples, looked_for)
-        for feature in kinds.of(spec):
-            raw |= feature.request_of_examples(parsed)
-        return _predict(model, raw, mappings)
 
-    strings = tf.TensorSpec([None], tf.string, "examples")
+def _of_strings(function: Callable[..., dict[str, tf.Tensor]]) -> typing.Any:
+    """Return a function of serialized Examples."""
+    strings = [tf.TensorSpec([None], tf.string)]
+    return tf.function(function, input_signature=strings, autograph=False)
+
+
+def candidates(spec: features.DataSpec) -> set[str]:
+    """Return the tensors of a request that each candidate has its own of."""
     return {
-        DEFAULT: tf.function(
-            serve,
-            input_signature=[wanted[name] for name in names],
-            autograph=False,
-        ),
-        EXAMPLES: serve_examples.get_concrete_function(examples=strings),
+        name
+        for feature in kinds.of(spec)
+        if feature.of_candidate
+        for name in feature.request()
     }
 
 
-def request(spec: features.DataSpec) -> dict[str, tf.TensorSpec]:
-    """Return the tensors of a `serving_default` request by name."""
+def request(
+    spec: features.DataSpec, by_user: bool = False
+) -> dict[str, tf.TensorSpec]:
+    """Return the tensors of a request by name.
+
+    Args:
+      spec: the features of the model.
+      by_user: whether each row is a user with candidates, as in `rank`: what is
+        the candidate's has the dimensions U and N instead of B.
+    """
     specs: dict[str, tf.TensorSpec] = {}
     for feature in kinds.of(spec):
         specs |= feature.request()
+    if by_user:
+        for name in candidates(spec):
+            shape = [None, *specs[name].shape]
+            specs[name] = tf.TensorSpec(shape, specs[name].dtype, name)
     return specs
 
 
@@ -90,9 +176,30 @@ def left_out(spec: features.DataSpec) -> dict[str, float | int | str]:
     return values
 
 
-def defaults(spec: features.DataSpec) -> dict[str, tf.Tensor]:
+def owners(
+    spec: features.DataSpec, by_user: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """Return whose the first dimensions of tensors are, as `requests.Owners`.
+
+    There are as many rows as users, as many candidates as items, and as many
+    values of a part of a list as it has entries.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for feature in kinds.of(spec):
+        rows: tuple[str, ...] = (spec.user,)
+        if by_user and feature.of_candidate:
+            rows = (spec.user, spec.item)
+        for name, tensor in feature.request().items():
+            of_list = name != feature.name and tensor.shape.rank > 1
+            found[name] = (*rows, feature.name) if of_list else rows
+    return found
+
+
+def defaults(
+    spec: features.DataSpec, by_user: bool = False
+) -> dict[str, tf.Tensor]:
     """Return what a server takes for tensors that a request lacks: no rows."""
-    wanted, unsaid = request(spec), left_out(spec)
+    wanted, unsaid = request(spec, by_user), left_out(spec)
     return {
         name: tf.zeros(
             [size or 0 for size in wanted[name].shape], wanted[name].dtype
@@ -102,39 +209,8 @@ def defaults(spec: features.DataSpec) -> dict[str, tf.Tensor]:
     }
 
 
-def filled(
-    raw: dict[str, tf.Tensor], spec: features.DataSpec
-) -> dict[str, tf.Tensor]:
-    """Return a request with the rows of the tensors that it lacks.
-
-    Args:
-      raw: the tensors of `request`; those it lacks have no rows.
-      spec: the features of the model.
-    """
-    count = tf.shape(raw[spec.user])[0]
-    whole = dict(raw)
-    for name, value in left_out(spec).items():
-        shape = tf.shape(raw[name])
-        # Another number of rows is an error of the client, and stays one.
-        lacking = tf.where(shape[0] == 0, count, 0)
-        shape = tf.concat([[lacking], shape[1:]], axis=0)
-        filler = tf.fill(shape, tf.constant(value, raw[name].dtype))
-        whole[name] = tf.concat([raw[name], filler], axis=0)
-    return whole
-
-
-def _predict(
-    model: CTRModel | MixedModel,
-    raw: dict[str, tf.Tensor],
-    mappings: dict[str, IdMapping],
-) -> dict[str, tf.Tensor]:
-    """Return the outputs of a signature, each `[B]`."""
-    logit = model(model_inputs(raw, model.spec, mappings), training=False)
-    return dict(zip(OUTPUTS, (tf.sigmoid(logit), logit), strict=True))
-
-
 def model_inputs(
-    raw: dict[str, tf.Tensor],
+    raw: Tensors,
     spec: features.DataSpec,
     mappings: dict[str, IdMapping],
 ) -> dict[str, tf.Tensor]:
@@ -152,6 +228,40 @@ def model_inputs(
     for feature in kinds.of(spec):
         inputs |= feature.from_request(raw, mappings)
     return inputs | context(tf.shape(raw[spec.user])[0])
+
+
+def _inputs_by_user(
+    raw: Tensors,
+    spec: features.DataSpec,
+    mappings: dict[str, IdMapping],
+) -> dict[str, tf.Tensor]:
+    """Return what `Folded.rank` reads, from a request by users."""
+    own = candidates(spec)
+    flat = {n: _flat(c) if n in own else c for n, c in raw.items()}
+    inputs: dict[str, tf.Tensor] = {}
+    for feature in kinds.of(spec):
+        columns = flat
+        if feature.of_candidate and not own.issuperset(feature.feature.of):
+            columns = _by_row(raw, spec)  # A cross of user and candidate.
+        inputs |= feature.from_request(columns, mappings)
+    return inputs
+
+
+def _by_row(raw: Tensors, spec: features.DataSpec) -> dict[str, tf.Tensor]:
+    """Return a request by users as one with a row for each candidate."""
+    own, each = candidates(spec), tf.shape(raw[spec.item])[1]
+    return {
+        name: _flat(column) if name in own else tf.repeat(column, each, axis=0)
+        for name, column in raw.items()
+    }
+
+
+def _flat(column: tf.Tensor) -> tf.Tensor:
+    """Return `[U, N, ...]` as `[C, ...]`."""
+    if column.shape.rank == 2:
+        return tf.reshape(column, [-1])
+    shape = tf.concat([[-1], tf.shape(column)[2:]], axis=0)
+    return tf.ensure_shape(tf.reshape(column, shape), [None, *column.shape[2:]])
 
 
 def context(count: int | tf.Tensor) -> dict[str, tf.Tensor]:

@@ -14,9 +14,9 @@ import tempfile
 
 import numpy as np
 
-from ecdctr_tf import features
-from ecdctr_tf.export import contract, fresh_process, signatures
-from ecdctr_tf.input import examples
+from ecdctr_tf.export import contract, fresh_process, probe
+from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.mixture import MixedModel
 
 # Greatest difference of a click probability.
 TOLERANCE = 1e-6
@@ -28,20 +28,15 @@ _SCRIPT = pathlib.Path(fresh_process.__file__)
 
 def check(
     directory: str | pathlib.Path,
-    spec: features.DataSpec,
-    raw: dict[str, np.ndarray],
-    expected: dict[str, np.ndarray],
-    least: dict[str, np.ndarray] | None = None,
+    model: CTRModel | MixedModel,
+    cases: dict[str, probe.Case],
 ) -> float:
     """Make sure that a SavedModel answers as its model does.
 
     Args:
       directory: the SavedModel.
-      spec: the features of the model.
-      raw: requests, as `probe.requests` makes them.
-      expected: the model's answers, float32 `[N]` by output name.
-      least: the same to requests that leave out all they may; None does not
-        try these.
+      model: the model.
+      cases: requests and the model's answers, of `probe.cases`.
 
     Returns:
       The greatest difference of a click probability.
@@ -50,52 +45,53 @@ def check(
       ValueError: the SavedModel cannot be loaded without project code, its
         signatures are not those promised, or an answer differs.
     """
-    contract.check(directory, spec)
-    needed = set(raw) - set(signatures.left_out(spec))
-    many = {name: expected[name] for name in signatures.OUTPUTS}
-    # Name of a case -> its rows, the inputs that are sent, the answers.
-    cases = {
-        "many": (slice(None), set(raw), many),
-        "one": (slice(0, 1), set(raw), many),
+    contract.check(directory, model.spec, model.historical)
+    sent = {
+        f"{name}/{case.signature}/{column}": values
+        for name, case in cases.items()
+        for column, values in case.inputs.items()
     }
-    if least is not None:
-        cases["least"] = (slice(None), needed, least)
-    # A server fills in what the signature says of inputs left out.
-    unsaid = {n: t.numpy() for n, t in signatures.defaults(spec).items()}
-    sent = {}
-    for case, (part, names, _) in cases.items():
-        some = {name: column[part] for name, column in raw.items()}
-        rows = np.array(examples.requests(some, spec, names), object)
-        sent[f"{case}/{signatures.EXAMPLES}/examples"] = rows
-        for name in raw:
-            column = some[name] if name in names else unsaid[name]
-            sent[f"{case}/{signatures.DEFAULT}/{name}"] = column
     answers = in_fresh_process(directory, sent)
     worst = 0.0
-    for case, (part, _, wanted) in cases.items():
-        for signature in (signatures.DEFAULT, signatures.EXAMPLES):
-            for output in signatures.OUTPUTS:
-                answer = answers[f"{case}/{signature}/{output}"]
-                _compare(signature, output, answer, wanted[output][part])
-                if output == "ctr":
-                    difference = np.abs(answer - wanted[output][part])
-                    worst = max(worst, float(difference.max()))
+    for name, case in cases.items():
+        for output, wanted in case.outputs.items():
+            answer = answers[f"{name}/{case.signature}/{output}"]
+            difference = _compare(name, case.signature, output, answer, wanted)
+            if output == "ctr":
+                worst = max(worst, difference)
     return worst
 
 
 def _compare(
-    signature: str, output: str, answer: np.ndarray, wanted: np.ndarray
-) -> None:
-    allowed = TOLERANCE
-    if output != "ctr":
-        allowed = LOGIT_TOLERANCE * np.maximum(np.abs(wanted), 1.0)
-    if answer.shape != wanted.shape or not np.all(
-        np.abs(answer - wanted) <= allowed
-    ):
+    name: str,
+    signature: str,
+    output: str,
+    answer: np.ndarray,
+    wanted: np.ndarray,
+) -> float:
+    """Return the greatest difference of two answers.
+
+    Raises:
+      ValueError: it is too great.
+    """
+    same = answer.shape == wanted.shape and answer.dtype == wanted.dtype
+    difference = 0.0
+    if same and wanted.dtype == object:
+        same = np.array_equal(answer, wanted)
+    elif same:
+        allowed = TOLERANCE
+        if output == "logit":
+            allowed = LOGIT_TOLERANCE * np.maximum(np.abs(wanted), 1.0)
+        differences = np.abs(answer - wanted)
+        same = bool(np.all(differences <= allowed))
+        difference = float(differences.max())
+    if not same:
         raise ValueError(
             f"The SavedModel's {signature} ({output}) differs from the "
-            f"model's: {answer} instead of {wanted}. Nothing was published."
+            f"model's in the case {name!r}: {answer} instead of {wanted}. "
+            "Nothing was published."
         )
+    return difference
 
 
 def in_fresh_process(

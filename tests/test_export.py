@@ -17,6 +17,7 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, export, features, model_table, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import (
+    client,
     contract,
     fresh_process,
     load,
@@ -357,26 +358,170 @@ def test_an_example_may_lack_a_sequence(world):
     assert_answers(answers, world.expected(), slice(2, 3))
 
 
-def test_an_example_without_an_id_raises(world):
-    row = tf.constant([example(0, user_id=None)])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="user_id"):
-        world.served["predict_examples"](examples=row)
-
-
-def test_a_missing_number_is_left_out_or_not_a_number(world):
-    row = tf.constant([example(0, price=None)])
-    left_out = world.served["predict_examples"](examples=row)
-    nan = np.array([np.nan] * 4, np.float32)
-    sent = request(slice(0, 1), price=nan[:1])
-    answers = world.served["serving_default"](**sent)
+def test_an_example_without_an_id_is_one_of_an_unknown_id(world):
+    lacking = [example(0, user_id=None), example(1), example(0, item_id=None)]
+    answers = world.served["predict_examples"](examples=tf.constant(lacking))
+    unknown = [example(0, user_id=np.full(4, -5)), example(1)]
+    unknown.append(example(0, item_id=np.full(4, -1)))
+    wanted = world.served["predict_examples"](examples=tf.constant(unknown))
     for name, answer in answers.items():
-        np.testing.assert_array_equal(answer, left_out[name])
-        assert np.isfinite(answer).all()
-    # An infinite number is an extreme one.
-    for extreme in (np.inf, -np.inf, 1e30):
-        sent["price"] = tf.constant([extreme], tf.float32)
-        answers = world.served["serving_default"](**sent)
-        assert np.isfinite(answers["logit"]).all()
+        np.testing.assert_array_equal(answer, wanted[name])
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_a_missing_one(world, number):
+    left_out = tf.constant([example(0, price=None)])
+    wanted = world.served["predict_examples"](examples=left_out)
+    price = np.full(4, number, np.float32)
+    row = tf.constant([example(0, price=price)])
+    answers = world.served["predict_examples"](examples=row)
+    sent = request(slice(0, 1), price=price[:1])
+    for found in (answers, world.served["serving_default"](**sent)):
+        for name, answer in found.items():
+            np.testing.assert_array_equal(answer, wanted[name])
+            assert np.isfinite(answer).all()
+
+
+@pytest.mark.parametrize("number", [1e30, -3e38])
+def test_a_number_out_of_proportion_is_an_extreme_one(world, number):
+    sent = request(slice(0, 1), price=np.full(1, number, np.float32))
+    answers = world.served["serving_default"](**sent)
+    assert np.isfinite(answers["logit"]).all()
+
+
+@pytest.mark.parametrize("name", ["item_id", "clicked", "seen", "price"])
+def test_tensors_of_other_lengths_are_refused(world, name):
+    """A sequence [1, L] beside three rows would be that of all of them."""
+    sent = request(slice(0, 3))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"`{name}` has"):
+        world.served["serving_default"](**(sent | {name: sent[name][:1]}))
+
+
+def merged(requests):
+    """Merge requests as TensorFlow Serving does to batch them.
+
+    With `pad_variable_length_inputs`, a tensor that is shorter is filled behind
+    its values, with the first of them.
+    """
+    batch = {}
+    for name in requests[0]:
+        columns = [sent[name].numpy() for sent in requests]
+        widths = np.max([column.shape[1:] for column in columns], axis=0)
+        whole = []
+        for column in columns:
+            shape = [len(column), *np.int64(widths)]
+            filled = np.full(shape, column.flat[0], column.dtype)
+            filled[tuple(map(slice, column.shape))] = column
+            whole.append(filled)
+        batch[name] = tf.constant(np.concatenate(whole))
+    return batch
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "rank"])
+def test_padding_in_front_survives_batching_of_the_server(world, signature):
+    short = [[-1, -1, 201]], [[b"", b"films"]]
+    long = [[-1, 208, 207, 206, 205]], [[b"", b"books", b"a\rb"]]
+    requests = []
+    for row, (clicked, seen) in enumerate((short, long)):
+        part = slice(row, row + 1)
+        sent = request(part, clicked=np.array(clicked), seen=np.array(seen))
+        if signature == "rank":
+            count = 2 + row
+            for name in ("item_id", "category"):
+                sent[name] = tf.constant(RAW[name][np.newaxis, :count])
+        requests.append(sent)
+    serve = world.served[signature]
+    apart = [serve(**sent)["logit"].numpy() for sent in requests]
+    together = serve(**merged(requests))["logit"].numpy()
+    for row, wanted in enumerate(apart):
+        # A candidate that the server has added is the first one once more.
+        found = together[row : row + 1]
+        if signature == "rank":
+            found = found[:, : wanted.shape[1]]
+        np.testing.assert_allclose(found, wanted, 1e-6, 1e-6)
+    # Without padding in front, the first entry would be added again and again.
+    wrong = [sent | {"clicked": sent["clicked"][:, 1:]} for sent in requests]
+    wrong[0]["clicked"] = tf.constant([[201]], tf.int64)
+    found = serve(**merged(wrong))["logit"].numpy()
+    assert np.abs(found - together)[0].max() > 1e-3
+
+
+def by_users(part=slice(None)):
+    """Return the rows of `RAW` as those of one user, as `rank` takes them."""
+    own = ("item_id", "category")
+    sent = {}
+    for name, column in request().items():
+        sent[name] = column[tf.newaxis] if name in own else column[:1]
+    return sent
+
+
+def test_rank_answers_as_rows_of_the_user(world):
+    raw = {n: c.numpy() for n, c in request().items()}
+    for name in set(raw) - {"item_id", "category"}:
+        raw[name] = np.repeat(raw[name][:1], 4, axis=0)
+    rows = {name: tf.constant(column) for name, column in raw.items()}
+    wanted = world.served["serving_default"](**rows)
+    answers = world.served["rank"](**by_users())
+    for name, answer in answers.items():
+        np.testing.assert_allclose(answer, wanted[name][tf.newaxis], 0, 2e-6)
+
+
+def test_rank_needs_as_many_values_of_each_candidate(world):
+    sent = by_users()
+    sent["category"] = sent["category"][:, :2]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`category` has"):
+        world.served["rank"](**sent)
+
+
+def test_regression_and_classification_answer_as_the_model(world):
+    rows = tf.constant([example(i) for i in range(4)])
+    ctr = world.expected()["ctr"]
+    regressed = world.served["regression"](inputs=rows)
+    np.testing.assert_allclose(regressed["outputs"], ctr, 0, 1e-6)
+    classified = world.served["classification"](inputs=rows)
+    assert (
+        classified["classes"].numpy().tolist() == [[b"no click", b"click"]] * 4
+    )
+    scores = np.stack([1 - ctr, ctr], axis=1)
+    np.testing.assert_allclose(classified["scores"], scores, 0, 1e-6)
+
+
+def test_embeddings_are_the_historical_vectors(world):
+    ids = {name: tf.constant(RAW[name]) for name in ("user_id", "item_id")}
+    answers = world.served["embeddings"](**ids)
+    rows = rows_by_hand()
+    for name in ids:
+        table = world.model.history_tables[world.model.spec.feature(name).table]
+        vectors, known = world.model.historical[name](
+            rows[name], rows["day"], table
+        )
+        np.testing.assert_allclose(answers[f"{name}_vector"], vectors, 0, 1e-6)
+        np.testing.assert_array_equal(answers[f"{name}_known"], known[:, 0])
+    known = [answers[f"{name}_known"] for name in ids]
+    assert 0 < np.mean(known) < 1
+
+
+# Operations that a request runs, of all functions that the signature calls.
+def executed(graph):
+    functions = {f.signature.name: f.node_def for f in graph.library.function}
+
+    def inside(nodes):
+        found = []
+        for node in nodes:
+            found.append(node.op)
+            for attribute in node.attr.values():
+                if attribute.WhichOneof("value") == "func":
+                    found += inside(functions[attribute.func.name])
+        return found
+
+    return [
+        op for op in inside(graph.node) if op not in ("Const", "Placeholder")
+    ]
+
+
+def test_batch_norm_is_part_of_the_kernels(world):
+    used = contract.operations(contract.meta_graph(world.version))
+    assert not any("Norm" in op or op == "Rsqrt" for op in used)
 
 
 def test_a_session_loads_and_runs_it_as_a_server_does(world):
@@ -421,7 +566,20 @@ def test_signatures_are_as_promised(world):
     }
     examples = {"examples": (tf.string, [None])}
     outputs = {"ctr": (tf.float32, [None]), "logit": (tf.float32, [None])}
-    assert sorted(world.served) == ["predict_examples", "serving_default"]
+    graph = contract.meta_graph(world.version)
+    methods = {
+        name: signature.method_name.removeprefix("tensorflow/serving/")
+        for name, signature in graph.signature_def.items()
+        if name in world.served
+    }
+    assert methods == {
+        "serving_default": "predict",
+        "predict_examples": "predict",
+        "rank": "predict",
+        "embeddings": "predict",
+        "regression": "regress",
+        "classification": "classify",
+    }
     for name, inputs in (
         ("serving_default", wanted),
         ("predict_examples", examples),
@@ -533,7 +691,10 @@ def answer_here(directory, sent):
 
 def test_a_failing_export_leaves_nothing(world, tmp_path, monkeypatch):
     def differ(directory, sent):
-        return {n: v + 1e-4 for n, v in answer_here(directory, sent).items()}
+        found = answer_here(directory, sent)
+        return {
+            n: v + 1e-4 if n.endswith("ctr") else v for n, v in found.items()
+        }
 
     monkeypatch.setattr(verify, "in_fresh_process", differ)
     with pytest.raises(ValueError, match="differs from the model"):
@@ -553,7 +714,9 @@ def test_a_fresh_process_that_fails_is_quoted(tmp_path, monkeypatch):
 
 def test_another_signature_than_promised_raises(world):
     with pytest.raises(ValueError, match="serving_default should have"):
-        contract.check(world.version, SPEC)
+        contract.check(world.version, SPEC, ())
+    with pytest.raises(ValueError, match="embeddings should have"):
+        contract.check(world.version, SPEC.without(["age"]), ["city"])
 
 
 def test_an_artefact_of_another_spec_is_refused(world, tmp_path):
@@ -714,3 +877,23 @@ def test_an_export_of_merged_tables_answers_as_the_model(
     for table in model.history_tables.values():
         table.clear()
     assert np.abs(model.score(inputs) - expected).max() > 1e-5
+
+
+@pytest.mark.skipif(
+    not (shutil.which("c++") or shutil.which("g++")), reason="no C++ compiler"
+)
+def test_every_signature_answers_in_a_client_in_cpp(world, tmp_path):
+    manifest = store.read_manifest(world.artefact, "ctr")
+    spaces = load.known_spaces(manifest, world.data)
+    cases = probe.cases(world.model, spaces)
+    ways = [
+        client.Way(name, world.version, case.signature, case.inputs)
+        for name, case in cases.items()
+    ]
+    answers, _ = client.run(client.compiled(tmp_path), ways)
+    assert {case.signature for case in cases.values()} == set(world.served)
+    for name, case in cases.items():
+        for output, wanted in case.outputs.items():
+            verify._compare(
+                name, case.signature, output, answers[name][output], wanted
+            )

@@ -296,7 +296,7 @@ def test_a_new_kind_is_trained_on_and_served(rated, tmp_path):
     raw = probe.requests(data.spec, data.id_spaces)
     assert set(raw) == {"user_id", "item_id", "tag", "tag_number"}
     answers = probe.expected(model, raw, data.id_spaces)
-    verify.check(saved, data.spec, raw, answers)
+    verify.check(saved, model, probe.cases(model, data.id_spaces))
     raw["tag_number"] = raw["tag_number"] + 1
     others = probe.expected(model, raw, data.id_spaces)
     assert np.abs(others["logit"] - answers["logit"]).max() > 1e-6

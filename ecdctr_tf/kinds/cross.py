@@ -25,6 +25,13 @@ class Cross(Id):
     It is made of the raw ids of the features in `of`, in logs as in requests.
     """
 
+    @property
+    def of_candidate(self) -> bool:
+        """Whether one of its parts is."""
+        item = self.data.item
+        sides = [self.data.feature(part).side for part in self.feature.of]
+        return "item" in sides or item in self.feature.of
+
     def hashed(self, part: str, raw: pa.Array) -> np.ndarray:
         """Return hashes of the raw ids of a part, int64 `[N]`.
 

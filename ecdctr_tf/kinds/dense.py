@@ -26,7 +26,8 @@ _MANY = 1 << 18
 class Dense(Feature):
     """One number a row: float32 `[B]`, scaled to `[B, 2]` with an indicator.
 
-    A row, an Example or a request may lack it: it is NaN then.
+    A row, an Example or a request may lack it: it is NaN then. In requests, so
+    is a number that is not finite.
     """
 
     in_logs = True
@@ -101,15 +102,18 @@ class Dense(Feature):
     ) -> dict[str, tf.Tensor]:
         """Return the numbers."""
         del mappings
-        return {self.name: raw[self.name]}
+        numbers = raw[self.name]
+        there = tf.math.is_finite(numbers)
+        return {self.name: tf.where(there, numbers, math.nan)}
 
     def made_up(
         self, random: np.random.Generator, ids: Arrays, count: int
     ) -> dict[str, np.ndarray]:
-        """Return normally distributed numbers, a quarter of them missing."""
+        """Return normally distributed numbers; some are not finite."""
         del ids
         numbers = random.normal(size=count).astype(np.float32)
         numbers[1::4] = np.nan
+        numbers[2::8], numbers[6::8] = np.inf, -np.inf
         return {self.name: numbers}
 
     def looked_up(
@@ -117,7 +121,8 @@ class Dense(Feature):
     ) -> dict[str, np.ndarray]:
         """Return the numbers."""
         del spaces
-        return {self.name: raw[self.name]}
+        numbers = raw[self.name]
+        return {self.name: np.where(np.isfinite(numbers), numbers, np.nan)}
 
     def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
         """Return the place of each number between quantiles of `train`.

@@ -66,6 +66,11 @@ class Feature:
         """The table that the ids of the feature belong to."""
         return self.data.table(self.feature.table)
 
+    @property
+    def of_candidate(self) -> bool:
+        """Whether each ad of a request has its own; else it is the user's."""
+        return self.feature.side == "item" or self.name == self.data.item
+
     # Logs to rows.
 
     def log_type(self) -> pa.DataType:

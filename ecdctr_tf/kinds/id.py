@@ -34,10 +34,11 @@ class Id(Feature):
         return {self.name: tf.TensorSpec([None], tf.int32)}
 
     def example_features(self, raw: bool) -> dict:
-        """Return one id, which requests may leave out, as `left_out` says."""
-        dtype = tf.as_dtype(self.table.dtype) if raw else tf.int64
-        unsaid = self.left_out().get(self.name) if raw else None
-        return {self.name: tf.io.FixedLenFeature([], dtype, unsaid)}
+        """Return one id; a request without it has the padding of its table."""
+        if not raw:
+            return {self.name: tf.io.FixedLenFeature([], tf.int64)}
+        dtype, padding = tf.as_dtype(self.table.dtype), self.table.padding
+        return {self.name: tf.io.FixedLenFeature([], dtype, padding)}
 
     def tables(self, config: configs.ModelConfig) -> dict[str, str]:
         """Return the table."""

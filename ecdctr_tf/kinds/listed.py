@@ -213,17 +213,25 @@ class Listed(Feature):
     ) -> dict[str, tf.Tensor]:
         """Return the rows of the entries that are kept, and their parts."""
         column = raw[self.name]
-        used = tf.not_equal(column, self.table.padding)  # [B, L]
-        ids = tf.boolean_mask(column, used)
-        flat = {self.name: mappings[self.table.name].rows(ids)}
+        kept = self._kept(tf.not_equal(column, self.table.padding))  # [B, L]
+        columns = {
+            self.name: tf.where(
+                kept, mappings[self.table.name].rows(column), PADDING
+            )
+        }
         for part in self.parts():
-            said = widened(raw[self.sent(part)], column, part.unsaid)
-            values = tf.boolean_mask(said, used)
+            values = raw[self.sent(part)]
             if part.table:
                 values = mappings[part.table.name].rows(values)
-            flat[self.column(part)] = values
-        lengths = tf.reduce_sum(tf.cast(used, tf.int32), axis=1)  # [B]
-        return self._padded(flat, lengths)
+            columns[self.column(part)] = tf.where(kept, values, part.fill)
+        return columns
+
+    def _kept(self, used: tf.Tensor) -> tf.Tensor:
+        """Return which entries are read of those that are there, `[B, L]`."""
+        place = tf.cumsum(
+            tf.cast(used, tf.int32), axis=1, reverse=self.keeps_last
+        )
+        return tf.logical_and(used, place <= self.feature.max_length)
 
     def made_up(
         self, random: np.random.Generator, ids: Arrays, count: int
@@ -287,16 +295,6 @@ class Listed(Feature):
             name: pad(values, lengths, most, fills[name], self.keeps_last)
             for name, values in flat.items()
         }
-
-
-def widened(
-    column: tf.Tensor, like: tf.Tensor, unsaid: float | int | str
-) -> tf.Tensor:
-    """Return a part of the width of its ids; one without places is filled."""
-    rows, width = tf.unstack(tf.shape(column))
-    wanted = tf.where(width == 0, tf.shape(like)[1], 0)
-    filler = tf.fill([rows, wanted], tf.constant(unsaid, column.dtype))
-    return tf.concat([column, filler], axis=1)
 
 
 def pad(

@@ -21,6 +21,8 @@ class Position(Id):
     that their scores can be compared.
     """
 
+    of_candidate = True
+
     def from_request(
         self, raw: Tensors, mappings: Mapping[str, Any]
     ) -> dict[str, tf.Tensor]:

@@ -104,7 +104,8 @@ class Sequence(Listed):
 
 def _age_inputs(seconds: tf.Tensor) -> tf.Tensor:
     """Return whether ages are known, and log1p of their hours, `[B, T, 2]`."""
-    known = seconds >= 0  # NaN is not.
+    # NaN is not known, and neither is an endless time.
+    known = tf.logical_and(seconds >= 0, tf.math.is_finite(seconds))
     hours = tf.where(known, seconds, 0.0) / _SECONDS_OF_HOUR
     parts = [tf.cast(known, tf.float32), tf.math.log1p(hours)]
     return tf.stack(parts, axis=-1)

@@ -108,11 +108,21 @@ class Vector(Dense):
     def made_up(
         self, random: np.random.Generator, ids: Arrays, count: int
     ) -> dict[str, np.ndarray]:
-        """Return normally distributed vectors, every third one missing."""
+        """Return normally distributed vectors; some are not finite."""
         del ids
         vectors = random.normal(size=[count, self.feature.length])
         vectors[::3] = math.nan
+        vectors[1::4, 0] = math.inf
         return {self.name: vectors.astype(np.float32)}
+
+    def looked_up(
+        self, raw: Arrays, spaces: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        """Return the numbers; a vector is missing if one of them is."""
+        del spaces
+        vectors = raw[self.name]
+        there = np.isfinite(vectors).all(axis=1, keepdims=True)
+        return {self.name: np.where(there, vectors, np.nan)}
 
     def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
         """Return which numbers are above those in the middle of `train`.

@@ -79,6 +79,15 @@ class FeatureEmbedding(keras.layers.Layer):
         """Rows there is room for, by table name."""
         return {name: table.capacity for name, table in self.tables.items()}
 
+    @property
+    def table_of(self) -> dict[str, str]:
+        """The name of the table in which each column is looked up."""
+        return {
+            name: table
+            for table, names in self._of_table.items()
+            for name in names
+        }
+
     def grow(self, table_rows: dict[str, int]) -> bool:
         """Let the tables know more rows; return whether all had room.
 

@@ -332,6 +332,24 @@ class CTRModel(keras.Model):
         historical += self._product_columns(recalled, "/history")
         return columns, historical, scaled
 
+    def recall(
+        self, name: str, rows: tf.Tensor, days: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return historical vectors of ids, and whether there are any.
+
+        Args:
+          name: a feature with history.
+          rows: int32 `[B]`, rows of its table.
+          days: int32 `[B]`, days since 1970-01-01.
+
+        Returns:
+          float32 `[B, D]`, zeros without history, and float32 `[B]`: 1 where
+          there is history, else 0.
+        """
+        table = self.history_tables[self.spec.feature(name).table]
+        vectors, flag = self.historical[name](rows, days, table)
+        return vectors, tf.squeeze(flag, axis=1)
+
     def columns(self) -> tuple[list[Column], list[Column]]:
         """Return what batch norm normalises, and what is scaled already.
 
@@ -403,6 +421,11 @@ class CTRModel(keras.Model):
         """Set the optimizers of dense weights and of embedding tables."""
         super().compile(optimizer=optimizer, **kwargs)
         self.table_optimizer = table_optimizer
+
+    @property
+    def products(self) -> list[tuple[str, str]]:
+        """The pairs of ids whose embeddings are multiplied with each other."""
+        return list(self._products)
 
     @property
     def members(self) -> "list[CTRModel]":

@@ -3,6 +3,7 @@
 Shapes: B batch, E experts, S slices.
 """
 
+import typing
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,12 +39,25 @@ class MixedModel(tf.Module):
         self.members = list(experts)
         self.spec = self.members[0].spec
         self._limit = limit
+        # The expert whose history is asked.
+        self.knowing = next((e for e in self.members if e.historical), None)
         self.weights = tf.Variable(
             np.asarray(weights, np.float32), trainable=False, name="weights"
         )
         self.click_logit = tf.Variable(
             np.float32(click_logit), trainable=False, name="click_logit"
         )
+
+    @property
+    def historical(self) -> tuple[str, ...]:
+        """The features with history."""
+        return tuple(self.knowing.historical) if self.knowing else ()
+
+    def recall(
+        self, name: str, rows: tf.Tensor, days: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return historical vectors of ids; as `CTRModel.recall`."""
+        return typing.cast(CTRModel, self.knowing).recall(name, rows, days)
 
     def __call__(
         self, inputs: dict[str, tf.Tensor], training: bool = False
@@ -55,35 +69,32 @@ class MixedModel(tf.Module):
         """
         if training:
             raise ValueError("`training` should be False. Received: True")
-        logits = [
-            tf.clip_by_value(
-                e(inputs, training=False), -self._limit, self._limit
-            )
-            for e in self.members
+        logits = [expert(inputs, training=False) for expert in self.members]
+        return self.mixed(logits, self._slices(inputs))
+
+    def mixed(
+        self, logits: Sequence[tf.Tensor], slices: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the mixed logits, float32 `[B]`.
+
+        Args:
+          logits: of each expert, `[B]`.
+          slices: int32 `[B]`, the row of `weights` for each row.
+        """
+        parts = [
+            tf.clip_by_value(logit, -self._limit, self._limit)
+            for logit in logits
         ]
-        logits.append(tf.fill(tf.shape(logits[0]), self.click_logit))
-        weights = tf.gather(self.weights, self._slices(inputs))  # [B, E + 1]
-        return tf.reduce_sum(weights * tf.stack(logits, axis=1), axis=1)
+        parts.append(tf.fill(tf.shape(parts[0]), self.click_logit))
+        weights = tf.gather(self.weights, slices)  # [B, E + 1]
+        return tf.reduce_sum(weights * tf.stack(parts, axis=1), axis=1)
 
     def _slices(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return the row of `weights` for each row, int32 `[B]`."""
-        knowing = next((e for e in self.members if e.historical), None)
         place = tf.zeros_like(inputs[self.spec.user])
         for name in (self.spec.user, self.spec.item):
             place *= 2
-            if knowing is not None and name in knowing.historical:
-                table = knowing.history_tables[self.spec.feature(name).table]
-                layer = knowing.historical[name]
-                place += known(inputs[name], inputs["day"], table, layer.slots)
+            if name in self.historical:
+                _, flag = self.recall(name, inputs[name], inputs["day"])
+                place += tf.cast(flag, tf.int32)
         return place
-
-
-def known(
-    rows: tf.Tensor,
-    days: tf.Tensor,
-    table: "tf.Module",
-    slots: int,
-) -> tf.Tensor:
-    """Return whether the newest vectors of rows are there, int32 `[B]`."""
-    _, found = table.lookup(rows, days, slots)
-    return tf.cast(tf.reduce_any(found, axis=1), tf.int32)

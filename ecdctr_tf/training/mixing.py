@@ -17,7 +17,6 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, metrics, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
-from ecdctr_tf.models import mixture as mixed_models
 from ecdctr_tf.training import daily
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.transfer import mixture
@@ -204,12 +203,10 @@ class Mixer:
                 feature = spec.feature(getattr(spec, role))
                 place *= 2
                 if feature.basic and feature.table in tables:
-                    place += mixed_models.known(
-                        tf.constant(rows[role]),
-                        day,
-                        tables[feature.table],
-                        slots,
-                    ).numpy()
+                    _, found = tables[feature.table].lookup(
+                        tf.constant(rows[role]), day, slots
+                    )
+                    place += found.numpy().any(axis=1)
             break
         return place
 
