@@ -21,6 +21,7 @@ from benchmarks import (
     logs,
     memory,
     ours,
+    serving,
     stages,
     worker,
     world,
@@ -279,3 +280,33 @@ def test_gpu_is_skipped_with_a_reason(tmp_path, capsys, monkeypatch):
         gpu.main()
     assert "no GPU" in json.loads(path.read_text())["skipped"]
     assert "skipped: " in capsys.readouterr().out
+
+
+def test_serving_compares_the_shortest_times():
+    least = {"rank": 2.0, "serving_default": 4.0, "keras": 6.0, "products": 1.0}
+    assert serving.ratios_of(least, "n50_t10") == {
+        "rank_over_keras_n50_t10": 3.0,
+        "default_over_keras_n50_t10": 1.5,
+        "rank_over_matmuls_n50_t10": 2.0,
+    }
+
+
+def test_serving_compares_what_gives_the_same_answers():
+    """The plain network has the weights of ours, and so its answers."""
+    ours = serving.model(2)
+    ways = serving.requests(
+        dict.fromkeys(("ours", "keras", "bare")), ours, 3, 4
+    )
+    rows = {way.name: way.inputs for way in ways}["keras"]
+    inputs = {name: tf.constant(column) for name, column in rows.items()}
+    found = serving.plain_keras(ours)(inputs)["ctr"][:, 0]
+    inputs = {name: tf.cast(c, tf.int32) for name, c in inputs.items()}
+    wanted = ours.score({**inputs, "day": tf.fill([3], 20_000)})
+    np.testing.assert_allclose(found, wanted, 0, 1e-5)
+    assert np.std(wanted) > 1e-3
+    others = {way: {"ctr": wanted.numpy()} for way in ("rank", "keras")}
+    serving.check(others | {"serving_default": {"ctr": found.numpy()}})
+    with pytest.raises(RuntimeError, match="The answers differ by 0.1"):
+        serving.check(
+            others | {"serving_default": {"ctr": wanted.numpy() + 0.1}}
+        )
