@@ -93,7 +93,13 @@ class Top:
         if layers:
             kernel, bias = layers[0]
             layers[0] = scale[:, np.newaxis] * kernel, bias + beta @ kernel
-        self._quadratic, self._linear = served(quadratic), served(linear)
+        self._linear = served(linear)
+        # A quarter of a symmetric Q need not be multiplied with.
+        half = len(order) // 2
+        of_all = quadratic[:, :half].copy()
+        of_all[half:] *= 2
+        self._of_all = served(of_all)
+        self._of_last = served(quadratic[half:, half:])
         self._mean, self._constant = served(mean), served(constant)
         self._layers = [(served(k), served(b)) for k, b in layers]
         self._output = served(output[:, np.newaxis])
@@ -108,8 +114,12 @@ class Top:
         if self._deep:
             logit = self._deep(d) + tf.linalg.matvec(d, self._linear)
         else:
-            form = tf.nn.bias_add(d @ self._quadratic, self._linear)
-            logit = tf.reduce_sum(d * form, axis=1)
+            half = self._of_all.shape[1]
+            form = tf.concat(
+                [d @ self._of_all, d[:, half:] @ self._of_last], axis=1
+            )
+            products = d * tf.nn.bias_add(form, self._linear)  # [B, N]
+            logit = tf.reduce_sum(products, axis=1)
         if self._layers:
             kernel, bias = self._layers[0]
             logit += self._deeper(_layer(d, kernel, bias))
