@@ -172,6 +172,10 @@ def roll_back(export_dir: pathlib.Path, why: str = "") -> tuple[int, int]:
       FileNotFoundError: there is no version before the newest.
       ValueError: the newest version is damaged, or another process is writing.
     """
+    if not export_dir.is_dir():
+        raise FileNotFoundError(
+            f"{export_dir} does not exist: there is no version to take back."
+        )
     with store.lock(export_dir, "rolling back an export"):
         finish(export_dir)
         there = numbers(export_dir)

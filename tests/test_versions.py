@@ -128,6 +128,12 @@ def test_a_rollback_that_was_killed_is_finished(run, served, monkeypatch):
     assert versions.numbers(served)[-1] == 20240102
 
 
+def test_nothing_to_roll_back(run, served):
+    with pytest.raises(FileNotFoundError, match="no version to take back"):
+        export.roll_back(served)
+    assert not served.exists()
+
+
 def test_old_versions_are_retired(run, served):
     publish_all(run, served, keep=2)
     assert versions.numbers(served) == [20240102, 20240103]
