@@ -18,6 +18,7 @@ The days of a mixture are of kind "ctr" too. Instead of weights they hold
 `mixture.json`, the weights of its experts, whose days are among their parents.
 """
 
+import dataclasses
 import gc
 import importlib
 import json
@@ -30,13 +31,19 @@ import tensorflow as tf
 import tf_keras as keras
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import features, kinds, model_table, store
+from ecdctr_tf import features, kinds, model_table, store, typed_values
 from ecdctr_tf.input import former_specs
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.models.mixture import MixedModel
-from ecdctr_tf.transfer import checkpoint, historical, mixture, warm_start
+from ecdctr_tf.transfer import (
+    checkpoint,
+    evidence,
+    historical,
+    mixture,
+    warm_start,
+)
 
 TPM, CPM, CTR = "snapshot", "cpm", "ctr"
 CONFIG = "config.json"
@@ -189,6 +196,20 @@ def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
     return json.loads((path / name).read_text("utf-8"))
 
 
+@dataclasses.dataclass(frozen=True)
+class Noted:
+    """What a level notes of its training in `config` of its manifests."""
+
+    # Table name -> rows that there is room for.
+    capacities: dict[str, int]
+    # Name of the model.
+    model: str
+    # Rows of a step; 0 where it was not noted.
+    batch_size: int = 0
+    # What is known of changes, see `transfer.evidence`.
+    evidence: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+
+
 def verified(
     path: pathlib.Path, kind: str, data: DataDirectory
 ) -> store.Manifest:
@@ -203,18 +224,34 @@ def verified(
     manifest = store.verify(path, kind)
     warm_start.check_spec(manifest, data.specs, path)
     warm_start.check_ids(manifest, data.id_spaces, path)
-    for field, names in (
-        ("config", {"capacities", "model"}),
-        ("ids", set(manifest.config.get("capacities", ()))),
-    ):
-        missing = names - set(getattr(manifest, field))
-        if missing:
-            raise ValueError(
-                f"{path / store.MANIFEST} lacks "
-                f"{', '.join(f'{field}.{name}' for name in sorted(missing))}. "
-                f"Delete {path} to rebuild it, or restore the file."
-            )
+    try:
+        noted = typed_values.make(Noted, "`config`", manifest.config)
+        _check_noted(noted, table_rows(manifest))
+    except ValueError as error:
+        raise ValueError(
+            f"{path / store.MANIFEST} is damaged: {error} Delete {path} to "
+            "rebuild it, or restore the file."
+        ) from error
     return manifest
+
+
+def _check_noted(noted: Noted, rows: Mapping[str, int]) -> None:
+    """Raise if what a level noted cannot be."""
+    model_table.model(noted.model)
+    evidence.Evidence.from_dict(noted.evidence)
+    if noted.batch_size < 0:
+        raise ValueError(
+            "`batch_size` of `config` should be at least 0. Received: "
+            f"{noted.batch_size}."
+        )
+    for name, capacity in noted.capacities.items():
+        if name not in rows:
+            raise ValueError(f"`ids` lacks the table {name!r}.")
+        if capacity < rows[name]:
+            raise ValueError(
+                f"Table {name!r} should have room for its {rows[name]} rows. "
+                f"Received: a capacity of {capacity}."
+            )
 
 
 def table_rows(manifest: store.Manifest) -> dict[str, int]:

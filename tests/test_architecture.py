@@ -34,7 +34,7 @@ MAY_IMPORT = {
     + ("results.page", "results.plots", "results.text"),
     # What training and export both rebuild models with.
     "artefacts": ("config", "features", "kinds", "model_table", "store")
-    + ("input", "layers", "models", "transfer"),
+    + ("input", "layers", "models", "transfer", "typed_values"),
     "export": ("artefacts", "features", "kinds", "store", "typed_values")
     + ("input", "layers", "models"),
     "training": ("artefacts", "config", "features", "kinds", "model_table")

@@ -201,8 +201,32 @@ def test_manifest_without_an_entry(place, level, field, name):
     del getattr(manifest, field)[name]
     file = place / "run" / path / store.MANIFEST
     file.write_text(manifest.to_json())
-    with refused(place, ValueError, f"{file} lacks {field}.{name}. Delete"):
+    said = f"{file} is damaged: .* lacks .*{name}.*Delete"
+    with refused(place, ValueError, said):
         stage(place, level, window=window)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("capacities", None, "`capacities` of `config` should be a table"),
+        ("capacities", {"user": "x"}, "should be a table whose values are a"),
+        ("capacities", {"user": 1}, "'user' should have room for its"),
+        ("model", "nope", "nope"),
+        ("batch_size", "a", "`batch_size` of `config` should be a whole"),
+        ("batch_size", -3, "`batch_size` of `config` should be at least 0"),
+        ("evidence", {"losses": [1.0]}, "`evidence` should be of 3 candidates"),
+        ("evidence", [1], "`evidence` of `config` should be a table"),
+        ("unheard_of", 1, "has unknown keys: unheard_of"),
+    ],
+)
+def test_manifest_with_a_damaged_entry(place, name, value, said):
+    file = place / f"run/e_cdctr/ctr/{D5}" / store.MANIFEST
+    manifest = store.read_manifest(file.parent, "ctr")
+    manifest.config[name] = value
+    file.write_text(manifest.to_json())
+    with refused(place, ValueError, f"{file} is damaged: .*{said}.*Delete"):
+        stage(place, "ctr", window=Window(D6, D6))
 
 
 def test_artefact_of_another_kind(place):

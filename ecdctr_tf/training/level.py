@@ -161,7 +161,7 @@ class Level:
         self.rows = manifest.rows
         self.parents = dict(manifest.parents)
         self.last = path
-        self.batch_size = manifest.config.get("batch_size", self.batch_size)
+        self.batch_size = manifest.config.get("batch_size") or self.batch_size
         self.evidence = evidence.Evidence.from_dict(
             manifest.config.get("evidence")
         )

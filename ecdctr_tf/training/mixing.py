@@ -10,6 +10,7 @@ Shapes: E experts, N rows of a day.
 import logging
 import pathlib
 import time
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -147,7 +148,7 @@ class Mixer:
     def _publish(
         self,
         manifest: store.Manifest,
-        scores: dict[str, np.ndarray],
+        scores: dict[str, typing.Any],
         weights: mixture.Mixture,
     ) -> None:
         """Publish a mixed day, with the weights that the next one has."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ecdctr_tf import typed_values
 from ecdctr_tf.transfer.refresh import Strength
 
 # The first one is the plain choice: it is made without evidence, and in doubt.
@@ -88,12 +89,20 @@ class Evidence:
 
     @classmethod
     def from_dict(cls, found: dict[str, typing.Any] | None) -> "Evidence":
-        """Return what `to_dict` gave; None: before the first change."""
+        """Return what `to_dict` gave; None: before the first change.
+
+        Raises:
+          ValueError: it is damaged.
+        """
         if not found:
             return cls()
-        return cls(
-            tuple(found["losses"]),
-            found["cost"],
-            found["taken"],
-            tuple(found["of_day"]),
-        )
+        evidence = typed_values.make(cls, "`evidence`", found)
+        if not (
+            len(evidence.losses) == len(evidence.of_day) == len(CANDIDATES)
+            and 0 <= evidence.taken < len(CANDIDATES)
+        ):
+            raise ValueError(
+                f"`evidence` should be of {len(CANDIDATES)} candidates. "
+                f"Received: {found}"
+            )
+        return evidence
