@@ -225,6 +225,9 @@ def verified(
     warm_start.check_spec(manifest, data.specs, path)
     warm_start.check_ids(manifest, data.id_spaces, path)
     try:
+        for name in (f"{WEIGHTS}.index", CONFIG, SPEC):
+            if name not in manifest.files:
+                raise ValueError(f"`files` lacks {name}.")
         noted = typed_values.make(Noted, "`config`", manifest.config)
         _check_noted(noted, table_rows(manifest))
     except ValueError as error:
@@ -286,6 +289,15 @@ def parent_path(
             "replaced. Put the original back, or train in another --workdir."
         )
     return place
+
+
+def needs_cpm(path: pathlib.Path, manifest: store.Manifest) -> None:
+    """Raise a ValueError if an A-CTR day does not name its CPM."""
+    if CPM not in manifest.parents:
+        raise ValueError(
+            f"{path / store.MANIFEST} is damaged: `parents` lacks the CPM. "
+            f"Delete {path} to rebuild it, or restore the file."
+        )
 
 
 def cpm_of(path: pathlib.Path, manifest: store.Manifest) -> pathlib.Path | None:

@@ -62,6 +62,15 @@ class Manifest:
                 windows.Window, "`window`", given["window"]
             )
         manifest = typed_values.make(cls, "the manifest", given)
+        if manifest.rows < 0:
+            raise ValueError(
+                f"`rows` should be at least 0. Received: {manifest.rows}."
+            )
+        for role, entry in manifest.parents.items():
+            for key in ("path", "manifest"):
+                typed_values.check(
+                    f"`parents.{role}.{key}`", str, entry.get(key)
+                )
         for table, entry in manifest.ids.items():
             typed_values.check(f"`ids.{table}.rows`", int, entry.get("rows"))
             typed_values.check(

@@ -115,13 +115,19 @@ class DailyTrainer:
         """Return what of a window the A-CTR has not been trained on.
 
         Raises:
-          ValueError: a day with rows was left out before a published one.
+          ValueError: a day with rows was left out before a published one, or
+            one lies under another name.
         """
         directory = self._level.directory
-        published = [
-            store.read_manifest(directory / day, artefacts.CTR).window
-            for day in store.dated(directory)
-        ]
+        published = []
+        for day in store.dated(directory):
+            window = store.read_manifest(directory / day, artefacts.CTR).window
+            if window.last != day:
+                raise ValueError(
+                    f"{directory / day} is the day {window.last}, under "
+                    "another name. Move it elsewhere, or put the original back."
+                )
+            published.append(window)
         learned = max((window.last for window in published), default="")
         for day in part.days:
             if day > learned or any(
