@@ -16,7 +16,6 @@ from ecdctr_tf.export.weights import normalised, served
 from ecdctr_tf.layers.mlp import MLP
 from ecdctr_tf.models.ctr_model import CTRModel
 
-_RECALLED = ("/history", "/known")
 # Inputs whose mean is fewer deviations away from 0 are not centred.
 _NEAR = 2.0
 # A kernel and a bias.
@@ -291,10 +290,7 @@ def _heads(model: CTRModel, order: list[int]) -> list[_Head]:
     """Return the weights of all heads, each with its share of the mean."""
     columns = [column for part in model.columns() for column in part]
     own = np.concatenate(
-        [
-            np.full(column.width, not column.name.endswith(_RECALLED))
-            for column in columns
-        ]
+        [np.full(column.width, not column.recalled) for column in columns]
     )
     tops = [(model.mlp, model.cross, model.head)]
     tops += [(head.mlp, head.cross, head.head) for head in model.more_heads]
