@@ -242,7 +242,10 @@ def test_day_of_another_format_than_its_manifest_says_raises(
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda m: m.update(rows=-1), "`rows` of.*from 1 to .*Received: -1"),
+        (
+            lambda m: m.update(rows=-1),
+            "`rows` should be at least 0. Received: -1",
+        ),
         (lambda m: m.update(rows=0), "`rows` of.*from 1 to .*Received: 0"),
         (lambda m: m.update(rows=10**15), "`rows` of.*Received: 10{15}"),
         (lambda m: m.update(rows=6), "`metrics.clicks` of.*from 0 to 6."),
