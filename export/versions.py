@@ -13,7 +13,6 @@ A server does not read it: versions are the directories whose names are numbers.
 
 import dataclasses
 import datetime
-import json
 import logging
 import pathlib
 
@@ -53,12 +52,13 @@ def withdrawn(export_dir: pathlib.Path) -> dict[int, Withdrawal]:
     if not file.exists():
         return {}
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = typed_values.from_json(file.read_bytes())
+        typed_values.check("It", dict, found)
         return {
-            int(number): Withdrawal(**fields)
+            int(number): typed_values.make(Withdrawal, number, fields)
             for number, fields in found.items()
         }
-    except (AttributeError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(
             f"{file} should hold the versions that were rolled back ({error}). "
             "Restore it; delete it only if none of them may come back by an "
@@ -105,7 +105,7 @@ def publish(
         parents = {"artefact": store.parent(artefact, place)}
         if not (
             (place / store.MANIFEST).exists()
-            and store.read_manifest(place, "export").parents == parents
+            and store.read_manifest(place, saved_model.KIND).parents == parents
         ):
             saved_model.export_model(artefact, data_dir, export_dir, number)
         if keep:
@@ -185,7 +185,9 @@ def roll_back(export_dir: pathlib.Path, why: str = "") -> tuple[int, int]:
                 f"{there or 'none'}."
             )
         *_, before, newest = there
-        manifest = store.read_manifest(export_dir / str(newest), "export")
+        manifest = store.read_manifest(
+            export_dir / str(newest), saved_model.KIND
+        )
         entry = Withdrawal(
             manifest.parents["artefact"]["manifest"],
             datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -207,7 +209,7 @@ def finish(export_dir: pathlib.Path) -> None:
         path = export_dir / str(number)
         if number not in back or not (path / store.MANIFEST).exists():
             continue
-        manifest = store.read_manifest(path, "export")
+        manifest = store.read_manifest(path, saved_model.KIND)
         # One of that number that was published on purpose stays.
         if manifest.parents["artefact"]["manifest"] == back[number].artefact:
             store.remove(path)
