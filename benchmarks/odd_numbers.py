@@ -1,7 +1,7 @@
 """What numbers do to an A-CTR: those of ads alone, outliers, heavy tails.
 
 ```
-python -m benchmarks.odd_numbers --seed_count=5 --json=odd_numbers.json
+python -m benchmarks.odd_numbers --seed_count=12 --json=odd_numbers.json
 ```
 
 In a small synthetic world each row gets a number. A CPM is trained on natural
@@ -33,7 +33,12 @@ from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 
 WORLD = synthetic_world.WorldConfig(
-    users=600, items=200, days=16, ads_days=6, natural_per_day=3_000
+    users=600,
+    items=200,
+    days=16,
+    ads_days=6,
+    natural_per_day=3_000,
+    ads_per_day=3_000,
 )
 CONFIG = configs.override(
     configs.Config(),
