@@ -131,6 +131,7 @@ def model(heads: int) -> CTRModel:
         elif "gamma" in variable.name:
             noise += 1
         variable.assign(noise)
+    made.line.assign([1.0, 0.0])
     return made
 
 

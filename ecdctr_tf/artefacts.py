@@ -44,6 +44,7 @@ from ecdctr_tf.transfer import (
     mixture,
     warm_start,
 )
+from ecdctr_tf.transfer.calibration import Calibration
 
 TPM, CPM, CTR = "snapshot", "cpm", "ctr"
 CONFIG = "config.json"
@@ -157,6 +158,7 @@ def weights(model: CTRModel) -> dict[str, tf.Variable]:
     """
     named = checkpoint.named_variables(model.parts())
     known = {variable.ref() for variable in named.values()}
+    known.add(model.line.ref())
     for table in model.embedding.tables.values():
         known.add(table.vocab_size.ref())
         if table.unknown_rows is not None:
@@ -208,6 +210,8 @@ class Noted:
     batch_size: int = 0
     # What is known of changes, see `transfer.evidence`.
     evidence: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    # How scores are corrected, see `transfer.calibration`.
+    calibration: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
 
 
 def verified(
@@ -242,6 +246,7 @@ def _check_noted(noted: Noted, rows: Mapping[str, int]) -> None:
     """Raise if what a level noted cannot be."""
     model_table.model(noted.model)
     evidence.Evidence.from_dict(noted.evidence)
+    Calibration.of(noted.calibration)
     if noted.batch_size < 0:
         raise ValueError(
             "`batch_size` of `config` should be at least 0. Received: "
@@ -413,6 +418,8 @@ def read_model(
         sources,
     )
     read_weights(model, path)
+    line = Calibration.of(manifest.config.get("calibration")).line()
+    model.line.assign(line)
     return model
 
 
@@ -429,7 +436,11 @@ def _read_mixture(
         set_buckets(expert, data)  # Another one may know more ids.
         experts.append(expert)
     return MixedModel(
-        experts, found.weights(), found.click_logit or 0.0, mixture.LIMIT
+        experts,
+        found.weights(),
+        found.click_logit or 0.0,
+        found.calibration.line(),
+        mixture.LIMIT,
     )
 
 

@@ -131,6 +131,8 @@ class TrainingConfig(_Checked):
     # Past days that are trained on again each day: of ads (A-CTR), or of both
     # domains (joint models).
     replay_days: int = _at_least(0, 0)
+    # Whether scores are brought to the clicks of days scored before (A-CTR).
+    calibrate: bool = True
     # Steps between two resumable states of a window.
     checkpoint_steps: int = _at_least(1, 1000)
 

@@ -315,7 +315,8 @@ class FoldedMixture:
     def variables(self) -> list[tf.Variable]:
         """All that the answers are made of."""
         found = [v for expert in self._experts for v in expert.variables]
-        return [*found, self._mixture.weights, self._mixture.click_logit]
+        mixture = self._mixture
+        return [*found, mixture.weights, mixture.click_logit, mixture.line]
 
     def __call__(self, inputs: Tensors) -> tf.Tensor:
         """Return logits, float32 `[B]`; as `Folded`."""

@@ -129,15 +129,17 @@ def _variables(model: typing.Any) -> list[tf.Variable]:
     """Return what a served model's answers are made of; metrics are not."""
     if isinstance(model, folded.Folded | folded.FoldedMixture):
         return model.variables
-    parts = []
+    parts, lines = [], []
     for expert in model.members:
         for read in (expert, *expert.sources):
             for part in read.parts().values():
                 parts += tf.nest.flatten(part)
+        lines.append(expert.line)
         parts += expert.history_tables.values()
     found = [variable for part in parts for variable in part.variables]
+    found += lines
     if isinstance(model, MixedModel):
-        found += [model.weights, model.click_logit]
+        found += [model.weights, model.click_logit, model.line]
     return found
 
 

@@ -213,10 +213,11 @@ class CTRModelTest(tf.test.TestCase):
             v.ref() for v in checkpoint.named_variables(model.parts()).values()
         }
         left = [v for v in model.weights if v.ref() not in named]
-        # History, the sizes of vocabularies and the running loss stay behind.
+        # History, sizes of vocabularies, loss and calibration stay behind.
         names = sorted(v.name.split("/")[-1].split(":")[0] for v in left)
         self.assertEqual(
-            names, ["Variable"] * 6 + ["count", "total"] + ["vocab_size"] * 3
+            names,
+            ["Variable"] * 6 + ["count", "line", "total"] + ["vocab_size"] * 3,
         )
         trained = {v.ref() for v in model.trainable_variables}
         self.assertEmpty(trained - named)

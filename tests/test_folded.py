@@ -124,6 +124,7 @@ def made(spec=PLAIN, mode="single", network=CTRModel, **config):
         if "variance" in variable.name or "deviation" in variable.name:
             noise = np.abs(noise) + 0.3
         variable.assign(noise)
+    model.line.assign([1.3, -0.4])
     return model
 
 
@@ -226,7 +227,7 @@ def test_inputs_that_hardly_vary_cancel_nothing(by_user, products):
 def test_a_mixture_is_that_of_folded_experts(by_user):
     random = np.random.default_rng(5)
     experts = [made(history=False), made(), made(heads=1)]
-    model = MixedModel(experts, random.random([4, 4]), -2.0, 3.0)
+    model = MixedModel(experts, random.random([4, 4]), -2.0, (1.3, -0.4), 3.0)
     assert isinstance(folded.of(model, ROWS), folded.FoldedMixture)
     found, wanted = answers(model, PLAIN, by_user)
     np.testing.assert_allclose(found, wanted, 2e-6, 4e-6)
@@ -244,7 +245,7 @@ def test_ids_that_an_expert_does_not_know_read_what_it_gives_to_them():
 def test_other_networks_and_kinds_are_served_as_they_are():
     joint = made(network=JointModel)
     assert folded.of(joint, ROWS) is joint
-    mixed = MixedModel([made(), joint], np.ones([4, 3]), 0.0, 3.0)
+    mixed = MixedModel([made(), joint], np.ones([4, 3]), 0.0, (1.0, 0.0), 3.0)
     assert folded.of(mixed, ROWS) is mixed
 
 

@@ -96,6 +96,17 @@ def test_regret_is_within_the_bound(mixed):
     found = state(mixed, 8)
     for lost, hedge in zip(found.lost, found.hedges, strict=True):
         assert (lost[0] - lost[1:] <= hedge.bound() + 1e-6).all()
+    calibrated, given = found.calibration.lost
+    assert given == pytest.approx(found.lost[:, 0].sum())
+    assert calibrated <= given + found.calibration.bound() + 1e-6
+    ctr, click = (
+        np.concatenate(
+            [trained.scores(mixed, n, NAME)[of] for n in range(5, 9)]
+        )
+        for of in ("ctr", "click")
+    )
+    losses = -np.log(np.where(click > 0, ctr, 1 - ctr))
+    assert calibrated == pytest.approx(losses.sum(), rel=1e-5)
 
 
 def test_the_clicks_of_a_day_do_not_reach_its_own_scores(
@@ -241,6 +252,26 @@ def test_a_click_rate_pulls_predictions_that_are_too_sure_together():
     weights = found.weights()[0]
     assert 3 * weights[:2].sum() == pytest.approx(1, abs=0.2)
     assert (found.lost[0, 0] < found.lost[0, 1:]).all()
+
+
+def test_two_models_that_predict_too_many_clicks_are_brought_down():
+    """Neither the models nor the click rate can say fewer clicks for a row."""
+    random = np.random.default_rng(0)
+    found, predicted, clicks = mixture.Mixture(("a", "b")), 0.0, 0.0
+    for day in range(30):
+        logit = random.normal(-2.0, size=2_000)
+        click = (random.random(2_000) < 1 / (1 + np.exp(-logit))).astype(float)
+        slices = random.integers(0, 4, 2_000)
+        too_many = np.stack([logit + 0.5, logit + 0.7])
+        if day >= 5:
+            mixed = found.mix(too_many, slices)
+            predicted += (1 / (1 + np.exp(-mixed))).sum()
+            clicks += click.sum()
+        found.learn(too_many, slices, click, np.ones(2_000))
+    assert predicted / clicks == pytest.approx(1, abs=0.05)
+    assert found.calibration.lost[0] < found.lost[:, 0].sum()
+    best = found.lost[:, 1:].min(axis=1).sum()
+    assert found.calibration.lost[0] <= best + found.bound()
 
 
 def test_rows_of_weight_0_teach_nothing():

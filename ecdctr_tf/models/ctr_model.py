@@ -32,6 +32,7 @@ _IDLE = 1e-4
 _KEPT_ELSEWHERE = (
     "sources",
     "history_tables",
+    "line",
     "loss_metric",
     "optimizer",
     "table_optimizer",
@@ -168,6 +169,9 @@ class CTRModel(keras.Model):
         self._recalled = (0, 0)
         self.more_heads: list[Head] = []
         self._make_top(config, l2, policy)
+        # Scale and shift of the logits that the model scores with, see
+        # `transfer.calibration`; it is trained without.
+        self.line = tf.Variable([1.0, 0.0], trainable=False, name="line")
         self.loss_metric = keras.metrics.Mean("loss")
 
     def _make_norm(
@@ -208,12 +212,16 @@ class CTRModel(keras.Model):
             `[B]`, and `day` int32 `[B]`, as `input.streams.batches` gives;
             for joint models also `domain` int32 `[B]`, places in
             `features.DOMAINS`.
-          training: whether batch norm uses and updates batch statistics.
+          training: whether batch norm uses and updates batch statistics, and
+            logits are not calibrated by `line`.
           every_head: whether to return the logits of each head, float32
-            `[B, heads]`, instead of their mean.
+            `[B, heads]`, not calibrated, instead of their mean.
         """
         logits = self._logits(inputs, training)  # [B, heads]
-        return logits if every_head else tf.reduce_mean(logits, axis=1)
+        if every_head:
+            return logits
+        logit = tf.reduce_mean(logits, axis=1)
+        return logit if training else self.line[0] * logit + self.line[1]
 
     def _logits(
         self, inputs: dict[str, tf.Tensor], training: bool | None
@@ -508,10 +516,14 @@ class CTRModel(keras.Model):
             batch = following
         return waited
 
-    @tf.function(reduce_retracing=True, autograph=False)
     def score(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return click probabilities, float32 `[B]`; inputs as for `call`."""
-        return tf.sigmoid(self(inputs, training=False))
+        return tf.sigmoid(self.logit(inputs))
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def logit(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return logits to score with, float32 `[B]`; inputs as for `call`."""
+        return self(inputs, training=False)
 
     def parts(self) -> dict[str, tf.Module]:
         """Return by name what a checkpoint of the model holds.

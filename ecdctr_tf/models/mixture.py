@@ -24,6 +24,7 @@ class MixedModel(tf.Module):
       weights: `[S, E + 1]` with S = 4: of neither user nor item known, the item
         only, the user only, both. The last column is that of the click rate.
       click_logit: the logit of the click rate.
+      line: scale and shift of what comes out.
       limit: logits of experts are kept between -limit and limit.
     """
 
@@ -32,6 +33,7 @@ class MixedModel(tf.Module):
         experts: Sequence[CTRModel],
         weights: np.ndarray,
         click_logit: float,
+        line: tuple[float, float],
         limit: float,
     ):
         """Keep the experts, and the weights in variables."""
@@ -46,6 +48,9 @@ class MixedModel(tf.Module):
         )
         self.click_logit = tf.Variable(
             np.float32(click_logit), trainable=False, name="click_logit"
+        )
+        self.line = tf.Variable(
+            np.asarray(line, np.float32), trainable=False, name="line"
         )
 
     @property
@@ -87,7 +92,8 @@ class MixedModel(tf.Module):
         ]
         parts.append(tf.fill(tf.shape(parts[0]), self.click_logit))
         weights = tf.gather(self.weights, slices)  # [B, E + 1]
-        return tf.reduce_sum(weights * tf.stack(parts, axis=1), axis=1)
+        mixed = tf.reduce_sum(weights * tf.stack(parts, axis=1), axis=1)
+        return self.line[0] * mixed + self.line[1]
 
     def _slices(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return the row of `weights` for each row, int32 `[B]`."""

@@ -39,8 +39,10 @@ def sections(model: Model) -> list[Section]:
             ],
             _slices(days[last]),
             text="Log losses are means over all scored rows so far, of the "
-            "first seed. The last column is proven, not estimated: the log "
-            "loss of the mixture exceeds that of the best expert by no more, "
+            "first seed; those of a slice are not calibrated yet. Calibrated, "
+            f"a logit is {_line(days[last])}. The last column is proven, not "
+            "estimated: the log loss of the mixture exceeds that of the best "
+            "expert (in the last row, of each slice's best one) by no more, "
             "whatever the rows are.",
         ),
         Section(
@@ -80,4 +82,26 @@ def _slices(found: mixture.Mixture) -> Sequence[Sequence[str]]:
                 text.number(bound[best]),
             ]
         )
-    return cells
+    rows = found.rows.sum()
+    if not rows:
+        return []
+    calibrated, given = found.calibration.lost
+    lost = found.lost[:, 0].sum() + calibrated - given
+    return [
+        *cells,
+        [
+            "all, calibrated",
+            text.count(rows),
+            *["\N{EN DASH}" for _ in found.experts],
+            text.number(lost / rows),
+            *map(text.number, found.lost[:, 1:].sum(axis=0) / rows),
+            text.number(found.bound() / rows),
+        ],
+    ]
+
+
+def _line(found: mixture.Mixture) -> str:
+    """Return how the logits of the next day are calibrated."""
+    scale, shift = found.calibration.line()
+    sign = "+" if shift >= 0 else "\N{MINUS SIGN}"
+    return f"{scale:.2f} times the mixture's {sign} {abs(shift):.2f}"

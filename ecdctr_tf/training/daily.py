@@ -149,6 +149,7 @@ class DailyTrainer:
         level = self._level
         self._ready(today.first)
         scores: dict[str, typing.Any] = level.score(today)
+        logit = scores.pop("logit")
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"], scores["weight"]
         )
@@ -159,6 +160,10 @@ class DailyTrainer:
         if level.row.learns:
             level.grow(self._data.table_rows(today.last))
             curve = self._fit(self._trained_on(today))
+        # What is wrong before a model has seen ads is not wrong with the next.
+        launched = self._newest_ads(today.first, 1) is not None
+        if self._config.ctr.calibrate and launched:
+            level.recalibrate(logit, scores["click"], scores["weight"])
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         result["seconds"] = time.monotonic() - began
         self._write_scalars(today, result)
@@ -245,7 +250,10 @@ class DailyTrainer:
     def _start(self, day: str) -> None:
         """Start a new A-CTR and let it catch up to a day."""
         level, origin = self._level, self._origin
+        kept = level.calibration
         level.reset()
+        # What is wrong with the scores of each day is wrong with a new model's.
+        level.calibration = kept
         first = origin.first_days(day)
         ads = first.get(levels.ADS)
         statistics = (

@@ -46,7 +46,12 @@ from ecdctr_tf.training import (
     statistics,
     workdir,
 )
-from ecdctr_tf.transfer import checkpoint, evidence, warm_start
+from ecdctr_tf.transfer import (
+    calibration,
+    checkpoint,
+    evidence,
+    warm_start,
+)
 
 NATURAL, ADS = features.NATURAL, features.ADS
 # In the directory of a level, the last day that it published.
@@ -129,6 +134,7 @@ class Level:
         self.last: pathlib.Path | None = None
         self.lost = False
         self.evidence = evidence.Evidence()
+        self.calibration = calibration.Calibration()
 
     # From nothing, or from an artefact.
 
@@ -172,6 +178,9 @@ class Level:
         self.batch_size = manifest.config.get("batch_size") or self.batch_size
         self.evidence = evidence.Evidence.from_dict(
             manifest.config.get("evidence")
+        )
+        self.calibration = calibration.Calibration.of(
+            manifest.config.get("calibration")
         )
         self._build(manifest.config["capacities"])
         if written == self.spec:
@@ -254,6 +263,7 @@ class Level:
         )
         artefacts.weights(self.model)  # Each has to have a place to be saved.
         artefacts.set_buckets(self.model, self.data)
+        self.model.line.assign(self.calibration.line())
         self._set_batch_size(self.batch_size)
 
     def _set_batch_size(self, size: int) -> None:
@@ -485,21 +495,36 @@ class Level:
     def calibrate(self, window: windows.Window, day: str) -> None:
         """Shift the output bias to the click rate of ads; train no weight.
 
-        The order of predictions stays as it is.
+        The order of predictions stays as it is. What is said of them by days
+        that were scored comes on top, as their calibration.
 
         Args:
           window: days of ads before the scored day.
           day: the scored day; rows look history up as of that day.
         """
         scores = self.score(window, as_of=day)
-        names = ("click", "ctr", "weight")
-        shift = metrics.logit_shift(*(scores[name] for name in names))
+        given = tf.sigmoid(self.calibration.undone(scores["logit"])).numpy()
+        shift = metrics.logit_shift(scores["click"], given, scores["weight"])
         self.model.shift(shift)
         logging.info(
             "Logits are shifted by %.3f to the click rate of the ads of %s.",
             shift,
             window,
         )
+
+    def recalibrate(
+        self, logit: np.ndarray, click: np.ndarray, weight: np.ndarray
+    ) -> None:
+        """Let what a scored day came to correct the scores of days to come.
+
+        Args:
+          logit: float32 `[N]`, of `score`.
+          click: `[N]`, 0 or 1.
+          weight: `[N]`, at least 0.
+        """
+        given = self.calibration.undone(logit)
+        self.calibration.learn(given, click, weight)
+        self.model.line.assign(self.calibration.line())
 
     def start_tables(self, day: str) -> None:
         """Start the tables of a fresh level from the TPM before a day.
@@ -589,6 +614,11 @@ class Level:
                 **(
                     {"evidence": self.evidence.to_dict()}
                     if self.evidence.of_day
+                    else {}
+                ),
+                **(
+                    {"calibration": self.calibration.state()}
+                    if self.calibration.learned
                     else {}
                 ),
             },

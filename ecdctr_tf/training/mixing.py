@@ -117,7 +117,8 @@ class Mixer:
         slices = self._slices(window, paths, manifests, mine)
         ctr = 1 / (1 + np.exp(-weights.mix(logits, slices)))
         mixed = {**mine, "ctr": ctr.astype(np.float32)}
-        weights.learn(logits, slices, mine["click"], mine["weight"])
+        launched = self._level.data.days(levels.ADS)[0] < window.first
+        weights.learn(logits, slices, mine["click"], mine["weight"], launched)
         result = metrics.evaluate(
             *(mixed[name] for name in ("click", "ctr", "user", "weight"))
         )

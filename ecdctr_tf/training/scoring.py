@@ -31,10 +31,11 @@ def score(
       as_of: look history up as of this day; empty: as of the row's day.
 
     Returns:
-      `ctr`, `click` and `weight` float32 `[N]`, `user` and `item` int32 `[N]`.
+      `ctr`, its `logit`, `click` and `weight` float32 `[N]`, `user` and `item`
+      int32 `[N]`.
 
     Raises:
-      ValueError: a probability is not a number.
+      ValueError: a logit is not finite.
     """
     place = features.DOMAINS.index(domain)
     spec = model.spec
@@ -42,7 +43,7 @@ def score(
     # Joint models read the domain.
     number = tf.TensorSpec([None], tf.int32)
     specs = {"domain": number, **batches.element_spec[0]}
-    predict = model.score
+    predict = model.logit
     if not tf.config.functions_run_eagerly():
         # Traced once a model, for batches of any size.
         predict = predict.get_concrete_function(specs)
@@ -52,9 +53,11 @@ def score(
         if as_of:
             day = windows.day_number(as_of)
             inputs["day"] = tf.fill(tf.shape(click), day)
+        logit = predict(inputs)
         parts.append(
             {
-                "ctr": predict(inputs).numpy(),
+                "ctr": tf.sigmoid(logit).numpy(),
+                "logit": logit.numpy(),
                 "click": click.numpy(),
                 "weight": inputs["weight"].numpy(),
                 "user": inputs[data.spec.user].numpy(),
@@ -64,11 +67,11 @@ def score(
     scores = {
         name: np.concatenate([p[name] for p in parts]) for name in parts[0]
     }
-    if not np.isfinite(scores["ctr"]).all():
+    if not np.isfinite(scores["logit"]).all():
         raise ValueError(
             f"Scoring {domain} of {window} gave values that are not finite, "
             "for example in rows "
-            f"{np.flatnonzero(~np.isfinite(scores['ctr']))[:3].tolist()}. "
+            f"{np.flatnonzero(~np.isfinite(scores['logit']))[:3].tolist()}. "
             "Look for extreme numbers among the features of these rows."
         )
     return scores

@@ -12,6 +12,7 @@ import numpy as np
 
 from ecdctr_tf import typed_values
 from ecdctr_tf.transfer.adahedge import AdaHedge
+from ecdctr_tf.transfer.calibration import Calibration
 
 # The expert that predicts the click rate of the newest scored days for all
 # rows. Its weight pulls the others' predictions together: models are too sure.
@@ -33,7 +34,8 @@ class Mixture:
     those of `AdaHedge`, one in each slice, of the gradient of the log loss at
     the weights of the day. The log loss is convex in them. So in each slice the
     log loss of all rows so far is at most that of any expert, and of any fixed
-    mixture, plus `AdaHedge.bound`, whatever users and experts do.
+    mixture, plus `AdaHedge.bound`, whatever users and experts do. What comes
+    out is calibrated on the days before, with a bound of its own.
 
     Args:
       experts: names of the models.
@@ -42,8 +44,9 @@ class Mixture:
       experts: the models' names, then `CLICK_RATE`.
       hedges: of each slice, the weights.
       lost: of each slice, the log loss of all rows so far, summed: of the
-        mixture and of each expert, `[1 + E + 1]`.
+        mixture, not calibrated, and of each expert, `[1 + E + 1]`.
       rows: of each slice, the weights of the rows so far, summed.
+      calibration: of the mixture.
     """
 
     def __init__(self, experts: Sequence[str]):
@@ -53,6 +56,7 @@ class Mixture:
         self.hedges = [AdaHedge(prior) for _ in SLICES]
         self.lost = np.zeros([len(SLICES), 1 + len(self.experts)])
         self.rows = np.zeros(len(SLICES))
+        self.calibration = Calibration()
         self._clicks = self._weight = 0.0
 
     @property
@@ -73,6 +77,18 @@ class Mixture:
             found /= found.sum(axis=1, keepdims=True)
         return found
 
+    def bound(self) -> float:
+        """Return the most that can have been lost against the best experts.
+
+        Against the best expert of each slice, in the summed log loss of all
+        rows so far.
+        """
+        of_slices = [
+            hedge.bound()[lost[1:].argmin()]
+            for hedge, lost in zip(self.hedges, self.lost, strict=True)
+        ]
+        return float(sum(of_slices) + self.calibration.bound())
+
     def mix(self, logits: np.ndarray, slices: np.ndarray) -> np.ndarray:
         """Return the logits of rows, float64 `[N]`.
 
@@ -80,6 +96,10 @@ class Mixture:
           logits: `[E, N]`, of the models.
           slices: places in `SLICES`, int `[N]`.
         """
+        return self.calibration.apply(self._mix(logits, slices))
+
+    def _mix(self, logits: np.ndarray, slices: np.ndarray) -> np.ndarray:
+        """Return logits that are not calibrated; as `mix`."""
         return np.einsum(
             "en,ne->n", self._experts_logits(logits), self.weights()[slices]
         )
@@ -90,6 +110,7 @@ class Mixture:
         slices: np.ndarray,
         click: np.ndarray,
         weight: np.ndarray,
+        launched: bool = True,
     ) -> None:
         """Take what a day's rows came to.
 
@@ -98,8 +119,10 @@ class Mixture:
           slices: places in `SLICES`, int `[N]`.
           click: `[N]`, 0 or 1.
           weight: `[N]`, at least 0.
+          launched: whether the models had seen ads before. What is wrong with
+            their scores until then says nothing of later days.
         """
-        mixed = self.mix(logits, slices)
+        mixed = self._mix(logits, slices)
         of_experts = self._experts_logits(logits)
         if self.click_logit is None:
             of_experts[-1] = mixed  # It abstains: it loses what the others do.
@@ -113,6 +136,8 @@ class Mixture:
             losses = np.logaddexp(0, both) - click[inside] * both
             self.lost[place] += losses @ weight[inside]
             self.rows[place] += weight[inside].sum()
+        if launched:
+            self.calibration.learn(mixed, click, weight)
         self._clicks = _DECAY * self._clicks + float(weight @ click)
         self._weight = _DECAY * self._weight + float(weight.sum())
 
@@ -128,6 +153,7 @@ class Mixture:
             "experts": self.experts,
             "clicks": self._clicks,
             "weight": self._weight,
+            "calibration": self.calibration.state(),
             "slices": {
                 name: {
                     **self.hedges[i].state(),
@@ -163,6 +189,7 @@ class Mixture:
         mixture = cls(found["experts"][:-1])
         mixture._clicks = float(found["clicks"])
         mixture._weight = float(found["weight"])
+        mixture.calibration = Calibration.of(found["calibration"])
         for i, name in enumerate(SLICES):
             of = found["slices"][name]
             mixture.hedges[i] = AdaHedge(of["prior"], of["losses"], of["gap"])
