@@ -140,6 +140,7 @@ class JointModelsTest(tf.test.TestCase):
             for variable in other.weights:
                 if variable.dtype.is_floating:
                     variable.assign(tf.ones_like(variable))
+            other.line.assign(model.line)  # It is kept in manifests.
             prefix = f"{self.get_temp_dir()}/{name}"
             checkpoint.write(prefix, named(model))
             values = checkpoint.read(prefix)
@@ -154,7 +155,7 @@ class JointModelsTest(tf.test.TestCase):
             kept = {v.ref() for v in named(model).values()}
             left = [v for v in model.weights if v.ref() not in kept]
             names = {v.name.split("/")[-1].split(":")[0] for v in left}
-            self.assertEqual(names, {"vocab_size", "total", "count"})
+            self.assertEqual(names, {"vocab_size", "total", "count", "line"})
 
     def test_fit_learns_domains_that_contradict_each_other(self):
         twice = {n: tf.repeat(v, 2, axis=0) for n, v in rows(128).items()}

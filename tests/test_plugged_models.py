@@ -181,7 +181,7 @@ class PluggedModelsTest(tf.test.TestCase):
             self.assertEmpty(kept & of_source)
             left = [v for v in model.weights if v.ref() not in kept | of_source]
             names = {v.name.split("/")[-1].split(":")[0] for v in left}
-            self.assertEqual(names, {"vocab_size", "total", "count"})
+            self.assertEqual(names, {"vocab_size", "total", "count", "line"})
 
     def test_the_network_beside_the_plugs_is_the_usual_one(self):
         usual = CTRModel(SPEC, TWO_LAYERS, ROWS).build_from_spec()
