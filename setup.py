@@ -45,6 +45,7 @@ setup(
     },
     install_requires=[
         "absl-py>=2.1,<3",
+        "google-crc32c>=1.6,<2",
         "importlib_resources>=6.0,<8",
         "Jinja2>=3.1,<4",
         "matplotlib>=3.9,<4",

@@ -13,14 +13,14 @@ from ecdctr_tf import (
     diagnostics,
     export,
     model_table,
-    results,
     store,
     windows,
 )
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.results import data_sets, given, report, text
+from ecdctr_tf.results import data_sets, given, report, sections, text
+from ecdctr_tf.results import models as models_lib
 from ecdctr_tf.training import daily, history, mixing, natural, schedule
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
@@ -105,7 +105,7 @@ def run(request: Request) -> None:
             summary = STAGES[stage](data, request)
     _keep_config(request)
     if summary is not None:
-        results.print_table(summary)
+        sections.print_table(summary)
 
 
 def _keep_config(request: Request) -> None:
@@ -275,15 +275,15 @@ def _launched(data: DataDirectory, request: Request, name: str) -> pathlib.Path:
 
 def _report(data: DataDirectory, request: Request) -> dict:
     report_dir = request.report_dir or request.workdir / "report"
-    models, left_out = results.of_workdirs(
+    models, left_out = models_lib.of_workdirs(
         [run_dir for run_dir, _ in request.runs()], request.config
     )
     notes = [*request.notes, *left_out]
-    found = results.write(
+    found = report.write(
         data, models, report_dir, notes, False, _scores(request)
     )
     if request.stage == "report":
-        results.print_table(found)
+        sections.print_table(found)
     return found
 
 
@@ -295,14 +295,14 @@ def _compare(data: DataDirectory, request: Request) -> None:
         data, request.workdir, request.config, request.trials
     ).run(rows, request.seeds or (0,))
     report_dir = request.report_dir or request.workdir / "comparison"
-    found = results.write(
+    found = report.write(
         data, models, report_dir, request.notes, others=_scores(request)
     )
     if request.trials > 1:
         best = search.best(request.config, models)
         store.write_text(report_dir / "best.json", best.to_json())
         found["paths"].append(str(report_dir / "best.json"))
-    results.print_table(found)
+    sections.print_table(found)
 
 
 def _scores(request: Request) -> list[given.Given]:

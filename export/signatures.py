@@ -157,7 +157,8 @@ def request(
     """
     specs: dict[str, tf.TensorSpec] = {}
     for feature in kinds.of(spec):
-        specs |= feature.request()
+        columns = feature.request().items()
+        specs |= {name: column.tensor(name) for name, column in columns}
     if by_user:
         for name in candidates(spec):
             shape = [None, *specs[name].shape]
@@ -189,8 +190,8 @@ def owners(
         rows: tuple[str, ...] = (spec.user,)
         if by_user and feature.of_candidate:
             rows = (spec.user, spec.item)
-        for name, tensor in feature.request().items():
-            of_list = name != feature.name and tensor.shape.rank > 1
+        for name, column in feature.request().items():
+            of_list = name != feature.name and bool(column.shape)
             found[name] = (*rows, feature.name) if of_list else rows
     return found
 

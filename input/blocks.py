@@ -8,22 +8,20 @@ read. A feature takes the columns that its kind says, see `ecdctr_tf.kinds`.
 Shapes: N rows of a block.
 """
 
-import os
+from __future__ import annotations
+
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from ecdctr_tf import features, kinds
-from ecdctr_tf.input import shuffling
+from ecdctr_tf.deferred import tf
+from ecdctr_tf.input import shuffling, tfrecords
 from ecdctr_tf.kinds.listed import pad as pad
 
 BLOCK_ROWS = 4096
-# What a TFRecord adds to a record: its length and a check sum of that before
-# it, and a check sum of the record after it.
-_HEAD_BYTES, _TAIL_BYTES = 8 + 4, 4
 # Types on disk of the columns that are no features.
 _CLICK, _TIME, _EVALUATION = np.uint8, np.int64, np.float32
 _WEIGHT, _SOURCE = np.float32, np.uint8
@@ -50,15 +48,15 @@ def write(
     check(rows, spec)
     count = len(rows["click"])
     typed = [(feature, feature.block_types()) for feature in kinds.of(spec)]
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for start in range(0, count, BLOCK_ROWS):
-            block = {k: v[start : start + BLOCK_ROWS] for k, v in rows.items()}
-            writer.write(_serialize(block, spec.evaluation, typed))
+    places = (slice(i, i + BLOCK_ROWS) for i in range(0, count, BLOCK_ROWS))
+    blocks = ({n: c[place] for n, c in rows.items()} for place in places)
+    records = (_serialized(b, spec.evaluation, typed) for b in blocks)
+    tfrecords.write(path, records)
 
 
 def check(rows: dict, spec: features.DataSpec) -> None:
     """Raise ValueError unless all columns are there and as `write` says."""
-    names = [name for f in kinds.of(spec) for name in f.tensors()]
+    names = [name for f in kinds.of(spec) for name in f.columns()]
     names += [n for n in ("weight", features.SOURCE) if n in rows]
     for name in ("click", "timestamp", *spec.evaluation, *names):
         if name not in rows:
@@ -95,35 +93,17 @@ def places(path: str | pathlib.Path) -> list[int]:
     Returns:
       For each record its first byte, counted from the start of the file.
     """
-    found, place = [], 0
-    with open(path, "rb", buffering=0) as file:
-        while size := file.read(8):
-            found.append(place)
-            length = int.from_bytes(size, "little")
-            place += _HEAD_BYTES + length + _TAIL_BYTES
-            file.seek(place)
-    return found
+    return tfrecords.places(path)
 
 
 def count(path: str | pathlib.Path) -> int:
     """Return the number of rows of a block file; no column is decoded."""
     clicks = (
         tf.train.Example.FromString(record).features.feature["click"]
-        for record in records(path)
+        for record in tfrecords.read(path)
     )
     # A click is a byte. A file of another format has no bytes there.
     return sum(len(v) for click in clicks for v in click.bytes_list.value)
-
-
-def records(path: str | pathlib.Path) -> Iterator[bytes]:
-    """Yield the records of a TFRecord file; check sums are not compared.
-
-    For counting: `tf.data.TFRecordDataset` takes several times as long.
-    """
-    with open(path, "rb") as file:
-        while head := file.read(_HEAD_BYTES):
-            yield file.read(int.from_bytes(head[:8], "little"))
-            file.seek(_TAIL_BYTES, os.SEEK_CUR)
 
 
 def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
@@ -149,10 +129,10 @@ def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
         days = tf.fill(tf.shape(places), day)
         return tf.data.Dataset.from_tensor_slices((days, files, places))
 
-    return days.flat_map(records).flat_map(_record)
+    record = tf.autograph.experimental.do_not_convert(_record)
+    return days.flat_map(records).flat_map(record)
 
 
-@tf.autograph.experimental.do_not_convert
 def _record(
     day: tf.Tensor, file: tf.Tensor, place: tf.Tensor
 ) -> tf.data.Dataset:
@@ -241,7 +221,7 @@ def _equally_long(columns: dict) -> dict:
         return {name: tf.identity(c) for name, c in columns.items()}
 
 
-def _serialize(
+def _serialized(
     block: dict,
     evaluation: Iterable[str],
     typed: Iterable[tuple[kinds.Feature, dict[str, type[np.generic]]]],
@@ -259,14 +239,31 @@ def _serialize(
     for feature, types in typed:
         for name, column in feature.to_block(block).items():
             columns[name] = _bytes(column, types[name])
-    return tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v]))
-                for name, v in columns.items()
-            }
-        )
-    ).SerializeToString(deterministic=True)
+    return _example(columns)
+
+
+def _example(columns: dict[str, bytes]) -> bytes:
+    """Return the `tf.train.Example` with a bytes feature for each column.
+
+    Features are in the order in which TensorFlow serializes them: by name, but
+    a name comes after those that it is the beginning of.
+    """
+    entries = []
+    # No name holds the byte 255, which comes after all others.
+    for name in sorted(columns, key=lambda name: name.encode() + b"\xff"):
+        feature = _field(1, _field(1, columns[name]))  # `bytes_list.value`
+        entries.append(_field(1, _field(1, name.encode()) + _field(2, feature)))
+    return _field(1, b"".join(entries))
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """Return a field of a protocol buffer: tag, number of bytes, bytes."""
+    head, length = bytearray([number << 3 | 2]), len(value)
+    while length > 127:
+        head.append(length & 127 | 128)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + value
 
 
 def _bytes(column: np.ndarray, dtype: npt.DTypeLike) -> bytes:

@@ -53,6 +53,7 @@ or `converter.append_tables`, which takes the same arguments. `tables` are pairs
 """
 
 import ctypes
+import importlib
 import os
 import pathlib
 import sys
@@ -154,9 +155,8 @@ def convert_logs(
       OSError, ValueError: as `logs.tables`, and `convert_tables` or
         `append_tables`.
     """
-    # These import TensorFlow, which takes seconds: by now Ctrl-C is handled.
-    with command_line.quiet_start():
-        from ecdctr_tf.input.conversion import ahead, converter, logs
+    # Late, as these import Arrow: by now `_share_memory` has been called.
+    from ecdctr_tf.input.conversion import ahead, converter, logs
 
     tables = logs.tables(spec, source, paths, partly=append)
     convert = converter.append_tables if append else converter.convert_tables
@@ -194,8 +194,7 @@ def _share_memory() -> None:
 
 def _convert(argv: list[str]) -> None:
     _share_memory()
-    with command_line.quiet_start():
-        from ecdctr_tf.input.conversion import tally, toml_spec
+    from ecdctr_tf.input.conversion import tally, toml_spec
 
     if argv[1:]:
         raise ValueError(
@@ -214,6 +213,8 @@ def _convert(argv: list[str]) -> None:
     paths = dict(text.split("=", 1) for text in _LOG.value)
     if _CHECK.value:
         return _check(spec, paths)
+    if _FORMAT.value == "examples" or any(t.buckets > 1 for t in spec.tables):
+        _load_tensorflow()
     if changes:
         return _change(spec, paths)
     summary = convert_logs(
@@ -226,6 +227,12 @@ def _convert(argv: list[str]) -> None:
         rows_per_file=_ROWS_PER_FILE.value,
     )
     tally.show(summary)
+
+
+def _load_tensorflow() -> None:
+    """Import what makes Examples and hashes, which takes seconds, quietly."""
+    with command_line.quiet_start():
+        importlib.import_module("tensorflow")
 
 
 def _infer() -> None:

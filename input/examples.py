@@ -7,14 +7,16 @@ missing, and so may a dense number be. Slower and larger than columnar blocks;
 use it for exchange. The requests of clients have the same form, but raw ids.
 """
 
+from __future__ import annotations
+
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from ecdctr_tf import features, kinds
-from ecdctr_tf.input import blocks, shuffling
+from ecdctr_tf.deferred import tf
+from ecdctr_tf.input import blocks, shuffling, tfrecords
 
 # Rows parsed by one call of the vectorised parser.
 _PARSE_ROWS = 4096
@@ -38,9 +40,7 @@ def write(
     for name, dtype in others.items():
         column = np.asarray(rows[name], dtype.as_numpy_dtype)
         values[name] = column[:, np.newaxis].tolist()
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for row in _serialized(values, types | others):
-            writer.write(row)
+    tfrecords.write(path, _serialized(values, types | others))
 
 
 def requests(
@@ -69,7 +69,7 @@ def places(path: str | pathlib.Path) -> list[int]:
 
 def count(path: str | pathlib.Path) -> int:
     """Return the number of rows of a file; none is parsed."""
-    return sum(1 for _ in blocks.records(path))
+    return sum(1 for _ in tfrecords.read(path))
 
 
 def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
@@ -156,7 +156,8 @@ def _serialized(
     values: dict[str, Sequence], types: dict[str, tf.DType]
 ) -> Iterator[bytes]:
     """Yield rows as Examples."""
-    makers = [_LISTS[types[name]] for name in values]
+    makers_of = {tf.float32: _floats, tf.int64: _ints, tf.string: _texts}
+    makers = [makers_of[types[name]] for name in values]
     for row in zip(*values.values(), strict=True):
         lists = {
             name: make(value)
@@ -179,6 +180,3 @@ def _ints(values: Sequence) -> tf.train.Feature:
 def _texts(values: Sequence) -> tf.train.Feature:
     values = [value.encode() for value in values]
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-
-
-_LISTS = {tf.float32: _floats, tf.int64: _ints, tf.string: _texts}

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecdctr_tf import features, store
+from ecdctr_tf.deferred import tf
 
 
 class Vocabulary:
@@ -238,8 +239,6 @@ IdSpace = Vocabulary | Hashing
 
 def hash_rows(text: pa.Array, buckets: int) -> np.ndarray:
     """Return `tf.strings.to_hash_bucket_fast` of strings as int32 `[N]`."""
-    import tensorflow as tf  # Late: vocabularies alone need no TensorFlow.
-
     values = text.to_numpy(zero_copy_only=False).astype(object)
     rows = tf.strings.to_hash_bucket_fast(values, buckets)
     return rows.numpy().astype(np.int32)

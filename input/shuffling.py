@@ -3,7 +3,9 @@
 Shapes: N elements or rows.
 """
 
-import tensorflow as tf
+from __future__ import annotations
+
+from ecdctr_tf.deferred import tf
 
 # Elements that are shuffled among each other.
 _ELEMENTS = 256

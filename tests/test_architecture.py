@@ -11,6 +11,7 @@ MAY_IMPORT = {
     "windows": (),
     "typed_values": (),
     "command_line": (),
+    "deferred": (),
     "features": ("typed_values",),
     "model_table": (),
     "config": ("model_table", "typed_values"),
@@ -20,13 +21,14 @@ MAY_IMPORT = {
     "kernels": (),
     "optimizers": ("kernels",),
     "metrics": (),
-    "kinds": ("layers", "config", "features"),
+    "kinds": ("layers", "config", "deferred", "features"),
     "models": ("kinds", "layers", "config", "features"),
     # Of the layers only the table that historical embeddings are held in.
     "transfer": ("config", "store", "typed_values", "windows")
     + ("layers.historical_embedding",),
     # What training reads through; `WRITING` is the other half.
-    "input": ("features", "kinds", "store", "typed_values", "windows"),
+    "input": ("deferred", "features", "kinds", "store", "typed_values")
+    + ("windows",),
     # The check of logs is a page with the kit of all pages. Of models only
     # which domains they read: which artefacts saw a day that was replaced?
     "input.conversion": ("command_line", "features", "kinds", "model_table")

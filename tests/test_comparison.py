@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import presets, results, store, windows
+from ecdctr_tf import presets, store, windows
 from ecdctr_tf.comparison import matrix, search, shared, variants
 from ecdctr_tf.input import streams
 from ecdctr_tf.results import (
@@ -52,7 +52,7 @@ def compared(data, tmp_path_factory):
     chosen = variants.chosen(NAMES)
     runs = matrix.Matrix(data, root, CONFIG, trials=2).run(chosen, (0, 1))
     models = runs
-    found = results.write(data, models, root / "out", ["made up"])
+    found = report.write(data, models, root / "out", ["made up"])
     return root, runs, found
 
 
@@ -307,7 +307,7 @@ def test_scores_of_a_file_join(data, compared, tmp_path):
     columns["score"] = np.full(len(rows["click"]), 0.25)
     np.savez(tmp_path / "mine.npz", **columns)
     mine = given.read(f"mine={tmp_path / 'mine.npz'}", [])
-    found = results.write(
+    found = report.write(
         data, runs, tmp_path / "out", rescored=False, others=[mine]
     )
     assert found["models"]["mine"]["auc"]["mean"] == 0.5

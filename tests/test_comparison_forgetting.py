@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import metrics, results, store, windows
+from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.comparison import matrix, variants
-from ecdctr_tf.results import forgetting, rescoring, sections, text
+from ecdctr_tf.results import forgetting, report, rescoring, sections, text
 from tests import training_world
 
 D3, D4, D5, D6 = (f"2024-01-0{n}" for n in range(3, 7))
@@ -256,7 +256,7 @@ def test_a_model_without_history_has_one_matrix(measured):
 
 
 def test_page_shows_intervals_and_what_is_noise(data, models, tmp_path):
-    found = results.write(data, models, tmp_path)
+    found = report.write(data, models, tmp_path)
     of, apart = sections._forgetting(found)
     assert of.header[1:3] == ["backward transfer", "with today's history"]
     assert [row[0] for row in of.rows] == [m.label for m in models]

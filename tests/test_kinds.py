@@ -149,10 +149,10 @@ class Rated(kinds.Feature):
             self.number: numbers.to_numpy(),
         }
 
-    def tensors(self):
+    def columns(self):
         return {
-            self.name: tf.TensorSpec([None], tf.int32),
-            self.number: tf.TensorSpec([None], tf.float32),
+            self.name: kinds.Column("int32"),
+            self.number: kinds.Column("float32"),
         }
 
     def example_features(self, raw):
@@ -180,8 +180,8 @@ class Rated(kinds.Feature):
 
     def request(self):
         return {
-            self.name: tf.TensorSpec([None], tf.int64, self.name),
-            self.sent: tf.TensorSpec([None], tf.float32, self.sent),
+            self.name: kinds.Column("int64"),
+            self.sent: kinds.Column("float32"),
         }
 
     def from_request(self, raw, mappings):

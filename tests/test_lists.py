@@ -64,9 +64,9 @@ def read(values, **fields) -> list:
     found.validate(full=True)
     assert found.type == kind.log_type()
     encoded = kind.encode(found, lambda _, raw: np.ones(len(raw), np.int32))
-    for name, tensor in kind.tensors().items():
-        assert encoded[name].shape == (count, *tensor.shape[1:])
-        assert encoded[name].dtype == tensor.dtype.as_numpy_dtype
+    for name, column in kind.columns().items():
+        assert encoded[name].shape == (count, *column.shape)
+        assert encoded[name].dtype == column.dtype
     return found.to_pylist()
 
 

@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 
 from ecdctr_tf import config as config_lib
-from ecdctr_tf import features, results, store, windows
+from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import data_directory, id_space
-from ecdctr_tf.results import coverage, details, measures, text
+from ecdctr_tf.results import (
+    coverage,
+    details,
+    measures,
+    report,
+    sections,
+    text,
+)
+from ecdctr_tf.results import models as models_lib
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import historical, snapshots
 
@@ -95,10 +103,10 @@ def make_run(path, seed, models):
 
 def write_report(run_dirs, data_dir, out_dir, config=None, notes=()):
     """Return the results and the summary that was written of runs."""
-    models, left_out = results.of_workdirs(
+    models, left_out = models_lib.of_workdirs(
         [Workdir(path) for path in run_dirs], config or config_lib.Config()
     )
-    found = results.write(
+    found = report.write(
         data_directory.DataDirectory(data_dir),
         models,
         out_dir,
@@ -386,7 +394,7 @@ def test_damaged_config_is_named(tmp_path, data_dir):
 
 def test_curves_join_the_days_of_a_ctr_model(tmp_path):
     run = Workdir(make_full_run(tmp_path))
-    models, _ = results.of_workdirs([run], config_lib.Config())
+    models, _ = models_lib.of_workdirs([run], config_lib.Config())
     lines = {of["label"]: of for of in details.curves(models)["ctr"]}
     line = lines["E-CDCTR"]
     assert line["rows"] == [50, 90, 140, 180]
@@ -495,7 +503,7 @@ def test_print_table_by_hand(tmp_path, monkeypatch, capsys):
     )
     result, _ = write_report([run], data_dir, tmp_path / "report")
     capsys.readouterr()
-    results.print_table(result)
+    sections.print_table(result)
     lines = capsys.readouterr().out.splitlines()
     row = next(
         line

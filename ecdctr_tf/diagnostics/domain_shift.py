@@ -110,7 +110,7 @@ def sample(
     names = [feature.name for feature in spec.features]
     window = windows.Window(day, day)
     groups = streams.rows(data, domain, window, names=names)
-    columns = [name for f in kinds.of(spec) for name in f.tensors()]
+    columns = [name for f in kinds.of(spec) for name in f.columns()]
     parts, first = [], 0
     for group in groups.as_numpy_iterator():
         size = len(group["click"])

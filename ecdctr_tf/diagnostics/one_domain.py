@@ -42,7 +42,7 @@ def measure(
             for feature in kinds.of(data.without(exclude))
             if any(
                 daily_constants.varies(np.concatenate([d[n] for d in days]))
-                for n in feature.tensors()
+                for n in feature.columns()
             )
         }
     natural, ads = (varying[domain] for domain in features.DOMAINS)

@@ -2,12 +2,16 @@
 
 A new kind is a module with a subclass of `Feature`, its row in `KINDS`, and its
 row in `features.KINDS`, which says what a spec has to say about such a feature.
+
+Logs are converted through them without TensorFlow, which takes seconds to load:
+`tf` and `keras` are those of `deferred`, and layers are imported where they are
+made.
 """
 
 from ecdctr_tf import features
 from ecdctr_tf.kinds.cross import Cross
 from ecdctr_tf.kinds.dense import Dense
-from ecdctr_tf.kinds.feature import Feature
+from ecdctr_tf.kinds.feature import Column, Feature
 from ecdctr_tf.kinds.id import Id
 from ecdctr_tf.kinds.ids import Ids
 from ecdctr_tf.kinds.listed import Listed
@@ -29,6 +33,7 @@ KINDS: dict[str, type[Feature]] = {
 }
 
 __all__ = [
+    "Column",
     "Cross",
     "Dense",
     "Feature",

@@ -3,14 +3,16 @@
 Shapes: N rows, B rows of a batch, D embedding width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
-from ecdctr_tf.kinds.feature import Arrays, Numbering, Tensors
+from ecdctr_tf.deferred import tf
+from ecdctr_tf.kinds.feature import Arrays, Column, Numbering, Tensors
 from ecdctr_tf.kinds.id import Id, id_type
 
 # Hashes of raw ids lie below this prime, so that none of the products below
@@ -65,7 +67,7 @@ class Cross(Id):
             }
         )
 
-    def request(self) -> dict[str, tf.TensorSpec]:
+    def request(self) -> dict[str, Column]:
         """Return nothing: clients send the parts."""
         return {}
 

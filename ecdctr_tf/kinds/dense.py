@@ -3,19 +3,26 @@
 Shapes: N rows, B rows of a batch.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
-import tf_keras as keras
 
 from ecdctr_tf import config as configs
+from ecdctr_tf.deferred import keras, tf
 from ecdctr_tf.features import TRANSFORMS
-from ecdctr_tf.kinds.feature import Arrays, Feature, Layers, Numbering, Tensors
-from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
+from ecdctr_tf.kinds.feature import (
+    Arrays,
+    Column,
+    Feature,
+    Layers,
+    Numbering,
+    Tensors,
+)
 
 # Ranges of equal numbers of rows that `Dense.codes` tells apart.
 _QUANTILES = 32
@@ -42,9 +49,9 @@ class Dense(Feature):
         del number
         return {self.name: raw.to_numpy()}
 
-    def tensors(self) -> dict[str, tf.TensorSpec]:
+    def columns(self) -> dict[str, Column]:
         """Return the numbers."""
-        return {self.name: tf.TensorSpec([None], tf.float32)}
+        return {self.name: Column("float32")}
 
     def example_features(self, raw: bool) -> dict:
         """Return one number, NaN where it is missing."""
@@ -62,6 +69,8 @@ class Dense(Feature):
         self, config: configs.ModelConfig
     ) -> dict[str, keras.layers.Layer]:
         """Return the layer that scales the numbers."""
+        from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
+
         del config
         transform = self.feature.transform or TRANSFORMS[0]
         return {self._scale: ScaledNumbers(transform, name=self.name)}
@@ -89,9 +98,9 @@ class Dense(Feature):
         """Take the statistics that the layer lacks."""
         layers[self._scale].adapt(columns[self.name][:, np.newaxis])
 
-    def request(self) -> dict[str, tf.TensorSpec]:
+    def request(self) -> dict[str, Column]:
         """Return the numbers."""
-        return {self.name: tf.TensorSpec([None], tf.float32, self.name)}
+        return {self.name: Column("float32")}
 
     def left_out(self) -> dict[str, float | int | str]:
         """Return that a missing number is NaN."""

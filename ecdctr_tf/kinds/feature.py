@@ -4,26 +4,41 @@ Shapes: N rows of a file or requests, B rows of a batch, T entries of a sequence
 that a model reads, L places of a sequence in a request, D embedding width.
 """
 
-import functools
+from __future__ import annotations
+
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
-import tf_keras as keras
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features
+from ecdctr_tf.deferred import keras, tf
 
 # Columns by name.
 Arrays = Mapping[str, np.ndarray]
-Tensors = Mapping[str, tf.Tensor]
+Tensors: TypeAlias = "Mapping[str, tf.Tensor]"
 # The name of a table and raw ids -> their rows, int32; new ids get rows.
 Numbering = Callable[[str, pa.Array], np.ndarray]
 # Layers by name.
-Layers = Mapping[str, keras.layers.Layer]
+Layers: TypeAlias = "Mapping[str, keras.layers.Layer]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """The type of a column of batches or requests."""
+
+    # "int32", "int64", "float32" or "string".
+    dtype: str
+    # Of the value of a row; None: any size.
+    shape: tuple[int | None, ...] = ()
+
+    def tensor(self, name: str | None = None) -> tf.TensorSpec:
+        """Return the type of the tensor, whose first dimension is the rows."""
+        return tf.TensorSpec([None, *self.shape], self.dtype, name)
 
 
 class Feature:
@@ -99,26 +114,21 @@ class Feature:
 
     # Batches and files.
 
-    def tensors(self) -> dict[str, tf.TensorSpec]:
-        """Return the columns of a batch, the first dimension of which is B."""
+    def columns(self) -> dict[str, Column]:
+        """Return the columns of a batch."""
         raise NotImplementedError
-
-    @functools.cached_property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns of a batch."""
-        return tuple(self.tensors())
 
     def block_types(self) -> dict[str, type[np.generic]]:
         """Return the columns of a block, with the NumPy types of numbers."""
-        return {n: t.dtype.as_numpy_dtype for n, t in self.tensors().items()}
+        return {n: np.dtype(c.dtype).type for n, c in self.columns().items()}
 
     def to_block(self, rows: Arrays) -> dict[str, np.ndarray]:
         """Return the columns of `block_types` of rows as batches hold them."""
-        return {name: rows[name] for name in self.columns}
+        return {name: rows[name] for name in self.columns()}
 
     def from_block(self, block: Tensors) -> dict[str, tf.Tensor]:
         """Return the columns of a batch, given those of a block, each flat."""
-        return {name: block[name] for name in self.tensors()}
+        return {name: block[name] for name in self.columns()}
 
     def example_features(self, raw: bool) -> dict:
         """Return what `tf.io.parse_example` has to look for.
@@ -139,7 +149,7 @@ class Feature:
           raw: as for `example_features`.
         """
         del raw
-        own = {name: np.asarray(columns[name]) for name in self.tensors()}
+        own = {name: np.asarray(columns[name]) for name in self.columns()}
         # A size of -1 would be ambiguous where there are no rows.
         return {
             name: column.reshape(
@@ -151,8 +161,8 @@ class Feature:
     def from_examples(self, parsed: Tensors) -> dict[str, tf.Tensor]:
         """Return the columns of a batch, given the parsed columns of a file."""
         return {
-            name: tf.cast(parsed[name], tensor.dtype)
-            for name, tensor in self.tensors().items()
+            name: tf.cast(parsed[name], column.dtype)
+            for name, column in self.columns().items()
         }
 
     # The network.
@@ -221,7 +231,7 @@ class Feature:
 
     # Requests.
 
-    def request(self) -> dict[str, tf.TensorSpec]:
+    def request(self) -> dict[str, Column]:
         """Return the raw columns that a client sends."""
         raise NotImplementedError
 

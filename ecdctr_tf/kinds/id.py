@@ -3,16 +3,25 @@
 Shapes: B rows of a batch, D embedding width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features
-from ecdctr_tf.kinds.feature import Arrays, Feature, Layers, Numbering, Tensors
+from ecdctr_tf.deferred import tf
+from ecdctr_tf.kinds.feature import (
+    Arrays,
+    Column,
+    Feature,
+    Layers,
+    Numbering,
+    Tensors,
+)
 
 
 class Id(Feature):
@@ -29,9 +38,9 @@ class Id(Feature):
         """Return the rows of raw ids."""
         return {self.name: number(self.table.name, raw)}
 
-    def tensors(self) -> dict[str, tf.TensorSpec]:
+    def columns(self) -> dict[str, Column]:
         """Return the rows."""
-        return {self.name: tf.TensorSpec([None], tf.int32)}
+        return {self.name: Column("int32")}
 
     def example_features(self, raw: bool) -> dict:
         """Return one id; a request without it has the padding of its table."""
@@ -52,9 +61,9 @@ class Id(Feature):
         del batch, layers
         return [embedded[self.name]]
 
-    def request(self) -> dict[str, tf.TensorSpec]:
+    def request(self) -> dict[str, Column]:
         """Return the raw ids."""
-        return {self.name: tf.TensorSpec([None], self.table.dtype, self.name)}
+        return {self.name: Column(self.table.dtype)}
 
     def left_out(self) -> dict[str, float | int | str]:
         """Return that a missing id is sent as the padding of its table.

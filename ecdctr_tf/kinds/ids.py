@@ -4,15 +4,15 @@ Shapes: N rows, B rows of a batch, T entries that a model reads, D embedding
 width.
 """
 
+from __future__ import annotations
+
 import numpy as np
-import tensorflow as tf
-import tf_keras as keras
 
 from ecdctr_tf import config as configs
+from ecdctr_tf.deferred import keras, tf
 from ecdctr_tf.features import PADDING
 from ecdctr_tf.kinds.feature import Arrays, Layers, Tensors
 from ecdctr_tf.kinds.listed import Listed
-from ecdctr_tf.layers.target_attention import TargetAttention
 
 
 class Ids(Listed):
@@ -27,6 +27,8 @@ class Ids(Listed):
         self, config: configs.ModelConfig
     ) -> dict[str, keras.layers.Layer]:
         """Return the attention that pools the ids, if it is wanted."""
+        from ecdctr_tf.layers.target_attention import TargetAttention
+
         del config
         if self.feature.pooling != "attention":
             return {}

@@ -4,18 +4,20 @@ Shapes: N rows, B rows of a batch, T entries that a model reads, L places of a
 request.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features
+from ecdctr_tf.deferred import tf
 from ecdctr_tf.features import PADDING
-from ecdctr_tf.kinds.feature import Arrays, Feature, Numbering, Tensors
+from ecdctr_tf.kinds.feature import Arrays, Column, Feature, Numbering, Tensors
 from ecdctr_tf.kinds.id import id_type
 
 _LENGTH = "/length"
@@ -35,9 +37,9 @@ class Part:
     table: features.TableSpec | None = None
 
     @property
-    def dtype(self) -> tf.DType:
+    def dtype(self) -> str:
         """Type of a raw value."""
-        return tf.as_dtype(self.table.dtype) if self.table else tf.float32
+        return self.table.dtype if self.table else "float32"
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -106,13 +108,13 @@ class Listed(Feature):
             columns[name][used] = values
         return columns
 
-    def tensors(self) -> dict[str, tf.TensorSpec]:
+    def columns(self) -> dict[str, Column]:
         """Return the rows of the entries, and their parts."""
-        shape = [None, self.feature.max_length]
-        columns = {self.name: tf.TensorSpec(shape, tf.int32)}
+        shape = (self.feature.max_length,)
+        columns = {self.name: Column("int32", shape)}
         for part in self.parts():
-            dtype = tf.int32 if part.table else tf.float32
-            columns[self.column(part)] = tf.TensorSpec(shape, dtype)
+            dtype = "int32" if part.table else "float32"
+            columns[self.column(part)] = Column(dtype, shape)
         return columns
 
     def block_types(self) -> dict[str, type[np.generic]]:
@@ -122,13 +124,13 @@ class Listed(Feature):
     def to_block(self, rows: Arrays) -> dict[str, np.ndarray]:
         """Return the entries that are there, their parts and their number."""
         used = np.asarray(rows[self.name]) != PADDING
-        flat = {name: np.asarray(rows[name])[used] for name in self.columns}
+        flat = {name: np.asarray(rows[name])[used] for name in self.columns()}
         return {**flat, self.name + _LENGTH: used.sum(1)}
 
     def from_block(self, block: Tensors) -> dict[str, tf.Tensor]:
         """Return the padded rows."""
         lengths = tf.cast(block[self.name + _LENGTH], tf.int32)
-        return self._padded({n: block[n] for n in self.tensors()}, lengths)
+        return self._padded({n: block[n] for n in self.columns()}, lengths)
 
     def example_features(self, raw: bool) -> dict:
         """Return any number of entries."""
@@ -136,7 +138,8 @@ class Listed(Feature):
         wanted = {self.name: tf.io.RaggedFeature(dtype)}
         for part in self.parts():
             if raw:
-                wanted[self.sent(part)] = tf.io.RaggedFeature(part.dtype)
+                dtype = tf.as_dtype(part.dtype)
+                wanted[self.sent(part)] = tf.io.RaggedFeature(dtype)
             else:
                 dtype = tf.int64 if part.table else tf.float32
                 wanted[self.column(part)] = tf.io.RaggedFeature(dtype)
@@ -160,8 +163,8 @@ class Listed(Feature):
         """Return the padded rows."""
         lengths = tf.cast(parsed[self.name].row_lengths(), tf.int32)
         flat = {
-            name: tf.cast(parsed[name].values, tensor.dtype)
-            for name, tensor in self.tensors().items()
+            name: tf.cast(parsed[name].values, column.dtype)
+            for name, column in self.columns().items()
         }
         return self._padded(flat, lengths)
 
@@ -175,12 +178,11 @@ class Listed(Feature):
         }
         return {self.name: self.table.name, **of_parts}
 
-    def request(self) -> dict[str, tf.TensorSpec]:
+    def request(self) -> dict[str, Column]:
         """Return raw ids with unused places anywhere, `[B, L]`, and parts."""
-        shape = [None, None]
-        columns = {self.name: tf.as_dtype(self.table.dtype)}
+        columns = {self.name: self.table.dtype}
         columns |= {self.sent(part): part.dtype for part in self.parts()}
-        return {n: tf.TensorSpec(shape, t, n) for n, t in columns.items()}
+        return {n: Column(dtype, (None,)) for n, dtype in columns.items()}
 
     def left_out(self) -> dict[str, float | int | str]:
         """Return what stands in the unused places of a request."""
@@ -266,10 +268,9 @@ class Listed(Feature):
         kept = slice(-most, None) if self.keeps_last else slice(most)
         fills = self._fills()
         rows = {}
-        for name, tensor in self.tensors().items():
+        for name, column in self.columns().items():
             shape = [len(raw[self.name]), most]
-            dtype = tensor.dtype.as_numpy_dtype
-            rows[name] = np.full(shape, fills[name], dtype)
+            rows[name] = np.full(shape, fills[name], column.dtype)
             for i, entries in enumerate(raw[names[name]]):
                 used = entries[raw[self.name][i] != self.table.padding][kept]
                 if name in tables:

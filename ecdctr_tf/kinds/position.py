@@ -3,12 +3,14 @@
 Shapes: N rows, B rows of a batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from ecdctr_tf.deferred import tf
 from ecdctr_tf.kinds.feature import Arrays, Tensors
 from ecdctr_tf.kinds.id import Id
 

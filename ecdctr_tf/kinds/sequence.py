@@ -3,15 +3,14 @@
 Shapes: B rows of a batch, T entries that a model reads, D embedding width.
 """
 
+from __future__ import annotations
+
 import math
 
-import tensorflow as tf
-import tf_keras as keras
-
 from ecdctr_tf import config as configs
+from ecdctr_tf.deferred import keras, tf
 from ecdctr_tf.kinds.feature import Layers, Tensors
 from ecdctr_tf.kinds.listed import Listed, Part
-from ecdctr_tf.layers.target_attention import TargetAttention
 
 _SECONDS_OF_HOUR = 3600.0
 
@@ -46,6 +45,8 @@ class Sequence(Listed):
         self, config: configs.ModelConfig
     ) -> dict[str, keras.layers.Layer]:
         """Return the attention that pools the sequence, if it is wanted."""
+        from ecdctr_tf.layers.target_attention import TargetAttention
+
         if not config.attention:
             return {}
         layers = {self._attention: TargetAttention(name=self.name)}

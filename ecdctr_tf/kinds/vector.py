@@ -3,19 +3,19 @@
 Shapes: N rows, B rows of a batch, L numbers of a vector, D embedding width.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
-import tf_keras as keras
 
 from ecdctr_tf import config as configs
+from ecdctr_tf.deferred import keras, tf
 from ecdctr_tf.kinds.dense import Dense
-from ecdctr_tf.kinds.feature import Arrays, Layers, Numbering, Tensors
-from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
+from ecdctr_tf.kinds.feature import Arrays, Column, Layers, Numbering, Tensors
 
 # Numbers of a vector that `Vector.codes` looks at.
 _LOOKED_AT = 8
@@ -41,10 +41,9 @@ class Vector(Dense):
         vectors[there] = values.reshape(-1, self.feature.length)
         return {self.name: vectors}
 
-    def tensors(self) -> dict[str, tf.TensorSpec]:
+    def columns(self) -> dict[str, Column]:
         """Return the numbers."""
-        shape = [None, self.feature.length]
-        return {self.name: tf.TensorSpec(shape, tf.float32)}
+        return {self.name: Column("float32", (self.feature.length,))}
 
     def from_block(self, block: Tensors) -> dict[str, tf.Tensor]:
         """Return the numbers, a vector a row."""
@@ -73,6 +72,8 @@ class Vector(Dense):
         self, config: configs.ModelConfig
     ) -> dict[str, keras.layers.Layer]:
         """Return the layers that scale and project the numbers."""
+        from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
+
         projection = keras.layers.Dense(config.embedding_dim, use_bias=False)
         return {
             self._scale: ScaledNumbers(name=self.name),
@@ -91,10 +92,9 @@ class Vector(Dense):
         """Take the statistics that the layer lacks."""
         layers[self._scale].adapt(columns[self.name])
 
-    def request(self) -> dict[str, tf.TensorSpec]:
+    def request(self) -> dict[str, Column]:
         """Return the numbers."""
-        shape = [None, self.feature.length]
-        return {self.name: tf.TensorSpec(shape, tf.float32, self.name)}
+        return self.columns()
 
     def from_request(
         self, raw: Tensors, mappings: Mapping[str, Any]

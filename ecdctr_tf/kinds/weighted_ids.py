@@ -3,8 +3,9 @@
 Shapes: B rows of a batch, T entries that a model reads.
 """
 
-import tensorflow as tf
+from __future__ import annotations
 
+from ecdctr_tf.deferred import tf
 from ecdctr_tf.kinds.feature import Tensors
 from ecdctr_tf.kinds.ids import Ids
 from ecdctr_tf.kinds.listed import Part

@@ -619,8 +619,8 @@ class CTRModel(keras.Model):
         """Return what `call` reads of two rows, all of it 0."""
         row = {name: tf.zeros([2], tf.int32) for name in ("day", "domain")}
         for feature in kinds.of(self.spec):
-            for name, column in feature.tensors().items():
-                row[name] = tf.zeros([2, *column.shape[1:]], column.dtype)
+            for name, column in feature.columns().items():
+                row[name] = tf.zeros([2, *column.shape], column.dtype)
         return row
 
 

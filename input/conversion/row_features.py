@@ -148,7 +148,7 @@ class RowFeatures:
                     }
                 )
                 continue
-            for column in kind.columns:
+            for column in kind.columns():
                 out[column] = events[column][place]
         for name in self._spec.evaluation:
             out[name] = events[name][context]
