@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ecdctr_tf import features
 from ecdctr_tf.input import blocks, examples
 from tests import conftest
 
@@ -156,6 +157,20 @@ def test_block_holds_little_endian_columns(tiny_spec, tmp_path):
     ]
     assert columns["click"] == bytes([0, 0, 1])
     assert columns["price"] == np.array([1, 2, 3], "<f4").tobytes()
+
+
+def test_blocks_are_those_that_tensorflow_makes(tiny_spec, tmp_path):
+    rows = conftest.tiny_rows("2024-01-01", 0, blocks.BLOCK_ROWS + 10)
+    rows["weight"][:] = 2
+    rows[features.SOURCE] = np.ones(len(rows["click"]), np.uint8)
+    blocks.write(tmp_path / "f", rows, tiny_spec)
+    with tf.io.TFRecordWriter(str(tmp_path / "expected")) as writer:
+        for record in tf.data.TFRecordDataset(str(tmp_path / "f")):
+            example = tf.train.Example.FromString(record.numpy())
+            assert len(example.features.feature) == 11
+            writer.write(example.SerializeToString(deterministic=True))
+    written = (tmp_path / "f").read_bytes()
+    assert written == (tmp_path / "expected").read_bytes()
 
 
 # The file would parse, but its rows would be put together from several.

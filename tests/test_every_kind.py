@@ -6,6 +6,9 @@ whatever they may.
 """
 
 import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -249,6 +252,75 @@ def test_examples_hold_what_blocks_do(world):
     for name in columns[0]:
         np.testing.assert_array_equal(columns[0][name], columns[1][name])
         assert len(np.unique(columns[0][name], axis=0)) > 1, name
+
+
+def test_files_are_those_that_tensorflow_writes(world, tmp_path):
+    files = [*(world / "data").rglob("*.tfrecord")]
+    for file in files:
+        with tf.io.TFRecordWriter(str(tmp_path / "expected")) as writer:
+            for record in tf.data.TFRecordDataset(str(file)):
+                example = tf.train.Example.FromString(record.numpy())
+                writer.write(example.SerializeToString(deterministic=True))
+        assert file.read_bytes() == (tmp_path / "expected").read_bytes()
+    assert len(files) == 6 + 3
+
+
+@pytest.fixture
+def unhashed(tmp_path):
+    """A folder with the spec less what is hashed, which TensorFlow does."""
+    sections = re.split(r"(?m)^(?=\[)", SPEC)
+    kept = "".join(s for s in sections if "user_city" not in s)
+    (tmp_path / "logs.toml").write_text(kept.replace("buckets = 3", ""))
+    return tmp_path
+
+
+def without_tensorflow(*flags) -> subprocess.CompletedProcess:
+    """Run `convert` in a process that cannot import TensorFlow or Keras."""
+    program = (
+        "import runpy, sys\n"
+        "sys.modules.update(tensorflow=None, tf_keras=None, keras=None)\n"
+        "runpy.run_module('ecdctr_tf.input.convert', None, '__main__', True)"
+    )
+    command = [sys.executable, "-c", program, *map(str, flags)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=training_world.ROOT
+    )
+
+
+def test_logs_are_converted_without_tensorflow(world, unhashed):
+    spec, out = f"--spec={unhashed / 'logs.toml'}", f"--out={unhashed / 'own'}"
+    earlier = ["--log=feed=natural1.parquet", "--log=ads=ads1.csv"]
+    later = ["--log=feed=natural2.parquet", "--log=ads=ads2.csv"]
+    commands = (
+        earlier,
+        [*later, "--append"],
+        [*later, "--replace=2024-01-06"],
+    )
+    for flags in commands:
+        done = without_tensorflow(spec, f"--source={world}", out, *flags)
+        assert done.returncode == 0, done.stderr
+    converted = toml_spec.ConversionSpec.load(unhashed / "logs.toml")
+    convert.convert_logs(converted, world, unhashed / "with", progress=False)
+    expected = conversion_world.everything(unhashed / "with")
+    assert conversion_world.everything(unhashed / "own") == expected
+
+
+def test_logs_are_looked_at_without_tensorflow(world, unhashed):
+    source = f"--source={world}"
+    inferred = without_tensorflow("--infer", source)
+    assert "[[features]]" in inferred.stdout, inferred.stderr
+    spec, out = f"--spec={unhashed / 'logs.toml'}", f"--out={unhashed / 'page'}"
+    checked = without_tensorflow("--check", spec, source, out)
+    assert checked.returncode == 0, checked.stderr
+    assert (unhashed / "page/index.html").exists()
+    assert "--infer" in without_tensorflow("--help").stdout
+
+
+def test_hashes_need_tensorflow(world, tmp_path):
+    spec, out = f"--spec={world / 'logs.toml'}", f"--out={tmp_path / 'data'}"
+    done = without_tensorflow(spec, f"--source={world}", out)
+    assert done.returncode == 1
+    assert "tensorflow" in done.stderr
 
 
 def test_a_check_counts_lists_and_vectors(world):
