@@ -194,7 +194,7 @@ def converted(directory: pathlib.Path, source: pathlib.Path) -> Run:
         sum(summary[domain]["rows"] for domain in ("natural", "ads")),
         seconds,
         usage.ru_utime + usage.ru_stime,
-        # What this process has counts too, but it is smaller.
+        # What this process has counts too: a quarter of a gigabyte.
         usage.ru_maxrss * unit,
     )
 
