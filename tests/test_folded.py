@@ -147,7 +147,7 @@ def answers(model, spec, by_user=0):
         name
         for of in folded.kinds.of(spec)
         if of.of_candidate
-        for name in of.columns
+        for name in of.columns()
     }
     inputs = {}
     for of in folded.kinds.of(spec):
