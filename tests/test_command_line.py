@@ -13,6 +13,7 @@ import tensorflow as tf
 import tqdm
 
 from ecdctr_tf import command_line
+from tests import training_world
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -207,11 +208,11 @@ def test_ctrl_c_of_a_process(name):
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0])
 def test_ctrl_c_while_a_command_starts(tmp_path, seconds):
-    """TensorFlow takes seconds to load."""
-    (tmp_path / "spec.toml").write_text("")
+    """Examples are made by TensorFlow, which takes seconds to load."""
+    (tmp_path / "spec.toml").write_text(training_world.LOGS_SPEC)
     command = [sys.executable, "-c", _SLOW, f"--spec={tmp_path / 'spec.toml'}"]
     process = subprocess.Popen(
-        [*command, f"--out={tmp_path / 'out'}"],
+        [*command, f"--out={tmp_path / 'out'}", "--format=examples"],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
