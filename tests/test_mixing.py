@@ -8,12 +8,14 @@ import pytest
 import tensorflow as tf
 
 from ecdctr_tf import artefacts, export, model_table, store
+from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import variants
 from ecdctr_tf.input import streams
-from ecdctr_tf.training import mixing
+from ecdctr_tf.training import mixing, natural
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import mixture
+from ecdctr_tf.windows import Window
 from tests import trained, training_world
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -219,6 +221,30 @@ def test_an_export_answers_as_the_mixture(data, mixed, tmp_path):
     try:
         path = export.export_model(
             mixed.ctr(NAME) / trained.day(8), data.path, tmp_path / "served"
+        )
+    finally:
+        tf.config.run_functions_eagerly(True)
+    manifest = store.read_manifest(path, "export")
+    assert manifest.metrics["max_difference"] < 1e-6
+
+
+def test_a_mixture_with_a_model_beside_a_cpm_is_served(data, mixed, tmp_path):
+    """Its network is not folded, and the CPM that it reads is in the graph."""
+    run = trained.copy(mixed, tmp_path / "run")
+    row = model_table.model("ctnet")
+    config = configs.of_model(trained.CONFIG, row)
+    natural.train(
+        Level(data, run, config, row, "cpm"),
+        Window(trained.day(3), trained.day(4)),
+    )
+    for name in ("ctnet", "no_regret_ctnet"):
+        trained.train(data, run, trained.days(5, 6), name=name)
+    tf.config.run_functions_eagerly(False)
+    try:
+        path = export.export_model(
+            run.ctr("no_regret_ctnet") / trained.day(6),
+            data.path,
+            tmp_path / "served",
         )
     finally:
         tf.config.run_functions_eagerly(True)
