@@ -86,7 +86,8 @@ $(VENV): requirements.lock setup.py
 
 lock: $(VENV) ## rebuild requirements.lock from setup.py
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip compile setup.py --extra test --generate-hashes \
+	$(BIN)/uv pip compile setup.py --extra test --extra server \
+	  --generate-hashes \
 	  --no-emit-index-url --python-version 3.11 -o requirements.lock \
 	  --no-header --no-annotate
 

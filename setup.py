@@ -18,6 +18,7 @@ setup(
         "ecdctr_tf.comparison",
         "ecdctr_tf.diagnostics",
         "ecdctr_tf.export",
+        "ecdctr_tf.export.server",
         "ecdctr_tf.input",
         "ecdctr_tf.input.checking",
         "ecdctr_tf.input.conversion",
@@ -63,6 +64,11 @@ setup(
         "delta": ["deltalake>=1.1,<2"],
         "iceberg": ["pyiceberg>=0.10,<0.13"],
         "gpu": ["tensorflow[and-cuda]>=2.19,<2.22"],
+        "server": [
+            "grpcio>=1.68,<2",
+            "tensorflow-serving-api>=2.19,<2.22",
+            "Werkzeug>=3.1,<4",
+        ],
         "test": [
             "hypothesis>=6,<7",
             "mypy>=2,<3",

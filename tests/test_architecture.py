@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "artefacts": ("config", "features", "kinds", "model_table", "store")
     + ("input", "layers", "models", "transfer", "typed_values"),
     "export": ("artefacts", "features", "kinds", "store", "typed_values")
-    + ("input", "layers", "models"),
+    + ("command_line", "input", "layers", "models"),
     "training": ("artefacts", "config", "features", "kinds", "model_table")
     + ("input", "layers", "metrics", "models", "optimizers", "store")
     + ("transfer", "windows"),

@@ -103,7 +103,9 @@ def test_lock_holds_every_requirement_with_hashes():
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     pinned = re.findall(r"^(\S+==\S+) \\\n +--hash=sha256:", lock, re.MULTILINE)
     assert len(pinned) == lock.count("==")
-    wanted = arguments["install_requires"] + arguments["extras_require"]["test"]
+    wanted = list(arguments["install_requires"])
+    for extra in ("server", "test"):
+        wanted += arguments["extras_require"][extra]
     # What builds the project, since the install has no build isolation.
     with open(ROOT / "pyproject.toml", "rb") as file:
         wanted += tomllib.load(file)["build-system"]["requires"]
