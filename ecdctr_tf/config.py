@@ -311,6 +311,19 @@ class ForgettingConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class ServingConfig(_Checked):
+    """What clients of an exported model send."""
+
+    # Numbers of rows, or of candidates of a user, in a request. Servers answer
+    # requests of each size for themselves before a version goes live.
+    candidates: tuple[int, ...] = _limited(
+        (1, 50, 200),
+        "numbers of at least 1",
+        lambda value: bool(value) and min(value) >= 1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Config(_Checked):
     """All settings, except where the files are and which stage is run.
 
@@ -342,6 +355,7 @@ class Config(_Checked):
     schedule: ScheduleConfig = ScheduleConfig()
     sources: SourcesConfig = SourcesConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
+    serving: ServingConfig = ServingConfig()
     # Training settings of single models, such as `ads_only.batch_size=64`: the
     # name of a model and a field of `TrainingConfig`.
     of_models: tuple[str, ...] = ()

@@ -246,6 +246,7 @@ def _export(data: DataDirectory, request: Request) -> None:
             export_dir,
             request.version,
             request.keep_versions,
+            request.config.serving.candidates,
         )
     )
 

@@ -63,7 +63,7 @@ def cases(model: CTRModel | MixedModel, spaces: Spaces) -> dict[str, Case]:
         ("user", raw, set(raw), 1),
         ("least of users", unsaid, needed, 2),
     ):
-        ranked, rows = _by_users(columns, spec, users)
+        ranked, rows = by_users(columns, spec, users)
         wanted = expected(model, rows, spaces)
         wanted = {n: answer.reshape(users, -1) for n, answer in wanted.items()}
         inputs = _filled(ranked, sent, signatures.defaults(spec, by_user=True))
@@ -73,12 +73,15 @@ def cases(model: CTRModel | MixedModel, spaces: Spaces) -> dict[str, Case]:
     return found
 
 
-def requests(spec: features.DataSpec, spaces: Spaces) -> Columns:
+def requests(
+    spec: features.DataSpec, spaces: Spaces, count: int = ROWS
+) -> Columns:
     """Return raw requests: known and unknown ids, short and long sequences.
 
     Args:
       spec: the features of the model.
       spaces: table name -> the ids it knows.
+      count: N.
 
     Returns:
       The columns of a `serving_default` request, text as objects.
@@ -87,7 +90,7 @@ def requests(spec: features.DataSpec, spaces: Spaces) -> Columns:
     ids = {name: _some_ids(space) for name, space in spaces.items()}
     raw: Columns = {}
     for feature in kinds.of(spec):
-        raw |= feature.made_up(random, ids, ROWS)
+        raw |= feature.made_up(random, ids, count)
     return raw
 
 
@@ -167,10 +170,16 @@ def _of_examples(
     }
 
 
-def _by_users(
+def by_users(
     raw: Columns, spec: features.DataSpec, users: int
 ) -> tuple[Columns, Columns]:
-    """Return a request to rank, and the rows that it stands for."""
+    """Return a request to rank, and the rows that it stands for.
+
+    Args:
+      raw: as of `requests`.
+      spec: the features of the model.
+      users: how many, a divisor of N; the rest are candidates of the user.
+    """
     own = signatures.candidates(spec)
     each = len(raw[spec.user]) // users
     ranked, rows = {}, {}

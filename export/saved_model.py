@@ -4,6 +4,8 @@ An export is a version directory of TensorFlow Serving, besides which lie:
 
 ```
 manifest.json                the files' hashes and the artefact exported
+assets.extra/tf_serving_warmup_requests
+                             requests that servers replay first
 assets.extra/lineage.json    its features and config, and the manifests of all
                              that it was made from, by their hash
 ```
@@ -17,11 +19,12 @@ import pathlib
 import tempfile
 import time
 import typing
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from ecdctr_tf import artefacts, kinds, store
-from ecdctr_tf.export import folded, load, probe, signatures, verify
+from ecdctr_tf.export import folded, load, probe, signatures, verify, warm_up
 from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.input import id_space
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -37,6 +40,7 @@ def export_model(
     data_dir: str | pathlib.Path,
     export_dir: str | pathlib.Path,
     version: int | None = None,
+    candidates: Sequence[int] = warm_up.CANDIDATES,
 ) -> pathlib.Path:
     """Publish an A-CTR day as a version for TensorFlow Serving.
 
@@ -45,6 +49,8 @@ def export_model(
       data_dir: the data directory that it was trained on.
       export_dir: the base path of the served model; its children are versions.
       version: name of the version, above 0; None takes the day as YYYYMMDD.
+      candidates: numbers of rows, or of candidates of a user, that clients
+        send; servers answer such requests for themselves first (`warm_up`).
 
     Returns:
       The version's directory. It was loaded in a process without project code
@@ -80,6 +86,9 @@ def export_model(
         for expert in model.members:
             load.keep_newest(expert)
         write(model, spaces, staging)
+        warm_up.write(
+            staging, model.spec, spaces, list(model.historical), candidates
+        )
         _write_lineage(artefact_dir, target, staging)
         worst = verify.check(staging, model, cases)
         manifest.parents = {"artefact": store.parent(artefact_dir, target)}

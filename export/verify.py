@@ -1,7 +1,8 @@
 """Check a SavedModel before it is published.
 
 Its signatures are compared with what was promised, its answers, given in a
-process that has TensorFlow and nothing of this project, with the model's.
+process that has TensorFlow and nothing of this project, with the model's. The
+requests of its warm-up file are replayed there.
 
 Shapes: N requests.
 """
@@ -14,7 +15,7 @@ import tempfile
 
 import numpy as np
 
-from ecdctr_tf.export import contract, fresh_process, probe
+from ecdctr_tf.export import contract, fresh_process, probe, warm_up
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.models.mixture import MixedModel
 
@@ -51,7 +52,9 @@ def check(
         for name, case in cases.items()
         for column, values in case.inputs.items()
     }
-    answers = in_fresh_process(directory, sent)
+    answers = in_fresh_process(
+        directory, sent | warm_up.replay(pathlib.Path(directory), model.spec)
+    )
     worst = 0.0
     for name, case in cases.items():
         for output, wanted in case.outputs.items():
@@ -59,6 +62,12 @@ def check(
             difference = _compare(name, case.signature, output, answer, wanted)
             if output == "ctr":
                 worst = max(worst, difference)
+    for name, answer in answers.items():
+        if answer.dtype != object and not np.isfinite(answer).all():
+            raise ValueError(
+                f"The SavedModel's answer {name} should be finite. Received: "
+                f"{answer}. Nothing was published."
+            )
     return worst
 
 

@@ -15,9 +15,10 @@ import dataclasses
 import datetime
 import logging
 import pathlib
+from collections.abc import Sequence
 
 from ecdctr_tf import store, typed_values
-from ecdctr_tf.export import saved_model
+from ecdctr_tf.export import saved_model, warm_up
 
 WITHDRAWN = "withdrawn.json"
 
@@ -72,6 +73,7 @@ def publish(
     export_dir: pathlib.Path,
     version: int | None = None,
     keep: int = 0,
+    candidates: Sequence[int] = warm_up.CANDIDATES,
 ) -> str:
     """Publish an A-CTR day as the next version, unless that was done before.
 
@@ -83,6 +85,7 @@ def publish(
       export_dir: the base path of the served model.
       version: the number of the version; None takes the day as YYYYMMDD.
       keep: how many of the newest versions stay; 0: all.
+      candidates: as of `export_model`.
 
     Returns:
       What was done, in a sentence.
@@ -107,7 +110,9 @@ def publish(
             (place / store.MANIFEST).exists()
             and store.read_manifest(place, saved_model.KIND).parents == parents
         ):
-            saved_model.export_model(artefact, data_dir, export_dir, number)
+            saved_model.export_model(
+                artefact, data_dir, export_dir, number, candidates
+            )
         if keep:
             retire(export_dir, keep)
     return f"exported {artefact} to {place}"

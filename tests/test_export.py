@@ -25,6 +25,7 @@ from ecdctr_tf.export import (
     saved_model,
     signatures,
     verify,
+    warm_up,
 )
 from ecdctr_tf.input import data_directory, id_space
 from ecdctr_tf.training import daily, history, natural, scoring
@@ -621,6 +622,16 @@ def test_the_version_directory_is_one_of_tensorflow_serving(world):
     ]
     users = (world.version / "assets" / "user.txt").read_text().split()
     assert users == [str(user) for user in USERS[:9]]
+
+
+def test_warm_up_requests_lie_beside_the_lineage(world):
+    requests = warm_up.read(world.version)
+    assert {r.signature for r in requests} == set(world.served)
+    ranked = [r for r in requests if r.signature == signatures.RANK]
+    sizes = {r.inputs["item_id"].shape for r in ranked}
+    assert sizes == {(1, 1), (1, 50), (1, 200)}
+    manifest = store.read_manifest(world.version, "export")
+    assert str(warm_up.FILE) in manifest.files
 
 
 def test_the_manifest_and_lineage_tell_where_it_comes_from(world):

@@ -141,7 +141,7 @@ def answers(model, spec, by_user=0):
     if not by_user:
         rows = raw
     else:
-        _, rows = probe._by_users(raw, spec, by_user)
+        _, rows = probe.by_users(raw, spec, by_user)
     wanted = probe.expected(model, rows, spaces)["logit"]
     own = {
         name

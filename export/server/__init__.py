@@ -17,7 +17,8 @@ newest version is served, as TensorFlow Serving does by default; the next one,
 or after a rollback the one before, is loaded while the former answers. Labels,
 several models and MultiInference are left out.
 
-The parts: `loading` (a version in a session), `model` (which version answers),
-`answers` (what requests of both protocols come to), `refusal`, `grpc_service`,
+The parts: `loading` (a version in a session), `warming` (of one before it goes
+live), `model` (which version answers), `answers` (what requests of both
+protocols come to), `refusal`, `grpc_service`,
 `rest` with `json_tensors`, and `__main__`, the command.
 """

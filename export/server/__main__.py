@@ -37,6 +37,11 @@ _POLL_SECONDS = flags.DEFINE_float(
     "Seconds between two looks for another version.",
     lower_bound=0.001,
 )
+_WARM_UP = flags.DEFINE_bool(
+    "enable_model_warmup",
+    True,
+    "Answer the requests of a version's warm-up file before it goes live.",
+)
 _VERBOSE = flags.DEFINE_bool("verbose", False, "Show full tracebacks.")
 
 
@@ -69,7 +74,7 @@ def _serve(base_path: pathlib.Path) -> None:
         ) from error
     # That sessions are of the first TensorFlow is known.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    model = Model(_NAME.value, base_path)
+    model = Model(_NAME.value, base_path, _WARM_UP.value)
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())

@@ -11,7 +11,6 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
-    get_model_status_pb2,
     input_pb2,
     model_pb2,
     predict_pb2,
@@ -19,7 +18,6 @@ from tensorflow_serving.apis import (
 )
 
 from ecdctr_tf.export.server.loading import Version
-from ecdctr_tf.export.server.model import Model
 from ecdctr_tf.export.server.refusal import Refused, invalid
 
 # Values of all tensors of a request: a few bytes can ask for any number.
@@ -30,21 +28,9 @@ _METADATA = "signature_def"
 
 
 def predict(
-    model: Model, request: predict_pb2.PredictRequest
-) -> predict_pb2.PredictResponse:
-    """Answer Predict, with the signature's defaults for what is left out.
-
-    Raises:
-      Refused: the request does not fit the model.
-    """
-    with model.version(request.model_spec) as version:
-        return predict_with(version, request)
-
-
-def predict_with(
     version: Version, request: predict_pb2.PredictRequest
 ) -> predict_pb2.PredictResponse:
-    """Answer Predict with a version.
+    """Answer Predict, with the signature's defaults for what is left out.
 
     Raises:
       Refused: the request does not fit the version.
@@ -125,55 +111,53 @@ def _array(name: str, proto: tensor_pb2.TensorProto, dtype: int) -> np.ndarray:
 
 
 def regress(
-    model: Model, request: regression_pb2.RegressionRequest
+    version: Version, request: regression_pb2.RegressionRequest
 ) -> regression_pb2.RegressionResponse:
     """Answer Regress.
 
     Raises:
-      Refused: the request does not fit the model.
+      Refused: the request does not fit the version.
     """
-    with model.version(request.model_spec) as version:
-        name, signature = _of_method(version, request.model_spec, "regress")
-        rows = _examples(request.input)
-        found = version.run(signature, {"inputs": rows}, ["outputs"])
-        values = found["outputs"].reshape(-1)
-        if len(values) != len(rows):
-            raise _wrong_number(name)
-        response = regression_pb2.RegressionResponse(
-            model_spec=_spec(request.model_spec, version, name)
-        )
-        for value in values:
-            response.result.regressions.add(value=value)
-        return response
+    name, signature = _of_method(version, request.model_spec, "regress")
+    rows = _examples(request.input)
+    found = version.run(signature, {"inputs": rows}, ["outputs"])
+    values = found["outputs"].reshape(-1)
+    if len(values) != len(rows):
+        raise _wrong_number(name)
+    response = regression_pb2.RegressionResponse(
+        model_spec=_spec(request.model_spec, version, name)
+    )
+    for value in values:
+        response.result.regressions.add(value=value)
+    return response
 
 
 def classify(
-    model: Model, request: classification_pb2.ClassificationRequest
+    version: Version, request: classification_pb2.ClassificationRequest
 ) -> classification_pb2.ClassificationResponse:
     """Answer Classify.
 
     Raises:
-      Refused: the request does not fit the model.
+      Refused: the request does not fit the version.
     """
-    with model.version(request.model_spec) as version:
-        name, signature = _of_method(version, request.model_spec, "classify")
-        rows = _examples(request.input)
-        outputs = sorted({"classes", "scores"} & set(signature.outputs))
-        found = version.run(signature, {"inputs": rows}, outputs)
-        if any(len(values) != len(rows) for values in found.values()):
-            raise _wrong_number(name)
-        response = classification_pb2.ClassificationResponse(
-            model_spec=_spec(request.model_spec, version, name)
-        )
-        for row in range(len(rows)):
-            classes = response.result.classifications.add().classes
-            for place in range(found[outputs[0]].shape[1]):
-                entry = classes.add()
-                if "classes" in found:  # [B, K]
-                    entry.label = found["classes"][row, place]
-                if "scores" in found:
-                    entry.score = found["scores"][row, place]
-        return response
+    name, signature = _of_method(version, request.model_spec, "classify")
+    rows = _examples(request.input)
+    outputs = sorted({"classes", "scores"} & set(signature.outputs))
+    found = version.run(signature, {"inputs": rows}, outputs)
+    if any(len(values) != len(rows) for values in found.values()):
+        raise _wrong_number(name)
+    response = classification_pb2.ClassificationResponse(
+        model_spec=_spec(request.model_spec, version, name)
+    )
+    for row in range(len(rows)):
+        classes = response.result.classifications.add().classes
+        for place in range(found[outputs[0]].shape[1]):
+            entry = classes.add()
+            if "classes" in found:  # [B, K]
+                entry.label = found["classes"][row, place]
+            if "scores" in found:
+                entry.score = found["scores"][row, place]
+    return response
 
 
 def _of_method(
@@ -206,39 +190,27 @@ def _examples(sent: input_pb2.Input) -> np.ndarray:
     return np.array(rows, object)
 
 
-def status(
-    model: Model, request: get_model_status_pb2.GetModelStatusRequest
-) -> get_model_status_pb2.GetModelStatusResponse:
-    """Return what became of the version asked for, or of all.
-
-    Raises:
-      Refused: there is no such model or version.
-    """
-    return model.status(request.model_spec)
-
-
 def metadata(
-    model: Model, request: get_model_metadata_pb2.GetModelMetadataRequest
+    version: Version, request: get_model_metadata_pb2.GetModelMetadataRequest
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
     """Return the signatures of a version.
 
     Raises:
       Refused: the request asks for something else.
     """
-    with model.version(request.model_spec) as version:
-        if set(request.metadata_field) != {_METADATA}:
-            raise invalid(
-                f"metadata_field should be [{_METADATA!r}]. Received: "
-                f"{list(request.metadata_field)}"
-            )
-        signatures = get_model_metadata_pb2.SignatureDefMap(
-            signature_def=version.signatures
+    if set(request.metadata_field) != {_METADATA}:
+        raise invalid(
+            f"metadata_field should be [{_METADATA!r}]. Received: "
+            f"{list(request.metadata_field)}"
         )
-        response = get_model_metadata_pb2.GetModelMetadataResponse(
-            model_spec=_spec(request.model_spec, version, "")
-        )
-        response.metadata[_METADATA].Pack(signatures)
-        return response
+    signatures = get_model_metadata_pb2.SignatureDefMap(
+        signature_def=version.signatures
+    )
+    response = get_model_metadata_pb2.GetModelMetadataResponse(
+        model_spec=_spec(request.model_spec, version, "")
+    )
+    response.metadata[_METADATA].Pack(signatures)
+    return response
 
 
 def _spec(

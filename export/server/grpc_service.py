@@ -20,26 +20,40 @@ from ecdctr_tf.export.server import answers
 from ecdctr_tf.export.server.model import Model
 from ecdctr_tf.export.server.refusal import Refused
 
+
+def _of_version(answer: Callable) -> Callable:
+    """Return what a model answers, given what its versions do."""
+
+    def answered(model: Model, request: typing.Any) -> typing.Any:
+        with model.version(request.model_spec) as version:
+            return answer(version, request)
+
+    return answered
+
+
 # Bytes of a request.
 MAX_BYTES = 64 << 20
 # Service -> method -> type of its requests, and what answers them.
 _SERVICES: dict[str, dict[str, tuple[type, Callable]]] = {
     "tensorflow.serving.PredictionService": {
-        "Predict": (predict_pb2.PredictRequest, answers.predict),
-        "Regress": (regression_pb2.RegressionRequest, answers.regress),
+        "Predict": (predict_pb2.PredictRequest, _of_version(answers.predict)),
+        "Regress": (
+            regression_pb2.RegressionRequest,
+            _of_version(answers.regress),
+        ),
         "Classify": (
             classification_pb2.ClassificationRequest,
-            answers.classify,
+            _of_version(answers.classify),
         ),
         "GetModelMetadata": (
             get_model_metadata_pb2.GetModelMetadataRequest,
-            answers.metadata,
+            _of_version(answers.metadata),
         ),
     },
     "tensorflow.serving.ModelService": {
         "GetModelStatus": (
             get_model_status_pb2.GetModelStatusRequest,
-            answers.status,
+            lambda model, request: model.status(request.model_spec),
         ),
     },
 }

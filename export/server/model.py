@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
 from ecdctr_tf.export import versions
+from ecdctr_tf.export.server import warming
 from ecdctr_tf.export.server.loading import Version
 from ecdctr_tf.export.server.refusal import Refused, invalid
 
@@ -31,10 +32,14 @@ class Model:
     Args:
       name: what clients call the model.
       base_path: the directory of its versions.
+      warm_up: whether a version first answers the requests of its file.
     """
 
-    def __init__(self, name: str, base_path: pathlib.Path):
+    def __init__(
+        self, name: str, base_path: pathlib.Path, warm_up: bool = True
+    ):
         self.name, self._base_path = name, base_path
+        self._warm_up = warm_up
         self._lock = threading.Lock()
         self._current: Version | None = None
         self._states: dict[int, _Status] = {}
@@ -59,7 +64,7 @@ class Model:
             return None
         self._states[newest] = _Status(State.LOADING)
         try:
-            version = Version(self._base_path / str(newest))
+            version = self._load(self._base_path / str(newest))
         except (OSError, ValueError, tf.errors.OpError) as error:
             self._states[newest] = _Status(State.END, str(error) or "unknown")
             logging.error("Version %d cannot be loaded: %s", newest, error)
@@ -71,6 +76,16 @@ class Model:
             self._states[former.number] = _Status(State.END)
             former.retire()
         return newest
+
+    def _load(self, path: pathlib.Path) -> Version:
+        version = Version(path)
+        if self._warm_up:
+            try:
+                warming.replay(version, path)
+            except BaseException:
+                version.retire()
+                raise
+        return version
 
     @contextlib.contextmanager
     def version(self, spec: model_pb2.ModelSpec) -> Iterator[Version]:

@@ -12,7 +12,6 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
-    get_model_status_pb2,
     model_pb2,
     predict_pb2,
     regression_pb2,
@@ -139,7 +138,7 @@ class App:
             inputs = version.signatures[name].inputs
             for key, tensor in json_tensors.tensors(sent, inputs).items():
                 request.inputs[key].CopyFrom(tensor)
-            response = answers.predict_with(version, request)
+            response = answers.predict(version, request)
         return json_tensors.of_outputs(response, "instances" in sent)
 
     def _regress(
@@ -148,7 +147,8 @@ class App:
         request = regression_pb2.RegressionRequest(
             model_spec=spec, input=json_tensors.examples(sent)
         )
-        found = answers.regress(self._model, request).result.regressions
+        with self._model.version(spec) as version:
+            found = answers.regress(version, request).result.regressions
         return {"results": [json_tensors.number(row.value) for row in found]}
 
     def _classify(
@@ -157,7 +157,8 @@ class App:
         request = classification_pb2.ClassificationRequest(
             model_spec=spec, input=json_tensors.examples(sent)
         )
-        found = answers.classify(self._model, request).result.classifications
+        with self._model.version(spec) as version:
+            found = answers.classify(version, request).result.classifications
         return {
             "results": [
                 [
@@ -169,14 +170,14 @@ class App:
         }
 
     def _status(self, spec: model_pb2.ModelSpec) -> dict[str, typing.Any]:
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
-        return _message(answers.status(self._model, request))
+        return _message(self._model.status(spec))
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> dict[str, typing.Any]:
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=spec, metadata_field=["signature_def"]
         )
-        found = _message(answers.metadata(self._model, request))
+        with self._model.version(spec) as version:
+            found = _message(answers.metadata(version, request))
         del found["metadata"]["signature_def"]["@type"]
         return found
 
