@@ -12,6 +12,12 @@ BIN := .venv/bin
 VENV := .venv/.installed
 # The packages in one tree, as setup.py installs them, for the type checker.
 TYPES := build/types
+# The export that `make verify` checks, and the versions of TensorFlow that it
+# is asked in besides the one of .venv.
+EXPORT := demo/export
+OTHERS := build/tensorflow-2.19 build/tensorflow-2.20
+COMMA := ,
+SPACE := $(subst ,, )
 MODELS := ads_only,cpm_finetune,e_cdctr,no_regret
 
 # Exits with a message unless Python is in the range that setup.py names.
@@ -29,7 +35,7 @@ if not (3, low) <= sys.version_info[:2] < (3, high):
 endef
 export CHECK_PYTHON
 
-.PHONY: help demo test lint format reference venv lock clean
+.PHONY: help demo test lint format verify reference venv lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s: 2>/dev/null \
@@ -58,6 +64,16 @@ lint: $(VENV) ## check the style and the types
 	  $(TYPES)/ecdctr_tf
 	ln -s "$(CURDIR)"/train_main.py $(TYPES)
 	cd $(TYPES) && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml
+
+verify: $(VENV) $(OTHERS) ## check EXPORT, also in the TensorFlow of servers
+	$(BIN)/python train_main.py --stage=verify --export_dir=$(EXPORT) \
+	  --pythons=$(subst $(SPACE),$(COMMA),$(OTHERS:%=%/bin/python))
+
+# Not of the lock: what TensorFlow Serving ships is a release or two behind.
+build/tensorflow-%:
+	rm -rf $@ && "$(PYTHON)" -m venv $@
+	$@/bin/python -m pip install -q --disable-pip-version-check \
+	  "tensorflow-cpu==$*.*" || { rm -rf $@; exit 1; }
 
 reference: $(VENV) ## rebuild docs/conversion_spec.md from the code
 	$(BIN)/python -m ecdctr_tf.input.conversion.reference \

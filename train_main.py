@@ -23,6 +23,8 @@ CPM, A-CTR). Each stage does one step:
              rank of each model, better or worse than one beyond the noise
   rollback   take back the newest exported version and remember it: its day is
              not exported again by itself
+  verify     check an export in every way that this machine has: files,
+             signatures, a fresh process, C++, gRPC and REST, odd input
 
 Each stage reads what the previous ones published in --workdir. A command that
 was interrupted continues when it is given again. Examples:
@@ -40,6 +42,7 @@ was interrupted continues when it is given again. Examples:
   python train_main.py --stage=compare_sets --report_dir=REPORT \
       --results=docs/results/globo.json,docs/results/movielens.json
   python train_main.py --stage=rollback --export_dir=RUN/export --note=slow
+  python train_main.py --stage=verify --export_dir=RUN/export
 
 Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
@@ -67,10 +70,11 @@ STAGES = (
     "diagnose",
     "compare_sets",
     "rollback",
+    "verify",
 )
 _OF_RESULTS = ("compare_sets",)
 # They read no logs and no runs.
-_WITHOUT_LOGS = (*_OF_RESULTS, "rollback")
+_WITHOUT_LOGS = (*_OF_RESULTS, "rollback", "verify")
 
 # Flag -> the stages that read it; flags that are not here are for all stages.
 _READ_BY = {
@@ -78,10 +82,11 @@ _READ_BY = {
     "end": ("tpm", "cpm", "ctr", "aggregate", "export"),
     "trials": ("compare",),
     "report_dir": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
-    "export_dir": ("export", "all", "rollback"),
+    "export_dir": ("export", "all", "rollback", "verify"),
+    "pythons": ("verify",),
     "version": ("export",),
     "keep_versions": ("export", "all"),
-    "note": ("report", "all", "compare", "diagnose", *_WITHOUT_LOGS),
+    "note": ("report", "all", "compare", "diagnose", "rollback", *_OF_RESULTS),
     "scores": ("report", "all", "compare"),
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
@@ -169,7 +174,14 @@ _REPORT_DIR = flags.DEFINE_string(
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir",
     None,
-    "Directory for exports. By default WORKDIR/export. Required by rollback.",
+    "Directory for exports. By default WORKDIR/export. Required by rollback "
+    "and verify; for verify it may be that of one version.",
+)
+_PYTHONS = flags.DEFINE_list(
+    "pythons",
+    [],
+    "Interpreters with other versions of TensorFlow, in which the export is "
+    "asked, too (verify).",
 )
 _VERSION = flags.DEFINE_integer(
     "version",
@@ -302,6 +314,7 @@ def main(argv: list[str]) -> None:
                 reference=_REFERENCE.value,
                 version=_VERSION.value,
                 keep_versions=_KEEP_VERSIONS.value,
+                pythons=tuple(_PYTHONS.value),
             )
         )
 

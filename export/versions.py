@@ -9,6 +9,7 @@ their numbers:
 ```
 
 A server does not read it: versions are the directories whose names are numbers.
+What servers are configured with lies beside it (`server_configs`).
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ import pathlib
 from collections.abc import Sequence
 
 from ecdctr_tf import store, typed_values
-from ecdctr_tf.export import saved_model, warm_up
+from ecdctr_tf.export import saved_model, server_configs, warm_up
 
 WITHDRAWN = "withdrawn.json"
 
@@ -113,6 +114,9 @@ def publish(
             saved_model.export_model(
                 artefact, data_dir, export_dir, number, candidates
             )
+        # Servers hear of a version before they lose an old one.
+        kept = numbers(export_dir)[-keep:]
+        server_configs.write(export_dir, kept, candidates)
         if keep:
             retire(export_dir, keep)
     return f"exported {artefact} to {place}"
@@ -210,14 +214,20 @@ def finish(export_dir: pathlib.Path) -> None:
     """Remove versions that were rolled back and are still there."""
     store.sweep(export_dir)
     back = withdrawn(export_dir)
-    for number in numbers(export_dir):
+    there, over = numbers(export_dir), []
+    for number in there:
         path = export_dir / str(number)
         if number not in back or not (path / store.MANIFEST).exists():
             continue
         manifest = store.read_manifest(path, saved_model.KIND)
         # One of that number that was published on purpose stays.
         if manifest.parents["artefact"]["manifest"] == back[number].artefact:
-            store.remove(path)
+            over.append(number)
+    if over:
+        kept = [number for number in there if number not in over]
+        server_configs.write(export_dir, kept)
+    for number in over:
+        store.remove(export_dir / str(number))
 
 
 def retire(export_dir: pathlib.Path, keep: int) -> list[int]:

@@ -4,6 +4,7 @@ import fcntl
 import gc
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 import tensorflow as tf
 
 from ecdctr_tf import features, store, windows
+from ecdctr_tf.export import client
 from ecdctr_tf.input import data_directory, id_space
 from ecdctr_tf.results import report
 from tests import training_world
@@ -91,6 +93,23 @@ def finished_world(tmp_path_factory) -> pathlib.Path:
             make_finished_world(making)
             making.rename(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def cpp_client(tmp_path_factory) -> pathlib.Path:
+    """The client in C++, compiled once for all tests."""
+    if not (shutil.which("c++") or shutil.which("g++")):
+        pytest.skip("no C++ compiler")
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    with (place / "client.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "cpp").exists():
+            making = pathlib.Path(tempfile.mkdtemp(dir=place))
+            client.compiled(making)
+            making.rename(place / "cpp")
+    return place / "cpp" / "client"
 
 
 def make_finished_world(directory: pathlib.Path) -> None:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, export, features, model_table, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import (
+    batching,
     client,
     contract,
     fresh_process,
@@ -399,23 +400,10 @@ def test_tensors_of_other_lengths_are_refused(world, name):
 
 
 def merged(requests):
-    """Merge requests as TensorFlow Serving does to batch them.
-
-    With `pad_variable_length_inputs`, a tensor that is shorter is filled behind
-    its values, with the first of them.
-    """
-    batch = {}
-    for name in requests[0]:
-        columns = [sent[name].numpy() for sent in requests]
-        widths = np.max([column.shape[1:] for column in columns], axis=0)
-        whole = []
-        for column in columns:
-            shape = [len(column), *np.int64(widths)]
-            filled = np.full(shape, column.flat[0], column.dtype)
-            filled[tuple(map(slice, column.shape))] = column
-            whole.append(filled)
-        batch[name] = tf.constant(np.concatenate(whole))
-    return batch
+    """Merge requests as TensorFlow Serving does to batch them."""
+    columns = [{n: v.numpy() for n, v in sent.items()} for sent in requests]
+    whole = batching.merged(columns)
+    return {name: tf.constant(column) for name, column in whole.items()}
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "rank"])
@@ -890,10 +878,7 @@ def test_an_export_of_merged_tables_answers_as_the_model(
     assert np.abs(model.score(inputs) - expected).max() > 1e-5
 
 
-@pytest.mark.skipif(
-    not (shutil.which("c++") or shutil.which("g++")), reason="no C++ compiler"
-)
-def test_every_signature_answers_in_a_client_in_cpp(world, tmp_path):
+def test_every_signature_answers_in_a_client_in_cpp(world, cpp_client):
     manifest = store.read_manifest(world.artefact, "ctr")
     spaces = load.known_spaces(manifest, world.data)
     cases = probe.cases(world.model, spaces)
@@ -901,7 +886,7 @@ def test_every_signature_answers_in_a_client_in_cpp(world, tmp_path):
         client.Way(name, world.version, case.signature, case.inputs)
         for name, case in cases.items()
     ]
-    answers, _ = client.run(client.compiled(tmp_path), ways)
+    answers, _ = client.run(cpp_client, ways)
     assert {case.signature for case in cases.values()} == set(world.served)
     for name, case in cases.items():
         for output, wanted in case.outputs.items():

@@ -1,7 +1,10 @@
 """The development server answers as the SavedModel, over both protocols."""
 
 import base64
+import dataclasses
 import json
+import pathlib
+import re
 import shutil
 import threading
 import time
@@ -22,8 +25,9 @@ from tensorflow_serving.apis import (
 
 from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf.export import saved_model, signatures, versions
-from tests import served
+from tests import served, test_folded
 
+ROOT = pathlib.Path(__file__).parent.parent
 PREDICT = "/v1/models/ctr:predict"
 
 
@@ -441,3 +445,27 @@ def test_the_command_says_what_it_needs(tmp_path):
     with pytest.raises(AssertionError, match="The server ended"):
         with served.server(tmp_path / "nowhere"):
             pass
+
+
+def test_the_requests_of_the_readme_are_answered(tmp_path, capsys):
+    """On a model with the features of the demo."""
+    plain = test_folded.PLAIN
+    *others, clicked = plain.features
+    clicked = dataclasses.replace(clicked, name="clicked_items")
+    spec = dataclasses.replace(plain, features=(*others, clicked))
+    (tmp_path / "1").mkdir()
+    model, spaces = test_folded.made(spec), test_folded.spaces_of(spec)
+    saved_model.write(model, spaces, tmp_path / "1")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    bodies = re.findall(
+        r"curl http://localhost:8501(\S+) -d '(.*?)'", readme, re.S
+    )
+    program = re.search(r"python - <<'END'\n(.*?)END\n", readme, re.S)[1]
+    with served.server(tmp_path) as running:
+        for path, body in bodies:
+            status, found = running.rest(path, json.loads(body))
+            assert status == 200, found
+            assert np.shape(found["outputs"]["ctr"])[-1] == 2
+        exec(program.replace("8500", str(running.grpc_port)), {})
+    assert bodies
+    assert re.search(r"the best five: \[( *\d+){5}\]", capsys.readouterr().out)
