@@ -131,7 +131,7 @@ def model(heads: int) -> CTRModel:
         elif "gamma" in variable.name:
             noise += 1
         variable.assign(noise)
-    made.line.assign([1.0, 0.0])
+    made.line.assign([1 / heads] * heads + [0.0])
     return made
 
 

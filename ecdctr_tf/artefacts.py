@@ -418,8 +418,9 @@ def read_model(
         sources,
     )
     read_weights(model, path)
-    line = Calibration.of(manifest.config.get("calibration")).line()
-    model.line.assign(line)
+    state = manifest.config.get("calibration")
+    if state:
+        model.line.assign(Calibration.of(state).weights())
     return model
 
 

@@ -74,7 +74,7 @@ class Top:
         heads = _heads(model, order)
         # As functions of normalised inputs first.
         quadratic, linear = np.zeros([len(order)] * 2), np.zeros(len(order))
-        constant = sum(head.bias for head in heads) + model.line.numpy()[1]
+        constant = sum(head.bias for head in heads) + model.line.numpy()[-1]
         for head in heads:
             if len(head.crosses) == 1:
                 ((kernel, bias),) = head.crosses
@@ -297,7 +297,7 @@ def _heads(model: CTRModel, order: list[int]) -> list[_Head]:
     heads = []
     for place, (mlp, cross, output) in enumerate(tops):
         kernel, bias = (
-            weight.astype(np.float64) * model.line.numpy()[0] / len(tops)
+            weight.astype(np.float64) * model.line.numpy()[place]
             for weight in output.get_weights()
         )
         of_mlp, of_cross = np.split(

@@ -100,3 +100,50 @@ def test_a_state_that_was_written_goes_on_alike():
         parted.learn(*rows(day, (0.9, -0.2)))
         parted = Calibration.of(json.loads(json.dumps(parted.state())))
     assert whole.state() == parted.state()
+
+
+def two_heads(seed, knows=0, count=5_000):
+    """Return logits of two heads, of which one knows the truth, and clicks."""
+    random = np.random.default_rng(seed)
+    truth = random.normal(-1.0, 1.5, count)
+    click = (random.random(count) < 1 / (1 + np.exp(-truth))).astype(float)
+    heads = np.stack([truth, random.normal(-1.0, 1.5, count)], axis=1)
+    return heads if knows == 0 else heads[:, ::-1], click, np.ones(count)
+
+
+@pytest.mark.parametrize("knows", [0, 1])
+def test_the_head_that_knows_more_gets_the_larger_share(knows):
+    found = Calibration(heads=2)
+    np.testing.assert_array_equal(found.weights(), [0.5, 0.5, 0.0])
+    for day in range(10):
+        found.learn(*two_heads(day, knows))
+    assert found.shares()[knows] > 0.8
+    assert found.shares().sum() == pytest.approx(1)
+    scale, shift = found.line()
+    expected = np.append(scale * found.shares(), shift)
+    np.testing.assert_allclose(found.weights(), expected)
+
+
+def test_heads_cannot_lose_more_than_the_bound_against_any_of_them():
+    """First one head knows the truth, then the other, whose clicks turn."""
+    random = np.random.default_rng(0)
+    found, lost, of_heads = Calibration(heads=2), 0.0, np.zeros(2)
+    for day in range(60):
+        heads, click, weight = two_heads(day, knows=day // 20 % 2, count=300)
+        if day % 3 == 0:
+            click = (random.random(300) < 0.5).astype(float)
+        both = np.column_stack([heads, heads @ found.shares()])
+        losses = (np.logaddexp(0, both) - click[:, np.newaxis] * both).sum(0)
+        of_heads += losses[:2]
+        lost += losses[2]
+        found.learn(heads, click, weight)
+        assert (lost - of_heads <= found.bound_of_heads() + 1e-6).all()
+
+
+def test_a_state_of_two_heads_that_was_written_goes_on_alike():
+    whole, parted = Calibration(heads=2), Calibration(heads=2)
+    for day in range(4):
+        whole.learn(*two_heads(day))
+        parted.learn(*two_heads(day))
+        parted = Calibration.of(json.loads(json.dumps(parted.state())))
+    assert whole.state() == parted.state()

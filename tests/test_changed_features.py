@@ -239,9 +239,10 @@ def test_a_removed_feature_is_gone(place, data, begun, caplog):
     assert level.lost
     trainer = daily.DailyTrainer(Level(gone, begun, CONFIG, E_CDCTR, "ctr"))
     trainer._ready(day(7))
-    trainer._level.model.line.assign([1.0, 0.0])  # Not calibrated.
     rows = trainer._level.score(newest, as_of=day(7))
-    assert rows["ctr"].mean() == pytest.approx(rows["click"].mean(), abs=1e-4)
+    logit = rows["heads"] @ trainer._level.calibration.shares()
+    ctr = 1 / (1 + np.exp(-logit))  # Not calibrated.
+    assert ctr.mean() == pytest.approx(rows["click"].mean(), abs=1e-4)
 
 
 def test_a_retyped_feature_starts_anew(place, data, begun):

@@ -124,7 +124,8 @@ def made(spec=PLAIN, mode="single", network=CTRModel, **config):
         if "variance" in variable.name or "deviation" in variable.name:
             noise = np.abs(noise) + 0.3
         variable.assign(noise)
-    model.line.assign([1.3, -0.4])
+    shares = random.uniform(0.2, 0.9, model.line.shape[0] - 1)
+    model.line.assign(np.append(shares, -0.4))
     return model
 
 

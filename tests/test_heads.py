@@ -30,6 +30,17 @@ def test_the_logit_is_the_mean_of_the_heads(model):
     assert not np.allclose(every[:, 0], every[:, 2])
 
 
+def test_scored_days_decide_what_each_head_counts(model):
+    before = model.line.numpy()
+    every = model(small.rows(), every_head=True).numpy()
+    model.line.assign([0.7, 0.2, 0.1, -0.5])
+    found, ctr = model(small.rows()), model.score(small.rows())
+    model.line.assign(before)
+    wanted = every @ [0.7, 0.2, 0.1] - 0.5
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(ctr, 1 / (1 + np.exp(-wanted)), rtol=1e-5)
+
+
 def test_every_second_head_reads_no_history(model):
     before = model(small.rows(), every_head=True).numpy()
     held = {n: t.present.numpy() for n, t in model.history_tables.items()}

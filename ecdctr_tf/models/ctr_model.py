@@ -169,9 +169,12 @@ class CTRModel(keras.Model):
         self._recalled = (0, 0)
         self.more_heads: list[Head] = []
         self._make_top(config, l2, policy)
-        # Scale and shift of the logits that the model scores with, see
-        # `transfer.calibration`; it is trained without.
-        self.line = tf.Variable([1.0, 0.0], trainable=False, name="line")
+        # What the logits of heads are multiplied by in scoring, and the shift,
+        # see `transfer.calibration`; the model is trained without.
+        heads = 1 + len(self.more_heads)
+        self.line = tf.Variable(
+            [1 / heads] * heads + [0.0], trainable=False, name="line"
+        )
         self.loss_metric = keras.metrics.Mean("loss")
 
     def _make_norm(
@@ -215,13 +218,14 @@ class CTRModel(keras.Model):
           training: whether batch norm uses and updates batch statistics, and
             logits are not calibrated by `line`.
           every_head: whether to return the logits of each head, float32
-            `[B, heads]`, not calibrated, instead of their mean.
+            `[B, heads]`, not calibrated, instead of what they come to.
         """
         logits = self._logits(inputs, training)  # [B, heads]
         if every_head:
             return logits
-        logit = tf.reduce_mean(logits, axis=1)
-        return logit if training else self.line[0] * logit + self.line[1]
+        if training:
+            return tf.reduce_mean(logits, axis=1)
+        return tf.linalg.matvec(logits, self.line[:-1]) + self.line[-1]
 
     def _logits(
         self, inputs: dict[str, tf.Tensor], training: bool | None
@@ -518,12 +522,14 @@ class CTRModel(keras.Model):
 
     def score(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return click probabilities, float32 `[B]`; inputs as for `call`."""
-        return tf.sigmoid(self.logit(inputs))
+        heads = self.logits(inputs)
+        logit = tf.linalg.matvec(heads, self.line[:-1]) + self.line[-1]
+        return tf.sigmoid(logit)
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def logit(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Return logits to score with, float32 `[B]`; inputs as for `call`."""
-        return self(inputs, training=False)
+    def logits(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return logits of the heads, `[B, heads]`; inputs as for `call`."""
+        return self(inputs, training=False, every_head=True)
 
     def parts(self) -> dict[str, tf.Module]:
         """Return by name what a checkpoint of the model holds.

@@ -149,7 +149,7 @@ class DailyTrainer:
         level = self._level
         self._ready(today.first)
         scores: dict[str, typing.Any] = level.score(today)
-        logit = scores.pop("logit")
+        heads = scores.pop("heads")
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"], scores["weight"]
         )
@@ -163,7 +163,7 @@ class DailyTrainer:
         # What is wrong before a model has seen ads is not wrong with the next.
         launched = self._newest_ads(today.first, 1) is not None
         if self._config.ctr.calibrate and launched:
-            level.recalibrate(logit, scores["click"], scores["weight"])
+            level.recalibrate(heads, scores["click"], scores["weight"])
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         result["seconds"] = time.monotonic() - began
         self._write_scalars(today, result)

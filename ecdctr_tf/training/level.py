@@ -263,7 +263,10 @@ class Level:
         )
         artefacts.weights(self.model)  # Each has to have a place to be saved.
         artefacts.set_buckets(self.model, self.data)
-        self.model.line.assign(self.calibration.line())
+        if not self.calibration.learned:
+            heads = self.model.line.shape[0] - 1
+            self.calibration = calibration.Calibration(heads)
+        self.model.line.assign(self.calibration.weights())
         self._set_batch_size(self.batch_size)
 
     def _set_batch_size(self, size: int) -> None:
@@ -503,7 +506,8 @@ class Level:
           day: the scored day; rows look history up as of that day.
         """
         scores = self.score(window, as_of=day)
-        given = tf.sigmoid(self.calibration.undone(scores["logit"])).numpy()
+        logit = scores["heads"] @ self.calibration.shares()
+        given = tf.sigmoid(logit).numpy()
         shift = metrics.logit_shift(scores["click"], given, scores["weight"])
         self.model.shift(shift)
         logging.info(
@@ -513,18 +517,17 @@ class Level:
         )
 
     def recalibrate(
-        self, logit: np.ndarray, click: np.ndarray, weight: np.ndarray
+        self, heads: np.ndarray, click: np.ndarray, weight: np.ndarray
     ) -> None:
         """Let what a scored day came to correct the scores of days to come.
 
         Args:
-          logit: float32 `[N]`, of `score`.
+          heads: float32 `[N, H]`, logits of `score`.
           click: `[N]`, 0 or 1.
           weight: `[N]`, at least 0.
         """
-        given = self.calibration.undone(logit)
-        self.calibration.learn(given, click, weight)
-        self.model.line.assign(self.calibration.line())
+        self.calibration.learn(heads, click, weight)
+        self.model.line.assign(self.calibration.weights())
 
     def start_tables(self, day: str) -> None:
         """Start the tables of a fresh level from the TPM before a day.

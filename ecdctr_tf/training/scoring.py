@@ -1,6 +1,6 @@
 """Click probabilities of whole days.
 
-Shapes: N rows of the days.
+Shapes: N rows of the days, H heads of the model.
 """
 
 import numpy as np
@@ -31,8 +31,8 @@ def score(
       as_of: look history up as of this day; empty: as of the row's day.
 
     Returns:
-      `ctr`, its `logit`, `click` and `weight` float32 `[N]`, `user` and `item`
-      int32 `[N]`.
+      `ctr`, `click` and `weight` float32 `[N]`, `user` and `item` int32 `[N]`,
+      and the logits of the heads, `heads` float32 `[N, H]`, not calibrated.
 
     Raises:
       ValueError: a logit is not finite.
@@ -43,7 +43,7 @@ def score(
     # Joint models read the domain.
     number = tf.TensorSpec([None], tf.int32)
     specs = {"domain": number, **batches.element_spec[0]}
-    predict = model.logit
+    predict = model.logits
     if not tf.config.functions_run_eagerly():
         # Traced once a model, for batches of any size.
         predict = predict.get_concrete_function(specs)
@@ -53,11 +53,12 @@ def score(
         if as_of:
             day = windows.day_number(as_of)
             inputs["day"] = tf.fill(tf.shape(click), day)
-        logit = predict(inputs)
+        heads = predict(inputs)
+        logit = tf.linalg.matvec(heads, model.line[:-1]) + model.line[-1]
         parts.append(
             {
                 "ctr": tf.sigmoid(logit).numpy(),
-                "logit": logit.numpy(),
+                "heads": heads.numpy(),
                 "click": click.numpy(),
                 "weight": inputs["weight"].numpy(),
                 "user": inputs[data.spec.user].numpy(),
@@ -67,11 +68,11 @@ def score(
     scores = {
         name: np.concatenate([p[name] for p in parts]) for name in parts[0]
     }
-    if not np.isfinite(scores["logit"]).all():
+    bad = np.flatnonzero(~np.isfinite(scores["heads"]).all(axis=1))
+    if bad.size:
         raise ValueError(
             f"Scoring {domain} of {window} gave values that are not finite, "
-            "for example in rows "
-            f"{np.flatnonzero(~np.isfinite(scores['logit']))[:3].tolist()}. "
+            f"for example in rows {bad[:3].tolist()}. "
             "Look for extreme numbers among the features of these rows."
         )
     return scores

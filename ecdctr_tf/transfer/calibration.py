@@ -1,6 +1,6 @@
-"""A line that brings logits to the clicks of the days scored before.
+"""What the days scored before say of logits: which head, what line of them.
 
-Shapes: N rows of a day.
+Shapes: N rows of a day, H heads.
 """
 
 import typing
@@ -27,11 +27,19 @@ _CONVERGED = 1e-10
 class Calibration:
     """`scale * logit + shift`, fitted to past days, and how far to trust it.
 
+    The logit is a mean of those of heads, whose shares are those of `AdaHedge`
+    on the gradient of the log loss, equal ones at first. So a head that reads
+    history counts as much as it was worth, and the log loss of all rows so far
+    is at most that of any head, and of any fixed shares, plus a bound.
+
     A model may be too sure, or predict too many clicks day after day, because
     what it reads drifts. The line is a logistic regression of clicks on the
     logits that the days before were scored with; older days count less. It is
     weighed against the logits as they are by `AdaHedge`, so that the log loss
     of all rows so far is at most theirs plus `bound`, whatever clicks come.
+
+    Args:
+      heads: H.
 
     Attributes:
       lost: the log loss of all rows so far, summed: of calibrated logits, and
@@ -39,8 +47,9 @@ class Calibration:
       learned: whether there was a day.
     """
 
-    def __init__(self) -> None:
-        """Start with the logits as they are."""
+    def __init__(self, heads: int = 1):
+        """Start with the mean of the heads as it is."""
+        self._heads = AdaHedge(np.full(heads, 1 / heads)) if heads > 1 else None
         self.lost = np.zeros(2)
         self.learned = False
         self._line = np.array([1.0, 0.0])
@@ -48,6 +57,19 @@ class Calibration:
         self._precision = np.zeros([2, 2])
         self._pull = np.zeros(2)
         self._hedge = AdaHedge([1 - _TRUST, _TRUST])
+
+    def shares(self) -> np.ndarray:
+        """Return the share of each head in the logit of the next day, `[H]`."""
+        return np.ones(1) if self._heads is None else self._heads.weights()
+
+    def weights(self) -> np.ndarray:
+        """Return what the logits of heads are multiplied by, and the shift.
+
+        Returns:
+          float64 `[H + 1]`.
+        """
+        scale, shift = self.line()
+        return np.append(scale * self.shares(), shift)
 
     def line(self) -> tuple[float, float]:
         """Return scale and shift of the next day, trust included."""
@@ -60,23 +82,23 @@ class Calibration:
         scale, shift = self.line()
         return scale * logits + shift
 
-    def undone(self, logits: np.ndarray) -> np.ndarray:
-        """Return the logits that `apply` made these of, `[N]`."""
-        scale, shift = self.line()
-        return (logits - shift) / scale
-
     def learn(
         self, logits: np.ndarray, click: np.ndarray, weight: np.ndarray
     ) -> None:
         """Take what a day's rows came to.
 
         Args:
-          logits: `[N]`, not calibrated, of models that had not seen the day.
+          logits: `[N]`, or of each head `[N, H]`, not calibrated, of a model
+            that had not seen the day.
           click: `[N]`, 0 or 1.
           weight: `[N]`, at least 0.
         """
-        logits = np.clip(logits, -LIMIT, LIMIT).astype(np.float64)
+        heads = np.clip(logits, -LIMIT, LIMIT).astype(np.float64)
+        heads = heads.reshape(len(heads), len(self.shares()))
+        logits = heads @ self.shares()
         self.learned = True
+        if self._heads is not None:
+            self._heads.update((weight * (_sigmoid(logits) - click)) @ heads)
         both = np.stack([self.apply(logits), logits])
         losses = np.logaddexp(0, both) - click * both
         self.lost += losses @ weight
@@ -131,6 +153,13 @@ class Calibration:
         """Return the most that can have been lost against the given logits."""
         return float(self._hedge.bound()[0])
 
+    def bound_of_heads(self) -> np.ndarray:
+        """Return the most that can have been lost against each head, `[H]`.
+
+        Of logits that are not calibrated, in the summed log loss so far.
+        """
+        return np.zeros(1) if self._heads is None else self._heads.bound()
+
     def state(self) -> dict[str, typing.Any]:
         """Return what `of` takes, as JSON holds it."""
         return {
@@ -139,6 +168,7 @@ class Calibration:
             "pull": self._pull.tolist(),
             "log_loss": self.lost.tolist(),
             "trust": self._hedge.state(),
+            "heads": self._heads.state() if self._heads else None,
         }
 
     @classmethod
@@ -159,6 +189,8 @@ class Calibration:
             found._hedge = AdaHedge(**state["trust"])
             if found._line[0] < _LEAST_SCALE:
                 raise ValueError("the scale is too small")
+            if state["heads"]:
+                found._heads = AdaHedge(**state["heads"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"`calibration` should be as it was written ({error!r}). "
