@@ -135,13 +135,6 @@ _ROWS = (
         experts=("e_cdctr", "ads_only", "cpm_only"),
     ),
     ModelRow(
-        "no_regret_ctnet",
-        "no-regret mixture with CTNet-like",
-        "the mixture with a fourth expert, for those who can pay for it",
-        origin=EXPERTS,
-        experts=("e_cdctr", "ads_only", "cpm_only", "ctnet"),
-    ),
-    ModelRow(
         "keep",
         "KEEP-like",
         "KEEP (arXiv 2208.10174)",
@@ -154,6 +147,13 @@ _ROWS = (
         "CTNet (arXiv 2208.05728)",
         network="ctnet.CTNet",
         **_BESIDE,
+    ),
+    ModelRow(
+        "no_regret_ctnet",
+        "no-regret mixture with CTNet-like",
+        "the mixture with a fourth expert, for those who can pay for it",
+        origin=EXPERTS,
+        experts=("e_cdctr", "ads_only", "cpm_only", "ctnet"),
     ),
     ModelRow(
         "loopfm",
