@@ -11,6 +11,8 @@ optimizer.*   the state of its optimizers, to train it further
 curve.json    the learning curve of its window
 merged.*      of a CPM with self-attention: the historical vectors it merged
 scores.npz    of an A-CTR: the day, scored before it was trained on
+held_out.npz  of an A-CTR: the last rows of the day, scored when it had been
+              trained on those before them
 restore.json  of an A-CTR: what it took from a CPM, variable by variable
 ```
 
@@ -54,6 +56,7 @@ OPTIMIZER = "optimizer"
 CURVE = "curve.json"
 MERGED = "merged"
 SCORES = "scores.npz"
+HELD_OUT = "held_out.npz"
 RESTORE = "restore.json"
 MIXTURE = "mixture.json"
 
@@ -316,25 +319,28 @@ def cpm_of(path: pathlib.Path, manifest: store.Manifest) -> pathlib.Path | None:
     return parent_path(path, manifest, CPM)
 
 
-def read_scores(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_scores(
+    path: pathlib.Path, name: str = SCORES
+) -> dict[str, np.ndarray]:
     """Return `ctr`, `click`, `weight`, `user` and `item`, `[N]`, of a day.
 
     Days that were scored before rows had weights weigh all rows alike.
 
     Args:
       path: a `ctr/<day>` artefact.
+      name: `SCORES`, or `HELD_OUT` for those of the last rows.
 
     Raises:
       FileNotFoundError: the day was not scored, or its scores are gone.
       ValueError: it is not the artefact of a ctr day, the scores are damaged,
         or a column is missing.
     """
-    store.verify(path, CTR, [SCORES])
-    with np.load(path / SCORES) as file:
+    store.verify(path, CTR, [name])
+    with np.load(path / name) as file:
         missing = {"ctr", "click", "user", "item"} - set(file.files)
         if missing:
             raise ValueError(
-                f"{path / SCORES} lacks "
+                f"{path / name} lacks "
                 f"{', '.join(sorted(missing))}. Delete {path} and the days "
                 "after it, and run `--stage=ctr` again."
             )

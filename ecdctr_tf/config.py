@@ -299,6 +299,43 @@ class SourcesConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class GateConfig(_Checked):
+    """What a candidate has to keep to before it is published.
+
+    Where metrics are compared, what might be chance is let by: the whole
+    interval has to be beyond the bound.
+    """
+
+    # Share of the ads of a scored day, the last in time, that are scored when
+    # the model has been trained on those before them, [0, 0.5]; 0: none. Then
+    # it is trained on them too.
+    share: float = _limited(0.1, "in [0, 0.5]", lambda value: 0 <= value <= 0.5)
+    # Fewest rows that are held out of a day; where there are fewer, none are.
+    least_rows: int = _at_least(1, 50)
+    # Level of intervals, (0, 1).
+    level: float = _limited(0.99, "in (0, 1)", lambda value: 0 < value < 1)
+    # By how much AUC, log loss (a share of it) and PCOC may be worse than those
+    # of the live version; AUC and log loss also than before the rows held out
+    # were learned.
+    worse_auc: float = _at_least(0, 0.01)
+    worse_log_loss: float = _at_least(0, 0.02)
+    worse_pcoc: float = _at_least(0, 0.25)
+    # Greatest normalized entropy; that of a constant is 1.
+    worst_entropy: float = _positive(1.0)
+    # Greatest predicted over observed clicks (PCOC), and the other way round.
+    most_pcoc: float = _at_least(1, 2.0)
+    # How far logits may be from those of the live version: their mean, and 99 %
+    # of all rows. Half as far from those before the rows held out were learned.
+    moved_mean: float = _positive(1.0)
+    moved_quantile: float = _positive(3.0)
+    # Share of what the day of the live version was ranked better than by chance
+    # (AUC - 0.5) that has to be left on the day of the candidate.
+    kept_auc: float = _at_least(0, 0.5)
+    # Greatest loss of a day in training over its log loss as scored before.
+    training_loss: float = _positive(1.25)
+
+
+@dataclasses.dataclass(frozen=True)
 class ForgettingConfig(_Checked):
     """The groups of scored days over which forgetting is measured."""
 
@@ -356,6 +393,7 @@ class Config(_Checked):
     sources: SourcesConfig = SourcesConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
     serving: ServingConfig = ServingConfig()
+    gate: GateConfig = GateConfig()
     # Training settings of single models, such as `ads_only.batch_size=64`: the
     # name of a model and a field of `TrainingConfig`.
     of_models: tuple[str, ...] = ()

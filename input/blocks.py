@@ -154,6 +154,7 @@ def parse(
     spec: features.DataSpec,
     inputs_only: bool = False,
     with_source: bool = False,
+    with_time: bool = False,
 ) -> dict:
     """Return the columns of one record, as `write` got them, but in batch form.
 
@@ -163,6 +164,7 @@ def parse(
       inputs_only: whether to leave out what no model reads: `timestamp` and
         the evaluation columns.
       with_source: whether to decode the number of each row's source.
+      with_time: whether to decode `timestamp` all the same.
 
     Returns:
       The columns of each feature, `click` and `weight` float32 `[N]`,
@@ -173,8 +175,9 @@ def parse(
       InvalidArgumentError: a column is missing, or not as long as `click`.
     """
     types: dict[str, type[np.generic]] = {"click": _CLICK, "weight": _WEIGHT}
-    if not inputs_only:
+    if with_time or not inputs_only:
         types |= {"timestamp": _TIME}
+    if not inputs_only:
         types |= dict.fromkeys(spec.evaluation, _EVALUATION)
     others = list(types)
     for feature in kinds.of(spec):

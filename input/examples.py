@@ -102,6 +102,7 @@ def parse(
     spec: features.DataSpec,
     inputs_only: bool = False,
     with_source: bool = False,
+    with_time: bool = False,
 ) -> dict:
     """Return the columns of rows, in the form of `blocks.parse`.
 
@@ -110,12 +111,14 @@ def parse(
       spec: says which features to parse; others in a row are passed over.
       inputs_only: as `blocks.parse`.
       with_source: as `blocks.parse`.
+      with_time: as `blocks.parse`.
     """
     number = tf.io.FixedLenFeature([], tf.int64)
     weight = tf.io.FixedLenFeature([], tf.float32, 1.0)
     wanted = {"click": number, "weight": weight}
-    if not inputs_only:
+    if with_time or not inputs_only:
         wanted["timestamp"] = number
+    if not inputs_only:
         for name in spec.evaluation:
             wanted[name] = tf.io.FixedLenFeature([], tf.float32)
     if with_source:

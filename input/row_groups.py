@@ -31,6 +31,7 @@ def read(
     spec: features.DataSpec,
     inputs_only: bool,
     with_source: bool = False,
+    seconds: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Return the rows of a window in groups, each of one day.
 
@@ -44,6 +45,8 @@ def read(
         another form, are missing in its rows.
       inputs_only: whether to give `(features, clicks)` instead of all columns.
       with_source: whether to give the number of each row's source too.
+      seconds: with `inputs_only`, only the rows from the first of these times
+        on and before the second are read, seconds since 1970; None: all.
 
     Raises:
       FileNotFoundError, ValueError: a day is missing, damaged or of another
@@ -67,9 +70,15 @@ def read(
     datasets = []
     for written, run in itertools.groupby(turns, lambda turn: held[turn[1]]):
         reader = _reader(
-            file_format, written, seed is not None, inputs_only, with_source
+            file_format,
+            written,
+            seed is not None,
+            inputs_only,
+            with_source,
+            seconds is not None,
         )
-        rows = reader(*_places(data, domain, list(run), seed, file_format))
+        places = _places(data, domain, list(run), seed, file_format)
+        rows = reader(*places, np.array(seconds or (0, 0), np.int64))
         if written != spec:
             missing = _missing(data, former_specs.changes(written, spec), spec)
             rows = _with(rows, missing, inputs_only)
@@ -193,6 +202,7 @@ def _reader(
     shuffled: bool,
     inputs_only: bool,
     with_source: bool,
+    parted: bool,
 ) -> Callable[..., tf.data.Dataset]:
     """Return the function from the files of days to their rows.
 
@@ -205,26 +215,27 @@ def _reader(
       shuffled: whether rows come in another order than that of the files.
       inputs_only: whether to give `(features, clicks)` instead of all columns.
       with_source: whether to give the number of each row's source too.
+      parted: whether only rows of some times are read, and no times given.
     """
 
     @_as_written
     def parse(day: tf.Tensor, records: tf.Tensor) -> dict:
-        columns = file_format.parse(records, spec, inputs_only, with_source)
+        columns = file_format.parse(
+            records, spec, inputs_only, with_source, parted
+        )
         columns["day"] = tf.fill(tf.shape(columns["click"]), day)
         return columns
 
     @_as_written
-    def finish(columns: dict) -> dict | tuple[dict, tf.Tensor]:
+    def finish(
+        columns: dict, seconds: tf.Tensor
+    ) -> dict | tuple[dict, tf.Tensor]:
+        if parted:
+            columns = _between(columns, seconds)
         if not inputs_only:
             return columns
         clicks = columns.pop("click")
         return columns, clicks
-
-    @_as_written
-    def permute(
-        columns: dict, seeds: tf.Tensor
-    ) -> dict | tuple[dict, tf.Tensor]:
-        return finish(shuffling.rows(columns, seeds))
 
     # D days, each with some places to read from; C chunks
     @tf.function(
@@ -235,6 +246,7 @@ def _reader(
             tf.TensorSpec([None, 2], tf.int64),
             tf.TensorSpec([None], tf.int64),
             tf.TensorSpec([None, 2], tf.int64),
+            tf.TensorSpec([2], tf.int64),
         ],
         autograph=False,
     )
@@ -245,21 +257,34 @@ def _reader(
         seeds: tf.Tensor,
         sizes: tf.Tensor,
         orders: tf.Tensor,
+        seconds: tf.Tensor,
     ) -> tf.data.Dataset:
         each = tf.data.Dataset.from_tensor_slices((files, places, days, seeds))
         records = file_format.read(each, shuffled)
         if not shuffled:
             return records.map(
-                lambda day, records: finish(parse(day, records)),
+                lambda day, records: finish(parse(day, records), seconds),
                 tf.data.AUTOTUNE,
             )
         groups = records.map(parse, tf.data.AUTOTUNE)
         groups = regrouped(groups, sizes)
         orders = tf.data.Dataset.from_tensor_slices(orders)
         groups = tf.data.Dataset.zip((groups, orders))
-        return groups.map(permute, tf.data.AUTOTUNE)
+        return groups.map(
+            lambda columns, seeds: finish(
+                shuffling.rows(columns, seeds), seconds
+            ),
+            tf.data.AUTOTUNE,
+        )
 
     return read_days.get_concrete_function()
+
+
+def _between(columns: dict, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return the rows of times in `[seconds[0], seconds[1])`, without them."""
+    time = columns.pop("timestamp")
+    kept = tf.where((time >= seconds[0]) & (time < seconds[1]))[:, 0]
+    return {name: tf.gather(column, kept) for name, column in columns.items()}
 
 
 def _files(

@@ -12,7 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import features, windows
-from ecdctr_tf.input import data_directory, row_groups, shuffling, sources
+from ecdctr_tf.input import (
+    data_directory,
+    row_groups,
+    shuffling,
+    sources,
+    time_parts,
+)
 
 # Batches made ahead of the one being trained on.
 _PREFETCHED = 8
@@ -29,6 +35,7 @@ def batches(
     names: Iterable[str] | None = None,
     spec: features.DataSpec | None = None,
     use: sources.Use | None = None,
+    part: time_parts.Part | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of a window, ready for `fit`.
 
@@ -45,6 +52,7 @@ def batches(
       spec: what the names are of; None: the spec of the data. What a day was
         written without is missing in its rows.
       use: how natural rows count by their source; None: as they are.
+      part: the rows of the window that are read; None: all.
 
     Returns:
       A dataset of known cardinality. Features: name -> int32 `[B]`, int32
@@ -59,11 +67,21 @@ def batches(
     """
     wanted = _wanted(data, names, spec)
     dataset = row_groups.read(
-        data, domain, window, seed, passes, wanted, True, use is not None
+        data,
+        domain,
+        window,
+        seed,
+        passes,
+        wanted,
+        True,
+        use is not None,
+        None if part is None else part.seconds,
     )
     count = data.rows(domain, window)
     if use is not None:
         dataset, count = use.apply(dataset), use.rows
+    if part is not None:
+        count = part.rows[domain]
     return _finished(dataset, count * passes, batch_size, skip)
 
 
@@ -77,6 +95,7 @@ def mixed(
     names: Iterable[str] | None = None,
     spec: features.DataSpec | None = None,
     use: sources.Use | None = None,
+    part: time_parts.Part | None = None,
 ) -> tf.data.Dataset:
     """Return `(features, clicks)` batches of several domains in one order.
 
@@ -95,6 +114,7 @@ def mixed(
       names: as for `batches`.
       spec: as for `batches`.
       use: as for `batches`; ads count as they are.
+      part: as for `batches`.
 
     Returns:
       As `batches`; the features have `domain` too, int32 `[B]`, places in
@@ -106,6 +126,8 @@ def mixed(
     sizes = {domain: data.rows(domain, days) for domain, days in parts.items()}
     uses = {} if use is None else {features.NATURAL: use}
     sizes |= {domain: of.rows for domain, of in uses.items() if domain in sizes}
+    if part is not None:
+        sizes = {domain: part.rows[domain] for domain in sizes}
     sizes = {domain: size for domain, size in sizes.items() if size}
     total = sum(sizes.values())
     if not total:
@@ -126,6 +148,7 @@ def mixed(
             wanted,
             True,
             domain in uses,
+            None if part is None else part.seconds,
         )
         if domain in uses:
             groups = uses[domain].apply(groups)

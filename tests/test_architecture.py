@@ -37,11 +37,14 @@ MAY_IMPORT = {
     # What training and export both rebuild models with.
     "artefacts": ("config", "features", "kinds", "model_table", "store")
     + ("input", "layers", "models", "transfer", "typed_values"),
-    "export": ("artefacts", "features", "kinds", "store", "typed_values")
-    + ("command_line", "input", "layers", "models"),
+    # What training and the gate before an export both score rows with.
+    "scoring": ("features", "input", "models", "windows"),
+    "export": ("artefacts", "config", "features", "kinds", "store")
+    + ("command_line", "input", "layers", "metrics", "models", "scoring")
+    + ("transfer", "typed_values"),
     "training": ("artefacts", "config", "features", "kinds", "model_table")
-    + ("input", "layers", "metrics", "models", "optimizers", "store")
-    + ("transfer", "windows"),
+    + ("input", "layers", "metrics", "models", "optimizers", "scoring")
+    + ("store", "transfer", "windows"),
     "comparison": ("artefacts", "config", "model_table", "store", "windows")
     + ("input", "results.models", "training"),
     "results": ("artefacts", "config", "model_table", "store", "windows")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf import artefacts, export, model_table, store
+from ecdctr_tf import artefacts, export, model_table, scoring, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import streams
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, fit, scoring
+from ecdctr_tf.training import daily, fit
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir

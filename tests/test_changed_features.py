@@ -6,12 +6,12 @@ import logging
 import numpy as np
 import pytest
 
-from ecdctr_tf import artefacts, features, store
+from ecdctr_tf import artefacts, features, scoring, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import saved_model
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.model_table import model as model_row
-from ecdctr_tf.training import carrying, daily, history, scoring
+from ecdctr_tf.training import carrying, daily, history
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint

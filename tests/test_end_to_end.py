@@ -87,8 +87,7 @@ def test_the_served_model_scores_raw_rows_as_it_was_scored(place):
 
     Scored here by its weights through the parsed rows, there by raw ids.
     """
-    from ecdctr_tf import artefacts
-    from ecdctr_tf.training import scoring
+    from ecdctr_tf import artefacts, scoring
     from ecdctr_tf.windows import Window
 
     data = data_directory.DataDirectory(place / "data")

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf import artefacts, export, features, model_table, store, windows
+from ecdctr_tf import (
+    artefacts,
+    export,
+    features,
+    model_table,
+    scoring,
+    store,
+    windows,
+)
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import (
     batching,
@@ -29,7 +37,7 @@ from ecdctr_tf.export import (
     warm_up,
 )
 from ecdctr_tf.input import data_directory, id_space
-from ecdctr_tf.training import daily, history, natural, scoring
+from ecdctr_tf.training import daily, history, natural
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint, historical

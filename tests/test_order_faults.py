@@ -11,11 +11,11 @@ import tf_keras as keras
 
 from ecdctr_tf import artefacts, model_table, stages, store
 from ecdctr_tf import config as configs
+from ecdctr_tf import scoring as scoring_lib
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models import ctr_model
 from ecdctr_tf.training import daily, fit, history, natural
 from ecdctr_tf.training import level as levels
-from ecdctr_tf.training import scoring as scoring_lib
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import checkpoint

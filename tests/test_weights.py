@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf import artefacts, export, metrics, windows
+from ecdctr_tf import artefacts, export, metrics, scoring, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.input import data_directory, id_space, streams
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.models import ctr_model
-from ecdctr_tf.training import daily, level, scoring
+from ecdctr_tf.training import daily, level
 from ecdctr_tf.training.workdir import Workdir
 from tests import training_world
 

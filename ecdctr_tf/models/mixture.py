@@ -77,6 +77,12 @@ class MixedModel(tf.Module):
         logits = [expert(inputs, training=False) for expert in self.members]
         return self.mixed(logits, self._slices(inputs))
 
+    @tf.function(reduce_retracing=True, autograph=False)
+    def logits(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return logits without `line`, `[B, 1]`; as `CTRModel.logits`."""
+        logits = [expert(inputs, training=False) for expert in self.members]
+        return self._weighed(logits, self._slices(inputs))[:, tf.newaxis]
+
     def mixed(
         self, logits: Sequence[tf.Tensor], slices: tf.Tensor
     ) -> tf.Tensor:
@@ -86,14 +92,18 @@ class MixedModel(tf.Module):
           logits: of each expert, `[B]`.
           slices: int32 `[B]`, the row of `weights` for each row.
         """
+        return self.line[0] * self._weighed(logits, slices) + self.line[1]
+
+    def _weighed(
+        self, logits: Sequence[tf.Tensor], slices: tf.Tensor
+    ) -> tf.Tensor:
         parts = [
             tf.clip_by_value(logit, -self._limit, self._limit)
             for logit in logits
         ]
         parts.append(tf.fill(tf.shape(parts[0]), self.click_logit))
         weights = tf.gather(self.weights, slices)  # [B, E + 1]
-        mixed = tf.reduce_sum(weights * tf.stack(parts, axis=1), axis=1)
-        return self.line[0] * mixed + self.line[1]
+        return tf.reduce_sum(weights * tf.stack(parts, axis=1), axis=1)
 
     def _slices(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return the row of `weights` for each row, int32 `[B]`."""

@@ -10,8 +10,9 @@ import tensorflow as tf
 import tqdm
 
 from ecdctr_tf import artefacts, metrics, model_table, store, windows
+from ecdctr_tf.input import time_parts
+from ecdctr_tf.training import holding_out, origins, workdir
 from ecdctr_tf.training import level as levels
-from ecdctr_tf.training import origins, workdir
 from ecdctr_tf.transfer import evidence, historical
 
 # The newest rows of ads whose click rate an A-CTR is brought to when it takes
@@ -156,10 +157,7 @@ class DailyTrainer:
         if self._origin.take is not None:
             self._judge(today, result)
             self._origin.take = None  # It holds three copies of the weights.
-        curve = []
-        if level.row.learns:
-            level.grow(self._data.table_rows(today.last))
-            curve = self._fit(self._trained_on(today))
+        curve, held = self._learn(today)
         # What is wrong before a model has seen ads is not wrong with the next.
         launched = self._newest_ads(today.first, 1) is not None
         if self._config.ctr.calibrate and launched:
@@ -167,13 +165,39 @@ class DailyTrainer:
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         result["seconds"] = time.monotonic() - began
         self._write_scalars(today, result)
-        level.publish(
-            today,
-            curve,
-            result,
-            lambda staging: np.savez(staging / artefacts.SCORES, **scores),
-        )
+        if held is not None:
+            result["held_out"] = held.judged()
+
+        def write(staging: pathlib.Path) -> None:
+            np.savez(staging / artefacts.SCORES, **scores)
+            if held is not None:
+                held.write(staging)
+
+        level.publish(today, curve, result, write)
         return result
+
+    def _learn(
+        self, today: windows.Window
+    ) -> tuple[list[dict], holding_out.HeldOut | None]:
+        """Train on a day; score its last rows before they are trained on.
+
+        Returns:
+          The learning curve, and the scores of the last rows, if any.
+        """
+        level, days = self._level, self._trained_on(today)
+        learns = level.row.learns
+        if learns:
+            level.grow(self._data.table_rows(today.last))
+        parts = holding_out.split(level, today, days)
+        if parts is None:
+            return self._fit(days) if learns else [], None
+        first, later = parts
+        curve = self._fit(days, first) if learns else []
+        scores = level.score(today, part=later)
+        del scores["heads"]
+        if learns:
+            curve = holding_out.joined(curve, self._fit(days, later))
+        return curve, holding_out.HeldOut(later.moment, scores)
 
     def _ready(self, day: str) -> None:
         """Bring the level to score a day: it has seen earlier days only."""
@@ -323,8 +347,13 @@ class DailyTrainer:
                 break
         return found if rows else None
 
-    def _fit(self, parts: dict[str, windows.Window]) -> list[dict]:
-        return self._level.fit(parts, self._level.row.base, bar=False)
+    def _fit(
+        self,
+        days: dict[str, windows.Window],
+        part: time_parts.Part | None = None,
+    ) -> list[dict]:
+        level = self._level
+        return level.fit(days, level.row.base, bar=False, part=part)
 
     def _write_scalars(self, today: windows.Window, result: dict) -> None:
         """Write the metrics of a scored day for TensorBoard."""

@@ -25,11 +25,12 @@ from ecdctr_tf import (
     features,
     metrics,
     model_table,
+    scoring,
     store,
     windows,
 )
 from ecdctr_tf import config as configs
-from ecdctr_tf.input import former_specs, streams
+from ecdctr_tf.input import former_specs, streams, time_parts
 from ecdctr_tf.input import sources as natural_sources
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.batch_norm import BatchNorm
@@ -41,7 +42,6 @@ from ecdctr_tf.training import (
     carrying,
     fit,
     history,
-    scoring,
     settings,
     statistics,
     workdir,
@@ -336,10 +336,14 @@ class Level:
             self.rebuild()
 
     def score(
-        self, window: windows.Window, domain: str = ADS, as_of: str = ""
+        self,
+        window: windows.Window,
+        domain: str = ADS,
+        as_of: str = "",
+        part: time_parts.Part | None = None,
     ) -> dict[str, np.ndarray]:
         """Return click probabilities of days; see `scoring.score`."""
-        return scoring.score(self.model, self.data, window, domain, as_of)
+        return scoring.score(self.model, self.data, window, domain, as_of, part)
 
     def use(self, window: windows.Window) -> natural_sources.Use | None:
         """Return how the natural rows of a window count; None: as they are.
@@ -363,6 +367,7 @@ class Level:
         label: str,
         bar: bool = True,
         tensorboard: pathlib.Path | None = None,
+        part: time_parts.Part | None = None,
     ) -> list[dict]:
         """Train on the days of one domain, or of both; resumable.
 
@@ -371,6 +376,8 @@ class Level:
           label: shown beside the progress bar.
           bar: whether there is a progress bar.
           tensorboard: where scalars are written, or None.
+          part: the rows of the days that are trained on; None: all. Those from
+            a moment on follow those before it.
 
         Returns:
           The learning curve.
@@ -381,20 +388,25 @@ class Level:
         self._choose_batch_size(parts)
         newest = max(parts.values(), key=lambda window: window.last)
         use = self.use(parts[NATURAL]) if NATURAL in parts else None
-        rows = sum(self._rows(parts).values())
+        rows = self.trained_rows(parts) if part is None else part.rows
+        progress = self._progress_of(newest)
+        later = part is not None and part.later
+        if later:  # The state of the part before is still needed.
+            progress = progress.with_name(f"later-{progress.name}")
         task = fit.Task(
             label=f"{label} {newest}",
-            stream=lambda skip: self._stream(parts, newest, skip, use),
-            rows=rows * self.training.passes,
+            stream=lambda skip: self._stream(parts, newest, skip, use, part),
+            rows=sum(rows.values()) * self.training.passes,
             batch_size=self.batch_size,
             checkpoint_steps=self.training.checkpoint_steps,
-            progress=self._progress_of(newest),
+            progress=progress,
             tensorboard=tensorboard,
             bar=bar,
             start={
                 "parents": dict(self.parents),
                 "rows": self.rows,
                 "days": {name: str(days) for name, days in parts.items()},
+                "part": part and [part.moment, part.later],
                 "settings": settings.of_level(
                     self.config, self.kind, self._reads_natural
                 ),
@@ -403,7 +415,8 @@ class Level:
             },
         )
         self.last = None  # Until the next one is published.
-        statistics.adapt(self.model, self.data, parts, self.rows, use)
+        if not later:  # Else they were taken of the part before.
+            statistics.adapt(self.model, self.data, parts, self.rows, use)
         curve = fit.fit(self.model, task)
         self.rows += task.rows
         return curve
@@ -413,11 +426,11 @@ class Level:
         if not self.batch_size:
             rows = {
                 domain: count / len(parts[domain].days)
-                for domain, count in self._rows(parts).items()
+                for domain, count in self.trained_rows(parts).items()
             }
             self._set_batch_size(batches.size(rows))
 
-    def _rows(self, parts: dict[str, windows.Window]) -> dict[str, int]:
+    def trained_rows(self, parts: dict[str, windows.Window]) -> dict[str, int]:
         """Return how many rows of each domain's days are trained on."""
         return {
             domain: self.natural_rows(days)
@@ -453,6 +466,7 @@ class Level:
         newest: windows.Window,
         skip: int = 0,
         use: natural_sources.Use | None = None,
+        part: time_parts.Part | None = None,
     ) -> tf.data.Dataset:
         """Return the batches of days, in the order of the seed."""
         options: dict[str, typing.Any] = {
@@ -463,6 +477,7 @@ class Level:
             "skip": skip,
             "spec": self.model.spec,
             "use": use,
+            "part": part,
         }
         if self.row.origin == model_table.BOTH_DOMAINS:
             # They read a row's domain, also on days of one domain only.

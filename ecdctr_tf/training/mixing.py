@@ -18,7 +18,7 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, metrics, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
-from ecdctr_tf.training import daily
+from ecdctr_tf.training import daily, holding_out
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.transfer import mixture
 
@@ -107,18 +107,12 @@ class Mixer:
         manifests = {
             n: store.read_manifest(p, artefacts.CTR) for n, p in paths.items()
         }
-        scores = {n: artefacts.read_scores(p) for n, p in paths.items()}
-        mine = scores[self._first]
-        for name, of in scores.items():
-            artefacts.check_rows(paths[name], of, mine)
-        logits = np.stack(
-            [mixture.logits_of(of["ctr"]) for of in scores.values()]
-        )
-        slices = self._slices(window, paths, manifests, mine)
-        ctr = 1 / (1 + np.exp(-weights.mix(logits, slices)))
-        mixed = {**mine, "ctr": ctr.astype(np.float32)}
+        rows, logits = self._scores(paths, artefacts.SCORES)
+        slices = self._slices(window, paths, manifests, rows)
+        mixed = _mixed(weights, rows, logits, slices)
+        held = self._held_out(window, paths, manifests, weights)
         launched = self._level.data.days(levels.ADS)[0] < window.first
-        weights.learn(logits, slices, mine["click"], mine["weight"], launched)
+        weights.learn(logits, slices, rows["click"], rows["weight"], launched)
         result = metrics.evaluate(
             *(mixed[name] for name in ("click", "ctr", "user", "weight"))
         )
@@ -126,6 +120,8 @@ class Mixer:
         result["trained_rows"] = sum(m.get("trained_rows", 0) for m in of_days)
         result["seconds"] = sum(m.get("seconds", 0) for m in of_days)
         result["seconds"] += time.monotonic() - began
+        if held is not None:
+            result["held_out"] = held.judged()
         path = self._level.directory / window.last
         parents = {
             artefacts.expert_role(name): store.parent(of, path)
@@ -143,13 +139,53 @@ class Mixer:
             config={"model": self._level.row.base},
             metrics=result,
         )
-        self._publish(manifest, mixed, weights)
+        self._publish(manifest, mixed, held, weights)
         logging.info("%s mixed %s", path, ", ".join(paths))
+
+    def _scores(
+        self, paths: dict[str, pathlib.Path], name: str
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Return the columns of scored rows, and the logits of experts.
+
+        Args:
+          paths: the days of the experts.
+          name: the file of the scores.
+
+        Returns:
+          Columns as `artefacts.read_scores` gives them, and `[E, N]`.
+        """
+        scores = {n: artefacts.read_scores(p, name) for n, p in paths.items()}
+        rows = scores[self._first]
+        for expert, of in scores.items():
+            artefacts.check_rows(paths[expert], of, rows)
+        logits = [mixture.logits_of(of["ctr"]) for of in scores.values()]
+        return rows, np.stack(logits)
+
+    def _held_out(
+        self,
+        window: windows.Window,
+        paths: dict[str, pathlib.Path],
+        manifests: dict[str, store.Manifest],
+        weights: mixture.Mixture,
+    ) -> holding_out.HeldOut | None:
+        """Return the last rows of a day, mixed as before it was learned.
+
+        None unless all experts held the same rows out.
+        """
+        held = [m.metrics.get("held_out", {}) for m in manifests.values()]
+        since = {of.get("since") for of in held}
+        if None in since or len(since) > 1:
+            return None
+        rows, logits = self._scores(paths, artefacts.HELD_OUT)
+        slices = self._slices(window, paths, manifests, rows)
+        mixed = _mixed(weights, rows, logits, slices)
+        return holding_out.HeldOut(since.pop(), mixed)
 
     def _publish(
         self,
         manifest: store.Manifest,
         scores: dict[str, typing.Any],
+        held: holding_out.HeldOut | None,
         weights: mixture.Mixture,
     ) -> None:
         """Publish a mixed day, with the weights that the next one has."""
@@ -157,6 +193,8 @@ class Mixer:
         day = manifest.window.last
         with store.publish(level.directory / day, manifest) as staging:
             np.savez(staging / artefacts.SCORES, **scores)
+            if held is not None:
+                held.write(staging)
             store.write_text(staging / artefacts.CONFIG, level.config.to_json())
             level.data.specs[manifest.spec].save(staging / artefacts.SPEC)
             text = weights.to_json()
@@ -232,6 +270,17 @@ class Mixer:
             )
             self._history = versions, tables
         return self._history[1]
+
+
+def _mixed(
+    weights: mixture.Mixture,
+    rows: dict[str, np.ndarray],
+    logits: np.ndarray,
+    slices: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Return the columns of rows with their mixed click probabilities."""
+    ctr = 1 / (1 + np.exp(-weights.mix(logits, slices)))
+    return {**rows, "ctr": ctr.astype(np.float32)}
 
 
 def _most_ids(manifests: dict[str, store.Manifest]) -> dict[str, dict]:

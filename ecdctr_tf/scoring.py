@@ -7,19 +7,25 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import features, windows
-from ecdctr_tf.input import streams
+from ecdctr_tf.input import streams, time_parts
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.mixture import MixedModel
 
 _SCORE_BATCH = 8192
 
 
+class NotFiniteError(ValueError):
+    """A click probability is not a number."""
+
+
 def score(
-    model: CTRModel,
+    model: CTRModel | MixedModel,
     data: DataDirectory,
     window: windows.Window,
     domain: str = features.ADS,
     as_of: str = "",
+    part: time_parts.Part | None = None,
 ) -> dict[str, np.ndarray]:
     """Return click probabilities of days, in the order of their files.
 
@@ -29,17 +35,20 @@ def score(
       window: the days.
       domain: "natural" or "ads".
       as_of: look history up as of this day; empty: as of the row's day.
+      part: the rows that are scored; None: all.
 
     Returns:
       `ctr`, `click` and `weight` float32 `[N]`, `user` and `item` int32 `[N]`,
       and the logits of the heads, `heads` float32 `[N, H]`, not calibrated.
 
     Raises:
-      ValueError: a logit is not finite.
+      NotFiniteError: a logit is not finite.
     """
     place = features.DOMAINS.index(domain)
     spec = model.spec
-    batches = streams.batches(data, domain, window, _SCORE_BATCH, spec=spec)
+    batches = streams.batches(
+        data, domain, window, _SCORE_BATCH, spec=spec, part=part
+    )
     # Joint models read the domain.
     number = tf.TensorSpec([None], tf.int32)
     specs = {"domain": number, **batches.element_spec[0]}
@@ -70,7 +79,7 @@ def score(
     }
     bad = np.flatnonzero(~np.isfinite(scores["heads"]).all(axis=1))
     if bad.size:
-        raise ValueError(
+        raise NotFiniteError(
             f"Scoring {domain} of {window} gave values that are not finite, "
             f"for example in rows {bad[:3].tolist()}. "
             "Look for extreme numbers among the features of these rows."
