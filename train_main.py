@@ -86,6 +86,7 @@ _READ_BY = {
     "pythons": ("verify",),
     "version": ("export",),
     "keep_versions": ("export", "all"),
+    "force_publish": ("export", "all"),
     "note": ("report", "all", "compare", "diagnose", "rollback", *_OF_RESULTS),
     "scores": ("report", "all", "compare"),
     "results": _OF_RESULTS,
@@ -195,6 +196,12 @@ _KEEP_VERSIONS = flags.DEFINE_integer(
     "How many of the newest exported versions stay (export, all). By default "
     "all.",
     lower_bound=0,
+)
+_FORCE_PUBLISH = flags.DEFINE_bool(
+    "force_publish",
+    False,
+    "Publish a version that the gate would refuse (export, all); its lineage "
+    "says so.",
 )
 _NOTE = flags.DEFINE_multi_string(
     "note",
@@ -315,6 +322,7 @@ def main(argv: list[str]) -> None:
                 version=_VERSION.value,
                 keep_versions=_KEEP_VERSIONS.value,
                 pythons=tuple(_PYTHONS.value),
+                force_publish=_FORCE_PUBLISH.value,
             )
         )
 

@@ -34,7 +34,8 @@ _WHERE = re.compile(
 def reported(verbose: bool = False) -> Iterator[None]:
     """End the process with one line where a command fails.
 
-    Bad input and faults of the machine exit with 1, Ctrl-C with 130.
+    Bad input and faults of the machine exit with 1, Ctrl-C with 130, and errors
+    that have an `exit_status` with that.
 
     Args:
       verbose: whether to raise errors on, for a whole traceback.
@@ -59,9 +60,10 @@ def reported(verbose: bool = False) -> Iterator[None]:
                     "Interrupted. Run the same command again to continue.",
                     INTERRUPTED,
                 )
-            if verbose or not _expected(error):
+            status = getattr(error, "exit_status", 0)
+            if not status and (verbose or not _expected(error)):
                 raise
-            _exit(f"error: {one_line(error)}", 1)
+            _exit(f"error: {one_line(error)}", status or 1)
 
 
 @contextlib.contextmanager

@@ -331,7 +331,7 @@ class GateConfig(_Checked):
     # Share of what the day of the live version was ranked better than by chance
     # (AUC - 0.5) that has to be left on the day of the candidate.
     kept_auc: float = _at_least(0, 0.5)
-    # Greatest loss of a day in training over its log loss as scored before.
+    # Greatest loss of a day in training over that of its rows before.
     training_loss: float = _positive(1.25)
 
 

@@ -65,6 +65,8 @@ class Request:
     keep_versions: int = 0
     # Interpreters with other versions of TensorFlow, for "verify".
     pythons: tuple[str, ...] = ()
+    # Whether a version is published that the gate would refuse.
+    force_publish: bool = False
 
     def runs(self) -> list[tuple[Workdir, configs.Config]]:
         """Return the work directory and the config of each seed."""
@@ -100,15 +102,20 @@ def run(request: Request) -> None:
         STAGES[request.stage](data, request)
         _keep_config(request)
         return
-    summary = None
+    summary = refusal = None
     for stage in ("tpm", "aggregate", "cpm", "ctr", "export", "report"):
         if stage == "report" and not data.days("ads"):
             logging.warning("There is no report: there are no ads yet.")
-        else:
+            continue
+        try:
             summary = STAGES[stage](data, request)
+        except export.RefusedError as error:
+            refusal = error  # The report shows what is wrong.
     _keep_config(request)
     if summary is not None:
         sections.print_table(summary)
+    if refusal is not None:
+        raise refusal
 
 
 def _keep_config(request: Request) -> None:
@@ -250,6 +257,8 @@ def _export(data: DataDirectory, request: Request) -> None:
             request.version,
             request.keep_versions,
             request.config.serving.candidates,
+            bounds=request.config.gate,
+            force=request.force_publish,
         )
     )
 

@@ -1,9 +1,10 @@
 """The A-CTR as a SavedModel that TensorFlow Serving loads.
 
-`publish` makes a day of the A-CTR the next version, `roll_back` returns to the
-one before, and `export_model` only writes a version. Raw ids and features go in
-by name, click probabilities come out; id mapping, historical embeddings and
-network are one graph of stock TensorFlow operations.
+`publish` makes a day of the A-CTR the next version, unless the gate refuses it
+(`gate`), `roll_back` returns to the one before, and `export_model` only writes
+a version. Raw ids and features go in by name, click probabilities come out; id
+mapping, historical embeddings and network are one graph of stock TensorFlow
+operations.
 
 These signatures are served:
 
@@ -38,7 +39,8 @@ The models are served in the form of `folded`, which gives the same logits with
 fewer operations.
 """
 
+from ecdctr_tf.export.gate import RefusedError
 from ecdctr_tf.export.saved_model import export_model
 from ecdctr_tf.export.versions import publish, roll_back
 
-__all__ = ["export_model", "publish", "roll_back"]
+__all__ = ["RefusedError", "export_model", "publish", "roll_back"]

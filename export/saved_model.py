@@ -7,8 +7,9 @@ manifest.json                the files' hashes and the artefact exported
 assets.extra/tf_serving_warmup_requests
                              requests that servers replay first
 assets.extra/lineage.json    its features, those of them that are served, its
-                             config, and the manifests of all that it was made
-                             from, by their hash
+                             config, what the gate found of it, and the
+                             manifests of all that it was made from, by their
+                             hash
 ```
 """
 
@@ -25,12 +26,21 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from ecdctr_tf import artefacts, kinds, store
-from ecdctr_tf.export import folded, load, probe, signatures, verify, warm_up
+from ecdctr_tf.export import (
+    folded,
+    gate,
+    load,
+    probe,
+    signatures,
+    verify,
+    warm_up,
+)
 from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.input import id_space
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.models.mixture import MixedModel
+from ecdctr_tf.transfer import checkpoint
 
 KIND = "export"
 LINEAGE = "lineage.json"
@@ -42,6 +52,8 @@ def export_model(
     export_dir: str | pathlib.Path,
     version: int | None = None,
     candidates: Sequence[int] = warm_up.CANDIDATES,
+    *,
+    report: gate.Report | None = None,
 ) -> pathlib.Path:
     """Publish an A-CTR day as a version for TensorFlow Serving.
 
@@ -52,6 +64,7 @@ def export_model(
       version: name of the version, above 0; None takes the day as YYYYMMDD.
       candidates: numbers of rows, or of candidates of a user, that clients
         send; servers answer such requests for themselves first (`warm_up`).
+      report: what the gate found, kept in the lineage.
 
     Returns:
       The version's directory. It was loaded in a process without project code
@@ -90,7 +103,7 @@ def export_model(
         warm_up.write(
             staging, model.spec, spaces, list(model.historical), candidates
         )
-        _write_lineage(artefact_dir, target, staging, model)
+        _write_lineage(artefact_dir, target, staging, model, report)
         worst = verify.check(staging, model, cases)
         manifest.parents = {"artefact": store.parent(artefact_dir, target)}
         manifest.metrics = {
@@ -111,6 +124,9 @@ def write(
       model: the model, with the historical versions to be served.
       spaces: table name -> the ids that the model knows.
       directory: where to; exists and is empty.
+
+    Raises:
+      NotFiniteError: a weight is not finite.
     """
     with tempfile.TemporaryDirectory() as scratch:
         # A bare module: the Keras model itself would bring its training calls.
@@ -121,6 +137,8 @@ def write(
         rows = {name: space.rows for name, space in spaces.items()}
         form = folded.of(model, rows)
         served.kept = _variables(form)
+        for variable in served.kept:
+            checkpoint.check_finite({"Tables of the served model": variable})
         tf.saved_model.save(
             served,
             str(directory),
@@ -174,6 +192,7 @@ def _write_lineage(
     target: pathlib.Path,
     staging: pathlib.Path,
     model: CTRModel | MixedModel,
+    report: gate.Report | None,
 ) -> None:
     """Write `assets.extra/lineage.json`."""
     ancestors: dict[str, dict] = {}
@@ -184,6 +203,7 @@ def _write_lineage(
         "config": json.loads((artefact_dir / artefacts.CONFIG).read_text()),
         "served": dataclasses.asdict(model.spec),
         "historical": list(model.historical),
+        "gate": report and report.to_dict(),
         "ancestors": ancestors,
     }
     text = json.dumps(lineage, indent=1) + "\n"

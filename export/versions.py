@@ -8,8 +8,11 @@ their numbers:
               "time": "2024-06-29T03:10:00+00:00", "why": "CTR fell"}}
 ```
 
-A server does not read it: versions are the directories whose names are numbers.
-What servers are configured with lies beside it (`server_configs`).
+`<export_dir>/refused-<version>.json` says why a version was refused by the gate
+(`gate.Report`), until there is a version of that number.
+
+A server reads neither: versions are the directories whose names are numbers.
+What servers are configured with lies beside them (`server_configs`).
 """
 
 import dataclasses
@@ -18,8 +21,15 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
+from ecdctr_tf import config as configs
 from ecdctr_tf import store, typed_values
-from ecdctr_tf.export import saved_model, server_configs, warm_up
+from ecdctr_tf.export import (
+    evidence,
+    gate,
+    saved_model,
+    server_configs,
+    warm_up,
+)
 
 WITHDRAWN = "withdrawn.json"
 
@@ -75,6 +85,9 @@ def publish(
     version: int | None = None,
     keep: int = 0,
     candidates: Sequence[int] = warm_up.CANDIDATES,
+    *,
+    bounds: configs.GateConfig | None = None,
+    force: bool = False,
 ) -> str:
     """Publish an A-CTR day as the next version, unless that was done before.
 
@@ -87,11 +100,14 @@ def publish(
       version: the number of the version; None takes the day as YYYYMMDD.
       keep: how many of the newest versions stay; 0: all.
       candidates: as of `export_model`.
+      bounds: what the gate allows; None: it does not look.
+      force: whether to publish what the gate would refuse.
 
     Returns:
-      What was done, in a sentence.
+      What was done, in sentences.
 
     Raises:
+      RefusedError: the gate refuses the day; what is live stays.
       FileExistsError: the version is there, with another day.
       FileNotFoundError, ValueError: as `export_model`; or the number has
         another width than the versions there, or was rolled back.
@@ -107,19 +123,71 @@ def publish(
         _check_number(export_dir, number)
         place = export_dir / str(number)
         parents = {"artefact": store.parent(artefact, place)}
+        said = f"exported {artefact} to {place}"
         if not (
             (place / store.MANIFEST).exists()
             and store.read_manifest(place, saved_model.KIND).parents == parents
         ):
+            report = None
+            if bounds is not None:
+                report = _look(artefact, data_dir, place, bounds, force)
+                said += f"\n{report.words()}"
             saved_model.export_model(
-                artefact, data_dir, export_dir, number, candidates
+                artefact,
+                data_dir,
+                export_dir,
+                number,
+                candidates,
+                report=report,
             )
+            _report_file(place).unlink(missing_ok=True)
         # Servers hear of a version before they lose an old one.
         kept = numbers(export_dir)[-keep:]
         server_configs.write(export_dir, kept, candidates)
         if keep:
             retire(export_dir, keep)
-    return f"exported {artefact} to {place}"
+    return said
+
+
+def _look(
+    artefact: pathlib.Path,
+    data_dir: pathlib.Path,
+    place: pathlib.Path,
+    bounds: configs.GateConfig,
+    force: bool,
+) -> gate.Report:
+    """Return what the gate finds of a day that is to be published.
+
+    Args:
+      artefact: the day.
+      data_dir: the data directory.
+      place: of the version.
+      bounds: what the gate allows.
+      force: whether the day is published whatever it finds.
+
+    Raises:
+      RefusedError: it is refused. A file beside the versions says why.
+    """
+    there = numbers(place.parent)
+    live = there[-1] if there else None
+    found = evidence.gather(
+        artefact, data_dir, place.parent / str(live) if there else None
+    )
+    report = gate.judge(found, bounds, str(artefact), live)
+    if not report.failed or force:
+        return dataclasses.replace(report, forced=bool(report.failed))
+    file = _report_file(place)
+    store.write_text(file, report.to_json())
+    stays = f"Version {live} stays live." if there else "Nothing is live yet."
+    raise gate.RefusedError(
+        f"{place} is refused: {report.words()} {stays} {file} says all that "
+        "was looked at. To publish it all the same, use --force_publish."
+    )
+
+
+def _report_file(place: pathlib.Path) -> pathlib.Path:
+    """Return the file that says why a version was refused."""
+    return place.with_name(f"refused-{place.name}.json")
 
 
 def _refusal(export_dir: pathlib.Path, artefact: pathlib.Path) -> str:

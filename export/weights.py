@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ecdctr_tf.layers.batch_norm import BatchNorm
 from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.transfer import checkpoint
 
 # Later than any day: a request sees the newest historical version there is.
 NEWEST_DAY = tf.int32.max
@@ -19,8 +20,14 @@ def served(values: np.ndarray) -> np.ndarray:
     """Return a weight as it is served: a float32 constant of the graph.
 
     A variable costs a request three more operations.
+
+    Raises:
+      NotFiniteError: it is not finite, or too large for a float32.
     """
-    return np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):
+        found = np.asarray(values, np.float32)
+    checkpoint.check_finite({"Dense weights of the served model": found})
+    return found
 
 
 def normalised(norm: BatchNorm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -763,6 +763,29 @@ def test_a_damaged_artefact_is_refused(world, copied):
         artefacts.read_model(copied, world.data)
 
 
+@pytest.mark.parametrize(
+    "name, number, said",
+    [
+        ("embedding/tables/user/embeddings", np.nan, "Tables of the served"),
+        ("head/kernel", np.inf, "Dense weights"),
+        ("head/kernel", 3e38, "Dense weights"),
+        ("input_norm/moving_mean", -np.inf, "Dense weights"),
+    ],
+)
+def test_weights_that_are_not_finite_are_never_served(
+    world, tmp_path, name, number, said
+):
+    model = artefacts.read_model(world.artefact, world.data)
+    weight = artefacts.weights(model)[name]
+    weight.assign(weight * 0 + number)
+    manifest = store.read_manifest(world.artefact, "ctr")
+    spaces = load.known_spaces(manifest, world.data)
+    with np.errstate(invalid="ignore", over="ignore"):
+        with pytest.raises(checkpoint.NotFiniteError, match=said):
+            saved_model.write(model, spaces, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_that_no_checkpoint_holds_are_refused(world, monkeypatch):
     named = checkpoint.named_variables
 

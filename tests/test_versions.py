@@ -26,7 +26,7 @@ def written(monkeypatch) -> list[int]:
     """The numbers of the versions that were written, without their graphs."""
     found = []
 
-    def write(artefact, data_dir, export_dir, version, candidates):
+    def write(artefact, data_dir, export_dir, version, *more, **options):
         target = export_dir / str(version)
         manifest = store.Manifest("export")
         with store.publish(target, manifest):

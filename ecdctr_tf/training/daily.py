@@ -163,6 +163,8 @@ class DailyTrainer:
         if self._config.ctr.calibrate and launched:
             level.recalibrate(heads, scores["click"], scores["weight"])
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
+        if result["trained_rows"] == result["rows"] > 0:
+            result |= _losses(heads, scores["click"], scores["weight"], curve)
         result["seconds"] = time.monotonic() - began
         self._write_scalars(today, result)
         if held is not None:
@@ -366,3 +368,25 @@ class DailyTrainer:
                 if value is not None:
                     tf.summary.scalar(f"day/{name}", value, step)
         writer.close()
+
+
+def _losses(
+    heads: np.ndarray, click: np.ndarray, weight: np.ndarray, curve: list[dict]
+) -> dict[str, float]:
+    """Return the mean loss of a day's rows before and in training.
+
+    Args:
+      heads: `[N, H]`, logits from before.
+      click: `[N]`, 0 or 1.
+      weight: `[N]`, at least 0.
+      curve: the learning curve of the same rows.
+    """
+    logits = heads.astype(np.float64)
+    losses = np.logaddexp(0, logits) - click[:, np.newaxis] * logits
+    rows = np.diff([0, *(point["rows"] for point in curve)])
+    return {
+        "loss_before": float(np.average(losses.mean(axis=1), weights=weight)),
+        "training_loss": float(
+            np.average([point["loss"] for point in curve], weights=rows)
+        ),
+    }
