@@ -308,7 +308,7 @@ class GateConfig(_Checked):
 
     # Share of the ads of a scored day, the last in time, that are scored when
     # the model has been trained on those before them, [0, 0.5]; 0: none. Then
-    # it is trained on them too.
+    # it is trained on them too. None where `ctr.passes` is above 1.
     share: float = _limited(0.1, "in [0, 0.5]", lambda value: 0 <= value <= 0.5)
     # Fewest rows that are held out of a day; where there are fewer, none are.
     least_rows: int = _at_least(1, 50)

@@ -257,10 +257,17 @@ def test_past_days_are_gone_through_before_the_rows_held_out(
     data, begun, tmp_path
 ):
     run = copy(begun, tmp_path / "run")
-    some = settings("ctr.replay_days=1", "ctr.passes=2")
-    train(data, run, days(5, 5), some)
+    train(data, run, days(5, 5), settings("ctr.replay_days=1"))
     assert len(held_out(run, 5)["ctr"]) == HELD
-    assert manifest(run, 5).metrics["trained_rows"] == 2 * 2 * ROWS
+    assert manifest(run, 5).metrics["trained_rows"] == 2 * ROWS
+
+
+def test_a_day_of_several_passes_holds_no_rows_out(data, begun, tmp_path):
+    """They would be gone through again and again by themselves."""
+    run = copy(begun, tmp_path / "run")
+    train(data, run, days(5, 5), settings("ctr.passes=2"))
+    assert "held_out" not in manifest(run, 5).metrics
+    assert manifest(run, 5).metrics["trained_rows"] == 2 * ROWS
 
 
 def test_joint_models_part_natural_rows_at_the_same_moment(data, tmp_path):

@@ -402,7 +402,9 @@ def publish_day(path):
 def test_there_is_no_error_while_versions_come_and_go(
     tmp_path, world, monkeypatch
 ):
-    def export(artefact, data_dir, export_dir, version, candidates):
+    def export(
+        artefact, data_dir, export_dir, version, candidates, report=None
+    ):
         target = export_dir / str(version)
         manifest = store.Manifest(saved_model.KIND)
         with store.publish(target, manifest) as staging:

@@ -56,10 +56,12 @@ def split(
 
     Returns:
       The two parts; None where too few rows would be held out, or, since rows
-      of one second are never parted, more than half of the day.
+      of one second are never parted, more than half of the day. None too where
+      a day is gone through several times: so would the few last rows be, by
+      themselves.
     """
     config = level.config.gate
-    if not config.share:
+    if not config.share or level.training.passes > 1:
         return None
     later = time_parts.last(level.data, ADS, today, config.share)
     total = level.trained_rows(days)
