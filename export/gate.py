@@ -153,7 +153,8 @@ def judge(
         *_worse(found, _SERVED, _CANDIDATE, bounds),
         *_worse(found, _CANDIDATE, _LIVE, bounds),
         *([] if held_out else _worse(found, _SERVED, _LIVE, bounds)),
-        *_absolute(found, bounds),
+        # A first version of few ads may be bad, but nothing is better.
+        *(_absolute(found, bounds) if held_out or live is not None else []),
         *_pcoc_against_live(found, bounds),
         *_day(evidence, bounds),
         *_loss(evidence, bounds),
