@@ -9,7 +9,7 @@ import tensorflow as tf
 from ecdctr_tf import features, windows
 from ecdctr_tf.input import streams, time_parts
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.ctr_model import CTRModel, combined
 from ecdctr_tf.models.mixture import MixedModel
 
 _SCORE_BATCH = 8192
@@ -63,7 +63,7 @@ def score(
             day = windows.day_number(as_of)
             inputs["day"] = tf.fill(tf.shape(click), day)
         heads = predict(inputs)
-        logit = tf.linalg.matvec(heads, model.line[:-1]) + model.line[-1]
+        logit = combined(heads, model.line)
         parts.append(
             {
                 "ctr": tf.sigmoid(logit).numpy(),

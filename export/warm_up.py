@@ -18,13 +18,14 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 
+from ecdctr_tf import config as configs
 from ecdctr_tf import features
 from ecdctr_tf.export import prediction_log, probe, signatures
 from ecdctr_tf.input import examples
 
 FILE = pathlib.PurePosixPath("assets.extra/tf_serving_warmup_requests")
 # Rows, or candidates, of the requests of clients.
-CANDIDATES = (1, 50, 200)
+CANDIDATES = configs.ServingConfig().candidates
 # Records that TensorFlow Serving replays at most.
 MOST = 1000
 

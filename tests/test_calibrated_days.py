@@ -7,7 +7,7 @@ import pytest
 
 from ecdctr_tf import artefacts
 from ecdctr_tf import config as configs
-from ecdctr_tf.input import data_directory
+from ecdctr_tf.input import data_directory, streams
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.transfer.calibration import Calibration
@@ -118,6 +118,34 @@ def test_a_day_without_ads_before_teaches_nothing(data, begun, tmp_path):
     assert "calibration" not in manifest(run, 5).config
     rows = len(scores(run, 6)["click"])
     assert 0 < calibration(run, 6).lost[1] < 10 * rows
+
+
+def test_an_empty_day_before_is_no_launch(data, begun, tmp_path):
+    """Days that hold no rows of ads say nothing of their click rate."""
+    later = training_world.small_data(tmp_path / "data")
+    for number in (3, 4):
+        shutil.rmtree(later.path / "ads" / day(number))
+        later.write_day("ads", day(number), [], later.table_rows(day(number)))
+    level = Level(later, begun, CONFIG, model_row("e_cdctr"), artefacts.CTR)
+    assert not level.launched(day(5))
+    assert level.launched(day(6))
+
+
+def test_a_day_whose_rows_count_nothing(data, begun, tmp_path):
+    """Its rows have the weight 0: it is scored, and teaches nothing."""
+    window = Window(day(5), day(5))
+    rows = streams.read_columns(data, "ads", window)
+    other = training_world.small_data(tmp_path / "data")
+    shutil.rmtree(other.path / "ads" / day(5))
+    rows["weight"] = np.zeros_like(rows["click"])
+    other.write_day("ads", day(5), [rows], data.table_rows(day(5)))
+    other = data_directory.DataDirectory(other.path)
+    run = train(other, copy(begun, tmp_path / "run"), days(5, 6))
+    found = manifest(run, 5)
+    assert found.metrics["log_loss"] is None
+    assert "loss_before" not in found.metrics
+    assert calibration(run, 5).line() == pytest.approx((1, 0))
+    assert "loss_before" in manifest(run, 6).metrics
 
 
 def test_it_can_be_left_out(data, begun, scored, tmp_path):

@@ -225,7 +225,7 @@ class CTRModel(keras.Model):
             return logits
         if training:
             return tf.reduce_mean(logits, axis=1)
-        return tf.linalg.matvec(logits, self.line[:-1]) + self.line[-1]
+        return combined(logits, self.line)
 
     def _logits(
         self, inputs: dict[str, tf.Tensor], training: bool | None
@@ -522,9 +522,7 @@ class CTRModel(keras.Model):
 
     def score(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return click probabilities, float32 `[B]`; inputs as for `call`."""
-        heads = self.logits(inputs)
-        logit = tf.linalg.matvec(heads, self.line[:-1]) + self.line[-1]
-        return tf.sigmoid(logit)
+        return tf.sigmoid(combined(self.logits(inputs), self.line))
 
     @tf.function(reduce_retracing=True, autograph=False)
     def logits(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -628,6 +626,16 @@ class CTRModel(keras.Model):
             for name, column in feature.columns().items():
                 row[name] = tf.zeros([2, *column.shape], column.dtype)
         return row
+
+
+def combined(logits: tf.Tensor, line: tf.Variable) -> tf.Tensor:
+    """Return what the logits of heads come to in scoring, `[B]`.
+
+    Args:
+      logits: `[B, heads]`.
+      line: what each is multiplied by, and a shift, `[heads + 1]`.
+    """
+    return tf.linalg.matvec(logits, line[:-1]) + line[-1]
 
 
 @functools.cache

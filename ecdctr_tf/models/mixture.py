@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.ctr_model import CTRModel, combined
 
 
 class MixedModel(tf.Module):
@@ -81,7 +81,7 @@ class MixedModel(tf.Module):
     def logits(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return logits without `line`, `[B, 1]`; as `CTRModel.logits`."""
         logits = [expert(inputs, training=False) for expert in self.members]
-        return self._weighed(logits, self._slices(inputs))[:, tf.newaxis]
+        return self._weighed(logits, self._slices(inputs))
 
     def mixed(
         self, logits: Sequence[tf.Tensor], slices: tf.Tensor
@@ -92,18 +92,20 @@ class MixedModel(tf.Module):
           logits: of each expert, `[B]`.
           slices: int32 `[B]`, the row of `weights` for each row.
         """
-        return self.line[0] * self._weighed(logits, slices) + self.line[1]
+        return combined(self._weighed(logits, slices), self.line)
 
     def _weighed(
         self, logits: Sequence[tf.Tensor], slices: tf.Tensor
     ) -> tf.Tensor:
+        """Return the logits without `line`, `[B, 1]`; as for `mixed`."""
         parts = [
             tf.clip_by_value(logit, -self._limit, self._limit)
             for logit in logits
         ]
         parts.append(tf.fill(tf.shape(parts[0]), self.click_logit))
         weights = tf.gather(self.weights, slices)  # [B, E + 1]
-        return tf.reduce_sum(weights * tf.stack(parts, axis=1), axis=1)
+        parts = weights * tf.stack(parts, axis=1)
+        return tf.reduce_sum(parts, axis=1, keepdims=True)
 
     def _slices(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return the row of `weights` for each row, int32 `[B]`."""

@@ -159,8 +159,7 @@ class DailyTrainer:
             self._origin.take = None  # It holds three copies of the weights.
         curve, held = self._learn(today)
         # What is wrong before a model has seen ads is not wrong with the next.
-        launched = self._newest_ads(today.first, 1) is not None
-        if self._config.ctr.calibrate and launched:
+        if self._config.ctr.calibrate and level.launched(today.first):
             level.recalibrate(heads, scores["click"], scores["weight"])
         result["trained_rows"] = curve[-1]["rows"] if curve else 0
         if result["trained_rows"] == result["rows"] > 0:

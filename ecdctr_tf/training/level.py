@@ -531,6 +531,11 @@ class Level:
             window,
         )
 
+    def launched(self, day: str) -> bool:
+        """Return whether there were rows of ads before a day."""
+        days = (d for d in self.data.days(ADS) if d < day)
+        return any(self.data.manifest(ADS, d).rows for d in days)
+
     def recalibrate(
         self, heads: np.ndarray, click: np.ndarray, weight: np.ndarray
     ) -> None:

@@ -111,8 +111,13 @@ class Mixer:
         slices = self._slices(window, paths, manifests, rows)
         mixed = _mixed(weights, rows, logits, slices)
         held = self._held_out(window, paths, manifests, weights)
-        launched = self._level.data.days(levels.ADS)[0] < window.first
-        weights.learn(logits, slices, rows["click"], rows["weight"], launched)
+        weights.learn(
+            logits,
+            slices,
+            rows["click"],
+            rows["weight"],
+            self._level.launched(window.first),
+        )
         result = metrics.evaluate(
             *(mixed[name] for name in ("click", "ctr", "user", "weight"))
         )

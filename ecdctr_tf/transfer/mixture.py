@@ -12,15 +12,13 @@ import numpy as np
 
 from ecdctr_tf import typed_values
 from ecdctr_tf.transfer.adahedge import AdaHedge
-from ecdctr_tf.transfer.calibration import Calibration
+from ecdctr_tf.transfer.calibration import LIMIT, Calibration
 
 # The expert that predicts the click rate of the newest scored days for all
 # rows. Its weight pulls the others' predictions together: models are too sure.
 CLICK_RATE = "click rate"
 # What natural logs know of a row: its place is 2 * user + item.
 SLICES = ("neither known", "item known", "user known", "both known")
-# Logits of experts are kept within this.
-LIMIT = 16.0
 # Weight of the click rate at first; the models share the rest.
 _PRIOR = 0.05
 # Of the rows of a day in the click rate, relative to those of the day after.
