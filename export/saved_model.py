@@ -10,6 +10,7 @@ assets.extra/lineage.json    its features, those of them that are served, its
                              config, what the gate found of it, and the
                              manifests of all that it was made from, by their
                              hash
+assets.extra/model_card.*    what is in it, for people (`model_card`)
 ```
 """
 
@@ -30,6 +31,7 @@ from ecdctr_tf.export import (
     folded,
     gate,
     load,
+    model_card,
     probe,
     signatures,
     verify,
@@ -103,7 +105,12 @@ def export_model(
         warm_up.write(
             staging, model.spec, spaces, list(model.historical), candidates
         )
-        _write_lineage(artefact_dir, target, staging, model, report)
+        lineage = _lineage(artefact_dir, target, model, report)
+        text = json.dumps(lineage, indent=1) + "\n"
+        store.write_text(staging / "assets.extra" / LINEAGE, text)
+        model_card.write(
+            staging, int(version), artefact_dir, data, model, lineage
+        )
         worst = verify.check(staging, model, cases)
         manifest.parents = {"artefact": store.parent(artefact_dir, target)}
         manifest.metrics = {
@@ -187,17 +194,16 @@ def _warn_of_padding(model: CTRModel | MixedModel, spaces: dict) -> None:
             )
 
 
-def _write_lineage(
+def _lineage(
     artefact_dir: pathlib.Path,
     target: pathlib.Path,
-    staging: pathlib.Path,
     model: CTRModel | MixedModel,
     report: gate.Report | None,
-) -> None:
-    """Write `assets.extra/lineage.json`."""
+) -> dict[str, typing.Any]:
+    """Return what `assets.extra/lineage.json` says of a version."""
     ancestors: dict[str, dict] = {}
     _collect(artefact_dir, target, ancestors)
-    lineage = {
+    return {
         "artefact": store.file_hash(artefact_dir / store.MANIFEST),
         "features": json.loads((artefact_dir / artefacts.SPEC).read_text()),
         "config": json.loads((artefact_dir / artefacts.CONFIG).read_text()),
@@ -206,8 +212,6 @@ def _write_lineage(
         "gate": report and report.to_dict(),
         "ancestors": ancestors,
     }
-    text = json.dumps(lineage, indent=1) + "\n"
-    store.write_text(staging / "assets.extra" / LINEAGE, text)
 
 
 def _collect(

@@ -41,7 +41,10 @@ MAY_IMPORT = {
     "scoring": ("features", "input", "models", "windows"),
     "export": ("artefacts", "config", "features", "kinds", "store")
     + ("command_line", "input", "layers", "metrics", "models", "scoring")
-    + ("transfer", "typed_values"),
+    + ("transfer", "typed_values")
+    # The model card is a page with the kit of all pages.
+    + ("model_table", "results.page", "results.plots", "results.slices")
+    + ("results.text", "windows"),
     "training": ("artefacts", "config", "features", "kinds", "model_table")
     + ("input", "layers", "metrics", "models", "optimizers", "scoring")
     + ("store", "transfer", "windows"),

@@ -95,7 +95,7 @@ def by_slice(
         counts = {role: before[role][i] for role in ROLES}
         for name, mask in masks(day, counts).items():
             parts.setdefault(name, []).append((day, mask))
-    return {name: _measured(part, pairs) for name, part in parts.items()}
+    return {name: measured(part, pairs) for name, part in parts.items()}
 
 
 def masks(
@@ -163,8 +163,19 @@ def rows_before(
     return result
 
 
-def _measured(parts: Sequence[tuple], pairs: Sequence[tuple[str, str]]) -> dict:
-    """Return what is known of parts `(day, mask)` of days, taken together."""
+def measured(
+    parts: Sequence[tuple], pairs: Sequence[tuple[str, str]] = ()
+) -> dict:
+    """Return the metrics of parts of days, taken together.
+
+    Args:
+      parts: scored days of the same models, each with a mask of its rows, bool
+        `[N]` or a slice; at least one.
+      pairs: (a, b) of models whose difference is looked at.
+
+    Returns:
+      `rows`, `clicks`, `models` and `differences`, as of a slice in `by_slice`.
+    """
     rows = [day.of(mask) for day, mask in parts]
     found = {
         "rows": sum(len(of.click) for of in rows),
