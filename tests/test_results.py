@@ -492,6 +492,19 @@ def test_gap_closed_by_hand():
     assert measures.gap_closed({"ads_only": {}}, "e_cdctr") == {}
 
 
+def test_pairs_are_those_of_e_cdctr_the_mixture_and_ads_only():
+    names = ["oracle", "e_cdctr", "ads_only", "no_regret", "ctnet"]
+    assert measures.pairs(names) == [
+        ("e_cdctr", "ads_only"),
+        ("e_cdctr", "no_regret"),
+        ("e_cdctr", "ctnet"),
+        ("no_regret", "ads_only"),
+        ("no_regret", "ctnet"),
+        ("ctnet", "ads_only"),
+    ]
+    assert measures.pairs(["ctnet", "ads_only"]) == [("ctnet", "ads_only")]
+
+
 def test_print_table_by_hand(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "140")
     spec = features.DataSpec(

@@ -6,7 +6,7 @@ import numpy as np
 
 from ecdctr_tf import metrics
 from ecdctr_tf.results import alarm
-from ecdctr_tf.results.models import BASELINE, MAIN, ORACLE, Model
+from ecdctr_tf.results.models import BASELINE, MAIN, MIXTURE, ORACLE, Model
 from ecdctr_tf.results.slices import ScoredDay
 
 # Counts of a scored day, the same for all models.
@@ -79,11 +79,18 @@ def counts(days: Iterable[ScoredDay]) -> dict[str, int]:
 
 
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return E-CDCTR against each other model, and each against ads only."""
+    """Return E-CDCTR and the mixture against each other model.
+
+    And each model against ads only.
+    """
     names = [name for name in names if name != ORACLE]
-    found = [(MAIN, name) for name in names if name != MAIN and MAIN in names]
+    found: list[tuple[str, str]] = []
+    for first in (MAIN, MIXTURE):
+        others = [n for n in names if n != first and (n, first) not in found]
+        found += [(first, name) for name in others if first in names]
     if BASELINE in names:
-        found += [(n, BASELINE) for n in names if n not in (MAIN, BASELINE)]
+        others = [n for n in names if n not in (MAIN, MIXTURE, BASELINE)]
+        found += [(name, BASELINE) for name in others]
     return found
 
 

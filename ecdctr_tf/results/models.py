@@ -13,7 +13,8 @@ from ecdctr_tf import artefacts, model_table, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.training import workdir
 
-MAIN, BASELINE, ORACLE = "e_cdctr", "ads_only", "oracle"
+MAIN, MIXTURE = "e_cdctr", "no_regret"
+BASELINE, ORACLE = "ads_only", "oracle"
 
 
 @dataclasses.dataclass(frozen=True)

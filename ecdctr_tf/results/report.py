@@ -29,6 +29,7 @@ from ecdctr_tf.results import (
 from ecdctr_tf.results.models import (
     BASELINE,
     MAIN,
+    MIXTURE,
     Model,
     common_days,
     seed_name,
@@ -131,7 +132,8 @@ def _measured(
         higher = measures.days_higher(by_day, reported, pair)
         for metric, of in of_metric.items():
             of["days_higher"] = higher[metric]
-    against = [pair for pair in pairs if pair == (MAIN, BASELINE)]
+    both = [(MAIN, BASELINE), (MIXTURE, BASELINE)]
+    against = [pair for pair in pairs if pair in both]
     by_slice = scored.by_slice(data, days, against)
     labels = LABELS | {model.name: model.label for model in models}
     labels |= {scores.name: scores.name for scores in others}

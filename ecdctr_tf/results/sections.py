@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ecdctr_tf import metrics
 from ecdctr_tf.results import coverage, details, figures, page, text
-from ecdctr_tf.results.models import BASELINE, MAIN, ORACLE
+from ecdctr_tf.results.models import BASELINE, MAIN, MIXTURE, ORACLE
 from ecdctr_tf.results.page import Page, Section
 
 TITLE = "E-CDCTR: natural logs for ad click-through rates"
@@ -213,8 +213,8 @@ def _differences(results: Mapping) -> Section:
 
 def _slices(results: Mapping) -> Section:
     shown = [n for n in results["models"] if n not in results["ablations"]]
-    pair = f"{MAIN} - {BASELINE}"
-    pairs = [pair] if pair in results["differences"] else []
+    both = [f"{name} - {BASELINE}" for name in (MAIN, MIXTURE)]
+    pairs = [pair for pair in both if pair in results["differences"]]
     rows = []
     for name, of in results["slices"].items():
         values = [of["models"][model]["auc"]["mean"] for model in shown]
