@@ -49,6 +49,7 @@ Data directories are written by `python -m ecdctr_tf.input.convert`.
 
 import gc
 import logging
+import os
 import pathlib
 
 from absl import app, flags
@@ -295,6 +296,10 @@ def main(argv: list[str]) -> None:
             raise ValueError(f"Unknown arguments: {' '.join(argv[1:])}")
         _check_flags()
         config = config_from_flags()
+        if _STAGE.value in ("export", "verify"):
+            # By default TensorFlow keeps what it has freed, and takes memory
+            # in powers of two: twice as much as tables need.
+            os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
         # TensorFlow is loaded only after the checks that do without it.
         with command_line.quiet_start(_VERBOSE.value):
             from ecdctr_tf import stages

@@ -31,7 +31,7 @@ from absl import flags
 from benchmarks import harness
 from ecdctr_tf import config as configs
 from ecdctr_tf import features
-from ecdctr_tf.export import client, saved_model
+from ecdctr_tf.export import client, folded, saved_model
 from ecdctr_tf.input import id_space
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -142,7 +142,7 @@ def write(ours: CTRModel, directory: pathlib.Path) -> dict[str, pathlib.Path]:
     spaces = {table.name: id_space.new(table) for table in ours.spec.tables}
     for name, space in spaces.items():
         space.append(np.arange(TABLES[name] - 1) + _FIRST)
-    saved_model.write(ours, spaces, places["ours"])
+    saved_model.write(folded.of(ours, TABLES), spaces, places["ours"])
     plain_keras(ours).export(str(places["keras"]), verbose=False)
     bare = tf.Module()
     bare.multiplied = tf.function(

@@ -27,6 +27,8 @@ TABLE_OPTIMIZERS = ("lazy_adam", "row_wise_adagrad")
 START_TABLES = ("auto", "true", "false")
 # Precision of the computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+# What the tables of an exported model hold.
+TABLES = ("float32", "float16", "int8")
 
 
 def _limited(
@@ -320,6 +322,8 @@ class GateConfig(_Checked):
     worse_auc: float = _at_least(0, 0.01)
     worse_log_loss: float = _at_least(0, 0.02)
     worse_pcoc: float = _at_least(0, 0.25)
+    # By how much AUC and log loss may be worse because of `serving.tables`.
+    worse_rounded: float = _at_least(0, 1e-4)
     # Greatest normalized entropy; that of a constant is 1.
     worst_entropy: float = _positive(1.0)
     # Greatest predicted over observed clicks (PCOC), and the other way round.
@@ -349,7 +353,7 @@ class ForgettingConfig(_Checked):
 
 @dataclasses.dataclass(frozen=True)
 class ServingConfig(_Checked):
-    """What clients of an exported model send."""
+    """What clients of an exported model send, and how it is stored."""
 
     # Numbers of rows, or of candidates of a user, in a request. Servers answer
     # requests of each size for themselves before a version goes live.
@@ -358,6 +362,11 @@ class ServingConfig(_Checked):
         "numbers of at least 1",
         lambda value: bool(value) and min(value) >= 1,
     )
+    # What served tables hold: float32, float16, or int8 with a scale for each
+    # vector. Only models that are served in the folded form have a choice.
+    tables: str = _one_of(TABLES, "float32")
+    # Megabytes of a file of weights at most; 0: one file, whatever its size.
+    max_shard_mb: int = _at_least(0, 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -256,7 +256,7 @@ def _export(data: DataDirectory, request: Request) -> None:
             export_dir,
             request.version,
             request.keep_versions,
-            request.config.serving.candidates,
+            request.config.serving,
             bounds=request.config.gate,
             force=request.force_publish,
         )

@@ -11,16 +11,25 @@ import typing
 from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from ecdctr_tf import artefacts, features, scoring, store
-from ecdctr_tf.export import gate, saved_model
+from ecdctr_tf.export import folded, gate, saved_model
 from ecdctr_tf.input import streams, time_parts
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.models.ctr_model import CTRModel
+from ecdctr_tf.models.mixture import MixedModel
 from ecdctr_tf.transfer import checkpoint
+
+# A day after all history.
+_AFTER_ALL = "9999-12-31"
 
 
 def gather(
-    artefact: pathlib.Path, data_dir: pathlib.Path, live: pathlib.Path | None
+    artefact: pathlib.Path,
+    data_dir: pathlib.Path,
+    live: pathlib.Path | None,
+    tables: str = "float32",
 ) -> gate.Evidence:
     """Return what the gate looks at.
 
@@ -28,6 +37,8 @@ def gather(
       artefact: the candidate, `<workdir>/<model>/ctr/<day>`.
       data_dir: the data directory that it was trained on.
       live: the live version, `<export_dir>/<number>`; None if there is none.
+      tables: what the tables of the candidate would hold, one of
+        `config.TABLES`.
 
     Raises:
       FileNotFoundError, ValueError: the candidate is missing or damaged, or
@@ -39,7 +50,7 @@ def gather(
         broken = tuple(_broken(artefact, manifest))
         left_out = "The model has scored no day: only its weights are judged."
         return gate.Evidence(broken, left_out=(left_out,))
-    return _Candidate(artefact, data, manifest).evidence(live)
+    return _Candidate(artefact, data, manifest).evidence(live, tables)
 
 
 class _Candidate:
@@ -65,14 +76,16 @@ class _Candidate:
         # The rows of the day that are scored; None: all.
         self._part: time_parts.Part | None = None
 
-    def evidence(self, live: pathlib.Path | None) -> gate.Evidence:
-        """Return the evidence; `live` as of `gather`."""
+    def evidence(self, live: pathlib.Path | None, tables: str) -> gate.Evidence:
+        """Return the evidence; arguments as of `gather`."""
         broken = list(_broken(self._path, self._manifest))
         replaced = self._find_rows()
         found: dict[str, typing.Any] = {}
         if not broken and not replaced:
             try:
                 found["served"] = self._score(self._path)
+                if tables != "float32":
+                    found |= self._as_stored(tables)
             except scoring.NotFiniteError as error:
                 broken.append(str(error))
         if live is not None and not replaced:
@@ -116,11 +129,32 @@ class _Candidate:
 
     def _score(self, path: pathlib.Path) -> np.ndarray:
         """Return the click probabilities of a day's model, `[N]`."""
+        return self._score_by(self._model(path))
+
+    def _model(self, path: pathlib.Path) -> CTRModel | MixedModel:
         model = artefacts.read_model(path, self._data)
         for member in model.members:
             artefacts.set_buckets(member, self._data)
+        return model
+
+    def _score_by(self, model: typing.Any, as_of: str = "") -> np.ndarray:
+        """Return click probabilities, `[N]`; `as_of` as of `scoring.score`."""
         window = self._manifest.window
-        return scoring.score(model, self._data, window, part=self._part)["ctr"]
+        return scoring.score(
+            model, self._data, window, as_of=as_of, part=self._part
+        )["ctr"]
+
+    def _as_stored(self, tables: str) -> dict[str, np.ndarray]:
+        """Return what rows are scored in float32 and as tables are stored.
+
+        Fields of `gate.Evidence`. Both see the newest history there is.
+        """
+        model = self._model(self._path)
+        rows = {n: of.rows for n, of in self._data.id_spaces.items()}
+        return {
+            "exact": self._score_by(model, as_of=_AFTER_ALL),
+            "rounded": self._score_by(_AsServed(model, rows, tables)),
+        }
 
     def _of_live(self, version: pathlib.Path) -> dict[str, typing.Any]:
         """Return what the live version makes of the rows, and of its own day.
@@ -168,6 +202,23 @@ class _Candidate:
             "rows held out: its metrics are not compared with."
         )
         return None
+
+
+class _AsServed:
+    """The served form of a model, as `scoring.score` asks models."""
+
+    line = tf.constant([1.0, 0.0])
+
+    def __init__(
+        self, model: CTRModel | MixedModel, rows: dict[str, int], tables: str
+    ):
+        self.spec = model.spec
+        self._form = folded.of(model, rows, tables)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def logits(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return logits, `[B, 1]`."""
+        return self._form(inputs)[:, tf.newaxis]
 
 
 def _broken(path: pathlib.Path, manifest: store.Manifest) -> Iterator[str]:

@@ -5,7 +5,7 @@ operation a layer. The served form gives the same logits from weights that are
 put together once, in float64:
 
 - Trained and historical vectors of a table lie side by side, `[trained |
-  historical | known]`: one gather an id.
+  historical | known]`: one gather an id (`tables`).
 - Batch norm is part of the kernels behind it.
 - Cross networks and outputs of all heads are one quadratic form, their first
   hidden layers one product (`top`).
@@ -26,9 +26,9 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import kinds
+from ecdctr_tf.export import tables as served_tables
 from ecdctr_tf.export.attention import Attention
 from ecdctr_tf.export.top import Layout, Top
-from ecdctr_tf.export.weights import side_by_side
 from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
 from ecdctr_tf.layers.target_attention import TargetAttention
 from ecdctr_tf.models.ctr_model import CTRModel
@@ -47,20 +47,36 @@ _KINDS = (
 Tensors = dict[str, tf.Tensor]
 
 
-def of(model: CTRModel | MixedModel, rows: dict[str, int]) -> typing.Any:
+def of(
+    model: CTRModel | MixedModel, rows: dict[str, int], tables: str = "float32"
+) -> typing.Any:
     """Return the form of a model that is served: folded if it can be.
 
-    A mixture is folded if all of its experts can be.
+    A mixture is folded if all of its experts can be. A folded form keeps no
+    table of the model.
 
     Args:
       model: the model.
       rows: table name -> rows that requests may ask for.
+      tables: what tables hold, one of `config.TABLES`.
+
+    Raises:
+      NotFiniteError: a weight is not finite, or too large for its type.
+      ValueError: the model cannot be folded, and tables should not hold
+        float32.
     """
-    if not all(_is_known(member) for member in model.members):
+    unknown = [m for m in model.members if not _is_known(m)]
+    if unknown and tables != "float32":
+        raise ValueError(
+            "`serving.tables` should be float32 for networks of their own, "
+            "kinds of features of their own, and precisions other than "
+            f"float32. Received: {tables}, for a {type(unknown[0]).__name__}"
+        )
+    if unknown:
         return model
     if isinstance(model, MixedModel):
-        return FoldedMixture(model, rows)
-    return Folded(model, rows)
+        return FoldedMixture(model, rows, tables)
+    return Folded(model, rows, tables)
 
 
 def _is_known(model: CTRModel) -> bool:
@@ -88,18 +104,17 @@ class Folded:
     Args:
       model: the model, of which only layers of single features are kept.
       rows: table name -> rows that are asked for.
+      tables: what tables hold.
     """
 
-    def __init__(self, model: CTRModel, rows: dict[str, int]):
+    def __init__(self, model: CTRModel, rows: dict[str, int], tables: str):
         """Put tables and weights together."""
         self.spec = model.spec
         self._features = kinds.by_kind(model.spec)
         self.historical = tuple(model.historical)
         self._table_of = model.embedding.table_of
         self._tables = {
-            name: tf.Variable(
-                side_by_side(model, name, rows[name]), trainable=False
-            )
+            name: served_tables.made(model, name, rows[name], tables)
             for name in model.embedding.tables
         }
         self._dim = next(iter(model.embedding.tables.values())).dim
@@ -135,7 +150,7 @@ class Folded:
     @property
     def variables(self) -> list[tf.Variable]:
         """All that the answers are made of."""
-        found = list(self._tables.values())
+        found = [v for of in self._tables.values() for v in of.variables]
         for layer in self._layers.values():
             found += getattr(layer, "variables", [])
         for group in self._numbers.values():
@@ -190,7 +205,7 @@ class Folded:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return historical vectors of ids; as `CTRModel.recall`."""
         del days
-        wide = tf.gather(self._tables[self._table_of[name]], rows)
+        wide = self._tables[self._table_of[name]](rows)
         return wide[:, self._dim : -1], wide[:, -1]
 
     def _parts(self, places: dict[str, list[int]]) -> dict[str, _Part]:
@@ -286,9 +301,8 @@ class Folded:
         for name, table in self._table_of.items():
             served, rows = self._tables[table], inputs[name]
             if rows.shape.rank > 1:
-                # The last row, of zeros, is that of padding.
-                rows = tf.where(rows < 0, served.shape[0] - 1, rows)
-            read[name] = tf.gather(served, rows)
+                rows = tf.where(rows < 0, served.padding, rows)
+            read[name] = served(rows)
         return read
 
 
@@ -298,18 +312,16 @@ class FoldedMixture:
     Args:
       model: the mixture.
       rows: table name -> rows that are asked for.
+      tables: what tables hold.
     """
 
-    def __init__(self, model: MixedModel, rows: dict[str, int]):
+    def __init__(self, model: MixedModel, rows: dict[str, int], tables: str):
         """Fold the experts."""
         self.spec = model.spec
-        self._experts = [Folded(expert, rows) for expert in model.members]
-        self._mixture = model
-        self.historical = model.historical
-        self._knowing = None
-        if model.knowing is not None:
-            place = [e is model.knowing for e in model.members].index(True)
-            self._knowing = self._experts[place]
+        self._experts = [Folded(of, rows, tables) for of in model.members]
+        self._mixture = model.of(self._experts)
+        self.historical = self._mixture.historical
+        self._knowing = self._mixture.knowing
 
     @property
     def variables(self) -> list[tf.Variable]:

@@ -24,7 +24,13 @@ _ROWS = 1 << 19
 # Less is as good as nothing, of which no share can be taken.
 _LEAST_LOSS = 1e-6
 _CANDIDATE, _SERVED, _LIVE = "candidate", "served", "live"
-_PAIRS = ((_CANDIDATE, _LIVE), (_SERVED, _CANDIDATE), (_SERVED, _LIVE))
+_EXACT, _ROUNDED = "exact", "rounded"
+_PAIRS = (
+    (_CANDIDATE, _LIVE),
+    (_SERVED, _CANDIDATE),
+    (_SERVED, _LIVE),
+    (_ROUNDED, _EXACT),
+)
 _DAY = "day"
 
 
@@ -45,6 +51,10 @@ class Evidence:
     # Of the weights that would be served, and of those that are.
     served: np.ndarray | None = None
     live: np.ndarray | None = None
+    # As the export would give them, with tables in float32 and as they would be
+    # stored; None where they would be stored in float32.
+    exact: np.ndarray | None = None
+    rounded: np.ndarray | None = None
     # Of the live version, from before it learned the rows, if it ever did.
     live_unseen: np.ndarray | None = None
     # The days of candidate and live version, as scored before each.
@@ -153,6 +163,7 @@ def judge(
         *_worse(found, _SERVED, _CANDIDATE, bounds),
         *_worse(found, _CANDIDATE, _LIVE, bounds),
         *([] if held_out else _worse(found, _SERVED, _LIVE, bounds)),
+        *_worse(found, _ROUNDED, _EXACT, bounds),
         # A first version of few ads may be bad, but nothing is better.
         *(_absolute(found, bounds) if held_out or live is not None else []),
         *_pcoc_against_live(found, bounds),
@@ -183,7 +194,12 @@ def _intervals(evidence: Evidence, level: float) -> metrics.Intervals | None:
     Without rows held out, those of the day, which the candidate has learned.
     """
     rows = evidence.held_out
-    scored = {_SERVED: evidence.served, _LIVE: evidence.live_unseen}
+    scored = {
+        _SERVED: evidence.served,
+        _LIVE: evidence.live_unseen,
+        _EXACT: evidence.exact,
+        _ROUNDED: evidence.rounded,
+    }
     if rows is None:
         rows, scored[_LIVE] = evidence.day, evidence.live
     else:
@@ -257,6 +273,8 @@ _NAMES = {
     _CANDIDATE: "the candidate, before it learned the rows held out,",
     _SERVED: "the candidate as it would be served",
     _LIVE: "the live version",
+    _EXACT: "the candidate with tables in float32",
+    _ROUNDED: "the candidate with tables as they would be stored",
 }
 
 
@@ -272,9 +290,12 @@ def _worse(
         return []
     checks = []
     loss = found.models[other]["log_loss"].mean
+    most = bounds.worse_auc, bounds.worse_log_loss * loss
+    if mine == _ROUNDED:
+        most = bounds.worse_rounded, bounds.worse_rounded
     for metric, label, sign, bound in (
-        ("auc", "AUC", -1, bounds.worse_auc),
-        ("log_loss", "log loss", 1, bounds.worse_log_loss * loss),
+        ("auc", "AUC", -1, most[0]),
+        ("log_loss", "log loss", 1, most[1]),
     ):
         apart = differences[metric]
         if apart.low is None:

@@ -51,6 +51,8 @@ def keep_newest(model: CTRModel) -> None:
 
 def newest(table: HistoricalTable, slots: int) -> HistoricalTable:
     """Return the `slots` newest versions of a table, or all if fewer."""
+    if table.versions <= slots:
+        return table
     shape = [table.versions, table.rows]
     return HistoricalTable(
         table.vectors.numpy().reshape([*shape, table.dim])[-slots:],

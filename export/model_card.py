@@ -18,8 +18,6 @@ from ecdctr_tf import artefacts, metrics, model_table, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.export.weights import NEWEST_DAY
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.models.mixture import MixedModel
 from ecdctr_tf.results import page, plots, slices, text
 from ecdctr_tf.results.page import Section
 from ecdctr_tf.results.slices import ScoredDay
@@ -47,7 +45,7 @@ def write(
     version: int,
     artefact: pathlib.Path,
     data: DataDirectory,
-    model: CTRModel | MixedModel,
+    model: typing.Any,
     lineage: Mapping[str, typing.Any],
 ) -> None:
     """Write the card as HTML and Markdown into `assets.extra/` of a version.
@@ -57,7 +55,7 @@ def write(
       version: its number.
       artefact: the A-CTR day that it is an export of.
       data: the data directory of that day.
-      model: its model.
+      model: its model, or the form of it that is served.
       lineage: what `lineage.json` says.
 
     Raises:
@@ -73,7 +71,7 @@ def _page(
     version: int,
     artefact: pathlib.Path,
     data: DataDirectory,
-    model: CTRModel | MixedModel,
+    model: typing.Any,
     lineage: Mapping[str, typing.Any],
 ) -> page.Page:
     row = model_table.model(artefact.parents[1].name)
@@ -209,7 +207,7 @@ def _metrics(name: str, rows: int, of: Mapping[str, Mapping]) -> list[str]:
 
 
 def _masks(
-    scored: ScoredDay, data: DataDirectory, model: CTRModel | MixedModel
+    scored: ScoredDay, data: DataDirectory, model: typing.Any
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Give slices of the scored rows: their names and bool `[N]`."""
     known = data.table_rows(windows.plus(scored.day, -1))

@@ -7,14 +7,15 @@ manifest.json                the files' hashes and the artefact exported
 assets.extra/tf_serving_warmup_requests
                              requests that servers replay first
 assets.extra/lineage.json    its features, those of them that are served, its
-                             config, what the gate found of it, and the
-                             manifests of all that it was made from, by their
-                             hash
+                             config, how it is stored, what the gate found of
+                             it, and the manifests of all that it was made
+                             from, by their hash
 assets.extra/model_card.*    what is in it, for people (`model_card`)
 ```
 """
 
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -22,11 +23,11 @@ import pathlib
 import tempfile
 import time
 import typing
-from collections.abc import Sequence
 
 import tensorflow as tf
 
 from ecdctr_tf import artefacts, kinds, store
+from ecdctr_tf import config as configs
 from ecdctr_tf.export import (
     folded,
     gate,
@@ -53,7 +54,7 @@ def export_model(
     data_dir: str | pathlib.Path,
     export_dir: str | pathlib.Path,
     version: int | None = None,
-    candidates: Sequence[int] = warm_up.CANDIDATES,
+    serving: configs.ServingConfig | None = None,
     *,
     report: gate.Report | None = None,
 ) -> pathlib.Path:
@@ -64,8 +65,8 @@ def export_model(
       data_dir: the data directory that it was trained on.
       export_dir: the base path of the served model; its children are versions.
       version: name of the version, above 0; None takes the day as YYYYMMDD.
-      candidates: numbers of rows, or of candidates of a user, that clients
-        send; servers answer such requests for themselves first (`warm_up`).
+      serving: what clients send, and how the model is stored; None: as the
+        config has it by default.
       report: what the gate found, kept in the lineage.
 
     Returns:
@@ -79,6 +80,7 @@ def export_model(
         model. Nothing is left behind.
     """
     began = time.monotonic()
+    serving = serving or configs.ServingConfig()
     artefact_dir = pathlib.Path(artefact_dir)
     artefact = store.read_manifest(artefact_dir, artefacts.CTR)
     if version is None:
@@ -91,27 +93,28 @@ def export_model(
     target = pathlib.Path(export_dir) / str(int(version))
     data = DataDirectory(data_dir)
     manifest = dataclasses.replace(
-        artefact, kind=KIND, parents={}, config={}, files={}
+        artefact,
+        kind=KIND,
+        parents={},
+        config={"tables": serving.tables},
+        files={},
     )
     with store.publish(target, manifest) as staging:
-        model = artefacts.read_model(artefact_dir, data)
         spaces = load.known_spaces(artefact, data)
-        _warn_of_padding(model, spaces)
-        # Asked before versions of history are dropped.
-        cases = probe.cases(model, spaces)
-        for expert in model.members:
-            load.keep_newest(expert)
-        write(model, spaces, staging)
-        warm_up.write(
-            staging, model.spec, spaces, list(model.historical), candidates
-        )
-        lineage = _lineage(artefact_dir, target, model, report)
+        cases, form = _folded(artefact_dir, data, spaces, serving.tables)
+        spec, historical = form.spec, list(form.historical)
+        write(form, spaces, staging, serving.max_shard_mb)
+        warm_up.write(staging, spec, spaces, historical, serving.candidates)
+        lineage = _lineage(artefact_dir, target, form, serving, report)
         text = json.dumps(lineage, indent=1) + "\n"
         store.write_text(staging / "assets.extra" / LINEAGE, text)
         model_card.write(
-            staging, int(version), artefact_dir, data, model, lineage
+            staging, int(version), artefact_dir, data, form, lineage
         )
-        worst = verify.check(staging, model, cases)
+        # Its memory is free before another process loads what was written.
+        del form
+        gc.collect()
+        worst = verify.check(staging, spec, historical, cases, serving.tables)
         manifest.parents = {"artefact": store.parent(artefact_dir, target)}
         manifest.metrics = {
             "seconds": time.monotonic() - began,
@@ -120,29 +123,59 @@ def export_model(
     return target
 
 
+def _folded(
+    artefact_dir: pathlib.Path,
+    data: DataDirectory,
+    spaces: dict[str, id_space.IdSpace],
+    tables: str,
+) -> tuple[dict[str, probe.Case], typing.Any]:
+    """Return requests with the model's answers, and the form that is served.
+
+    Args:
+      artefact_dir: the day.
+      data: the data directory.
+      spaces: table name -> the ids that the model knows.
+      tables: as of `ServingConfig`.
+    """
+    model = artefacts.read_model(artefact_dir, data)
+    _warn_of_padding(model, spaces)
+    # Asked before versions of history are dropped.
+    cases = probe.cases(model, spaces)
+    for expert in model.members:
+        load.keep_newest(expert)
+    return cases, folded.of(
+        model, {n: space.rows for n, space in spaces.items()}, tables
+    )
+
+
 def write(
-    model: CTRModel | MixedModel,
+    form: typing.Any,
     spaces: dict[str, id_space.IdSpace],
     directory: str | pathlib.Path,
+    max_shard_mb: int = 0,
 ) -> None:
     """Write a SavedModel.
 
     Args:
-      model: the model, with the historical versions to be served.
+      form: the model as it is served, of `folded.of`.
       spaces: table name -> the ids that the model knows.
       directory: where to; exists and is empty.
+      max_shard_mb: as of `ServingConfig`.
 
     Raises:
       NotFiniteError: a weight is not finite.
     """
+    options = tf.saved_model.SaveOptions()
+    if max_shard_mb:
+        options.experimental_sharding_callback = (
+            tf.train.experimental.MaxShardSizePolicy(max_shard_mb * 10**6)
+        )
     with tempfile.TemporaryDirectory() as scratch:
         # A bare module: the Keras model itself would bring its training calls.
         served = tf.Module(name="ctr")
         served.mappings = {
             name: IdMapping(space, scratch) for name, space in spaces.items()
         }
-        rows = {name: space.rows for name, space in spaces.items()}
-        form = folded.of(model, rows)
         served.kept = _variables(form)
         for variable in served.kept:
             checkpoint.check_finite({"Tables of the served model": variable})
@@ -150,6 +183,7 @@ def write(
             served,
             str(directory),
             signatures=signatures.make(form, served.mappings),
+            options=options,
         )
     # Functions are saved as if all of them answered Predict.
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
@@ -197,7 +231,8 @@ def _warn_of_padding(model: CTRModel | MixedModel, spaces: dict) -> None:
 def _lineage(
     artefact_dir: pathlib.Path,
     target: pathlib.Path,
-    model: CTRModel | MixedModel,
+    form: typing.Any,
+    serving: configs.ServingConfig,
     report: gate.Report | None,
 ) -> dict[str, typing.Any]:
     """Return what `assets.extra/lineage.json` says of a version."""
@@ -207,8 +242,9 @@ def _lineage(
         "artefact": store.file_hash(artefact_dir / store.MANIFEST),
         "features": json.loads((artefact_dir / artefacts.SPEC).read_text()),
         "config": json.loads((artefact_dir / artefacts.CONFIG).read_text()),
-        "served": dataclasses.asdict(model.spec),
-        "historical": list(model.historical),
+        "served": dataclasses.asdict(form.spec),
+        "historical": list(form.historical),
+        "serving": dataclasses.asdict(serving),
         "gate": report and report.to_dict(),
         "ancestors": ancestors,
     }

@@ -12,32 +12,51 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import typing
+from collections.abc import Sequence
 
 import numpy as np
 
+from ecdctr_tf import features
 from ecdctr_tf.export import contract, fresh_process, probe, warm_up
-from ecdctr_tf.models.ctr_model import CTRModel
-from ecdctr_tf.models.mixture import MixedModel
 
-# Greatest difference of a click probability.
-TOLERANCE = 1e-6
-# Greatest difference of a logit below 1, of a larger one relative to it: eight
-# steps of a float32, which move a probability by a quarter of that at most.
-LOGIT_TOLERANCE = 4e-6
+
+class Tolerance(typing.NamedTuple):
+    """Greatest differences of answers."""
+
+    # Of a click probability.
+    ctr: float
+    # Of a logit or a vector's largest number below 1, of larger ones relative
+    # to them.
+    logit: float
+
+
+# By what tables hold. Of float32, eight steps of a logit, which move a
+# probability by a quarter of that at most. What int8 does to metrics is the
+# gate's to judge; this is what a mistake would exceed.
+TOLERANCES = {
+    "float32": Tolerance(1e-6, 4e-6),
+    "float16": Tolerance(1e-3, 4e-3),
+    "int8": Tolerance(0.02, 0.08),
+}
 _SCRIPT = pathlib.Path(fresh_process.__file__)
 
 
 def check(
     directory: str | pathlib.Path,
-    model: CTRModel | MixedModel,
+    spec: features.DataSpec,
+    historical: Sequence[str],
     cases: dict[str, probe.Case],
+    tables: str = "float32",
 ) -> float:
     """Make sure that a SavedModel answers as its model does.
 
     Args:
       directory: the SavedModel.
-      model: the model.
+      spec: the features of the model.
+      historical: those with history.
       cases: requests and the model's answers, of `probe.cases`.
+      tables: what the tables hold, a key of `TOLERANCES`.
 
     Returns:
       The greatest difference of a click probability.
@@ -46,20 +65,20 @@ def check(
       ValueError: the SavedModel cannot be loaded without project code, its
         signatures are not those promised, or an answer differs.
     """
-    contract.check(directory, model.spec, model.historical)
+    contract.check(directory, spec, historical)
     sent = {
         f"{name}/{case.signature}/{column}": values
         for name, case in cases.items()
         for column, values in case.inputs.items()
     }
     answers = in_fresh_process(
-        directory, sent | warm_up.replay(pathlib.Path(directory), model.spec)
+        directory, sent | warm_up.replay(pathlib.Path(directory), spec)
     )
     worst = 0.0
     for name, case in cases.items():
         for output, wanted in case.outputs.items():
-            answer = answers[f"{name}/{case.signature}/{output}"]
-            difference = _compare(name, case.signature, output, answer, wanted)
+            key = f"{name}/{case.signature}/{output}"
+            difference = _compare(key, answers[key], wanted, tables)
             if output == "ctr":
                 worst = max(worst, difference)
     for name, answer in answers.items():
@@ -72,13 +91,15 @@ def check(
 
 
 def _compare(
-    name: str,
-    signature: str,
-    output: str,
-    answer: np.ndarray,
-    wanted: np.ndarray,
+    key: str, answer: np.ndarray, wanted: np.ndarray, tables: str = "float32"
 ) -> float:
     """Return the greatest difference of two answers.
+
+    Args:
+      key: `<case>/<signature>/<output>`.
+      answer: what the SavedModel answers.
+      wanted: what its model does.
+      tables: as for `check`.
 
     Raises:
       ValueError: it is too great.
@@ -88,16 +109,20 @@ def _compare(
     if same and wanted.dtype == object:
         same = np.array_equal(answer, wanted)
     elif same:
-        allowed = TOLERANCE
-        if output == "logit":
-            allowed = LOGIT_TOLERANCE * np.maximum(np.abs(wanted), 1.0)
+        allowed: float | np.ndarray = TOLERANCES[tables].ctr
+        if key.endswith(("logit", "_vector")):
+            size = np.abs(wanted)
+            if key.endswith("_vector"):
+                size = size.max(axis=1, keepdims=True)
+            allowed = TOLERANCES[tables].logit * np.maximum(size, 1.0)
         differences = np.abs(answer - wanted)
         same = bool(np.all(differences <= allowed))
         difference = float(differences.max())
     if not same:
+        case, signature, output = key.split("/")
         raise ValueError(
             f"The SavedModel's {signature} ({output}) differs from the "
-            f"model's in the case {name!r}: {answer} instead of {wanted}. "
+            f"model's in the case {case!r}: {answer} instead of {wanted}. "
             "Nothing was published."
         )
     return difference
@@ -126,6 +151,8 @@ def in_fresh_process(
     hidden = ("TF_USE_LEGACY_KERAS", "PYTHONPATH")
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    # Memory that is freed goes back to the system.
+    environment["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
     with tempfile.TemporaryDirectory() as scratch:
         requests = pathlib.Path(scratch) / "requests.npz"
         answers = pathlib.Path(scratch) / "answers.npz"

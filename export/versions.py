@@ -19,7 +19,6 @@ import dataclasses
 import datetime
 import logging
 import pathlib
-from collections.abc import Sequence
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import store, typed_values
@@ -28,7 +27,6 @@ from ecdctr_tf.export import (
     gate,
     saved_model,
     server_configs,
-    warm_up,
 )
 
 WITHDRAWN = "withdrawn.json"
@@ -84,7 +82,7 @@ def publish(
     export_dir: pathlib.Path,
     version: int | None = None,
     keep: int = 0,
-    candidates: Sequence[int] = warm_up.CANDIDATES,
+    serving: configs.ServingConfig | None = None,
     *,
     bounds: configs.GateConfig | None = None,
     force: bool = False,
@@ -99,7 +97,7 @@ def publish(
       export_dir: the base path of the served model.
       version: the number of the version; None takes the day as YYYYMMDD.
       keep: how many of the newest versions stay; 0: all.
-      candidates: as of `export_model`.
+      serving: as of `export_model`.
       bounds: what the gate allows; None: it does not look.
       force: whether to publish what the gate would refuse.
 
@@ -112,6 +110,7 @@ def publish(
       FileNotFoundError, ValueError: as `export_model`; or the number has
         another width than the versions there, or was rolled back.
     """
+    serving = serving or configs.ServingConfig()
     with store.lock(export_dir, "exporting"):
         finish(export_dir)
         number = version
@@ -130,20 +129,22 @@ def publish(
         ):
             report = None
             if bounds is not None:
-                report = _look(artefact, data_dir, place, bounds, force)
+                report = _look(
+                    artefact, data_dir, place, bounds, force, serving.tables
+                )
                 said += f"\n{report.words()}"
             saved_model.export_model(
                 artefact,
                 data_dir,
                 export_dir,
                 number,
-                candidates,
+                serving,
                 report=report,
             )
             _report_file(place).unlink(missing_ok=True)
         # Servers hear of a version before they lose an old one.
         kept = numbers(export_dir)[-keep:]
-        server_configs.write(export_dir, kept, candidates)
+        server_configs.write(export_dir, kept, serving.candidates)
         if keep:
             retire(export_dir, keep)
     return said
@@ -155,6 +156,7 @@ def _look(
     place: pathlib.Path,
     bounds: configs.GateConfig,
     force: bool,
+    tables: str,
 ) -> gate.Report:
     """Return what the gate finds of a day that is to be published.
 
@@ -164,6 +166,7 @@ def _look(
       place: of the version.
       bounds: what the gate allows.
       force: whether the day is published whatever it finds.
+      tables: as of `ServingConfig`.
 
     Raises:
       RefusedError: it is refused. A file beside the versions says why.
@@ -171,7 +174,10 @@ def _look(
     there = numbers(place.parent)
     live = there[-1] if there else None
     found = evidence.gather(
-        artefact, data_dir, place.parent / str(live) if there else None
+        artefact,
+        data_dir,
+        place.parent / str(live) if there else None,
+        tables,
     )
     report = gate.judge(found, bounds, str(artefact), live)
     if not report.failed or force:

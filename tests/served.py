@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import grpc
 import tensorflow as tf
 
-from ecdctr_tf.export import probe, saved_model
+from ecdctr_tf.export import folded, probe, saved_model
 from tests import test_folded
 
 # Wide enough for a request on a loaded machine.
@@ -26,7 +26,8 @@ def write(directory: pathlib.Path) -> dict[str, probe.Case]:
     directory.mkdir(parents=True)
     spec = test_folded.EVERY_KIND
     model, spaces = test_folded.made(spec), test_folded.spaces_of(spec)
-    saved_model.write(model, spaces, directory)
+    form = folded.of(model, test_folded.ROWS)
+    saved_model.write(form, spaces, directory)
     return probe.cases(model, spaces)
 
 

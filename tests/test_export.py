@@ -28,6 +28,7 @@ from ecdctr_tf.export import (
     batching,
     client,
     contract,
+    folded,
     fresh_process,
     load,
     probe,
@@ -36,6 +37,7 @@ from ecdctr_tf.export import (
     verify,
     warm_up,
 )
+from ecdctr_tf.export.checks import files, subject
 from ecdctr_tf.input import data_directory, id_space
 from ecdctr_tf.training import daily, history, natural
 from ecdctr_tf.training import level as levels
@@ -634,6 +636,7 @@ def test_the_manifest_and_lineage_tell_where_it_comes_from(world):
     manifest = store.verify(world.version, "export")
     assert manifest.window.last == DAY
     assert manifest.metrics["max_difference"] <= 1e-6
+    assert manifest.config == {"tables": "float32"}
     source = world.version / manifest.parents["artefact"]["path"]
     assert source.resolve() == world.artefact.resolve()
     file = world.version / "assets.extra" / "lineage.json"
@@ -649,6 +652,21 @@ def test_the_manifest_and_lineage_tell_where_it_comes_from(world):
         assert lineage["ancestors"][version]["kind"] == "historical"
         assert lineage["ancestors"][version]["window"]["last"] == last
     assert len(lineage["ancestors"]) == 1 + len(VERSIONS)
+
+
+def test_an_export_says_what_its_tables_hold(world, tmp_path):
+    serving = configs.ServingConfig(tables="int8")
+    version = export.export_model(
+        world.artefact, world.data.path, tmp_path, serving=serving
+    )
+    manifest = store.read_manifest(version, "export")
+    assert manifest.config == {"tables": "int8"}
+    assert manifest.metrics["max_difference"] > 1e-6
+    said = files.whole(subject.Subject(version, ()))
+    assert "tables in int8" in said
+    lineage = json.loads((version / "assets.extra/lineage.json").read_text())
+    assert lineage["serving"]["tables"] == "int8"
+    assert lineage["serving"]["max_shard_mb"] == 0
 
 
 def test_only_the_newest_history_is_served(world):
@@ -782,7 +800,8 @@ def test_weights_that_are_not_finite_are_never_served(
     spaces = load.known_spaces(manifest, world.data)
     with np.errstate(invalid="ignore", over="ignore"):
         with pytest.raises(checkpoint.NotFiniteError, match=said):
-            saved_model.write(model, spaces, tmp_path)
+            form = folded.of(model, TABLE_ROWS)
+            saved_model.write(form, spaces, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -921,6 +940,5 @@ def test_every_signature_answers_in_a_client_in_cpp(world, cpp_client):
     assert {case.signature for case in cases.values()} == set(world.served)
     for name, case in cases.items():
         for output, wanted in case.outputs.items():
-            verify._compare(
-                name, case.signature, output, answers[name][output], wanted
-            )
+            key = f"{name}/{case.signature}/{output}"
+            verify._compare(key, answers[name][output], wanted)

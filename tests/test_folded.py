@@ -135,10 +135,10 @@ def rows_of(spec):
     return probe.requests(spec, spaces), spaces
 
 
-def answers(model, spec, by_user=0):
+def answers(model, spec, by_user=0, tables="float32"):
     """Return the logits of the folded form and those that are expected."""
     raw, spaces = rows_of(spec)
-    form = folded.of(model, ROWS)
+    form = folded.of(model, ROWS, tables)
     if not by_user:
         rows = raw
     else:
@@ -267,8 +267,9 @@ def test_attention_by_rows_and_users_is_that_of_the_layer(normalised):
     assert not found[3:].numpy().any()
 
 
+@pytest.mark.parametrize("tables", ["float32", "int8"])
 @pytest.mark.parametrize("name", ["serving_default", "rank"])
-def test_a_request_runs_few_operations(name, tmp_path):
+def test_a_request_runs_few_operations(name, tables, tmp_path):
     """The default network, on the features of the demo."""
     model = made(embedding_dim=DIM, hidden_units=(64, 32))
     mappings = {
@@ -276,12 +277,13 @@ def test_a_request_runs_few_operations(name, tmp_path):
         for table, space in spaces_of(PLAIN).items()
     }
     served = tf.Module()
-    form = folded.of(model, ROWS)
+    form = folded.of(model, ROWS, tables)
     served.kept = [mappings, form.variables]
     made_of = signatures.make(form, mappings)
     tf.saved_model.save(served, str(tmp_path / "1"), signatures=made_of)
     loaded = tf.saved_model.load(str(tmp_path / "1")).signatures[name]
     used = test_export.executed(loaded.graph.as_graph_def())
     assert 50 < len(used) <= 200
-    # One look-up of vectors for each id and each sequence.
-    assert sum("Gather" in op and "Resource" in op for op in used) == 4
+    # One look-up of vectors for each id and each sequence, and one of scales.
+    each = 2 if tables == "int8" else 1
+    assert sum("Gather" in op and "Resource" in op for op in used) == 4 * each

@@ -490,6 +490,32 @@ def test_weights_that_forgot_what_was_scored():
     ]
 
 
+def test_tables_that_are_stored_too_coarsely():
+    rows = made_up(0.3)
+    near = shifted(rows["ctr"], 1e-4)
+    found = {"held_out": rows, "exact": rows["ctr"]}
+    assert failed(**found, rounded=near) == []
+    coarse = shifted(np.clip(np.round(rows["ctr"], 1), 0.05, 0.95), 0.3)
+    assert failed(**found, rounded=coarse) == [
+        "rounded_auc",
+        "rounded_log_loss",
+    ]
+
+
+def test_what_tables_are_stored_in_is_looked_at(data, run, served):
+    serving = configs.ServingConfig(tables="int8")
+    publish(data, run, served, 2, serving=serving)
+    found = lineage(served, 2)["gate"]
+    looked_at = {check["name"] for check in found["checks"]}
+    assert {"rounded_auc", "rounded_log_loss"} <= looked_at
+    losses = {
+        name: found["metrics"][name]["log_loss"]["mean"]
+        for name in ("served", "exact", "rounded")
+    }
+    assert losses["exact"] == pytest.approx(losses["served"], abs=1e-6)
+    assert 0 < abs(losses["rounded"] - losses["exact"]) < 1e-3
+
+
 def test_rows_of_which_nothing_can_be_said():
     rows = made_up(count=20)
     nothing = {**rows, "click": np.zeros(20, np.float32)}

@@ -12,7 +12,7 @@ import tf_keras as keras
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, kinds, windows
 from ecdctr_tf.diagnostics import domain_shift, logistic
-from ecdctr_tf.export import probe, saved_model, verify
+from ecdctr_tf.export import folded, probe, saved_model, verify
 from ecdctr_tf.input import blocks, data_directory, examples, streams
 from ecdctr_tf.input.conversion import converter, toml_spec
 from ecdctr_tf.kinds import listed
@@ -292,11 +292,11 @@ def test_a_new_kind_is_trained_on_and_served(rated, tmp_path):
         assert np.abs(after[name].numpy() - before[name]).max() > 1e-4, name
     saved = tmp_path / "saved"
     saved.mkdir()
-    saved_model.write(model, data.id_spaces, saved)
+    saved_model.write(folded.of(model, rows), data.id_spaces, saved)
     raw = probe.requests(data.spec, data.id_spaces)
     assert set(raw) == {"user_id", "item_id", "tag", "tag_number"}
     answers = probe.expected(model, raw, data.id_spaces)
-    verify.check(saved, model, probe.cases(model, data.id_spaces))
+    verify.check(saved, model.spec, [], probe.cases(model, data.id_spaces))
     raw["tag_number"] = raw["tag_number"] + 1
     others = probe.expected(model, raw, data.id_spaces)
     assert np.abs(others["logit"] - answers["logit"]).max() > 1e-6

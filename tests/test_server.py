@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from ecdctr_tf import artefacts, store, windows
-from ecdctr_tf.export import saved_model, signatures, versions
+from ecdctr_tf.export import folded, saved_model, signatures, versions
 from tests import served, test_folded
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -402,9 +402,7 @@ def publish_day(path):
 def test_there_is_no_error_while_versions_come_and_go(
     tmp_path, world, monkeypatch
 ):
-    def export(
-        artefact, data_dir, export_dir, version, candidates, report=None
-    ):
+    def export(artefact, data_dir, export_dir, version, serving, report=None):
         target = export_dir / str(version)
         manifest = store.Manifest(saved_model.KIND)
         with store.publish(target, manifest) as staging:
@@ -457,7 +455,8 @@ def test_the_requests_of_the_readme_are_answered(tmp_path, capsys):
     spec = dataclasses.replace(plain, features=(*others, clicked))
     (tmp_path / "1").mkdir()
     model, spaces = test_folded.made(spec), test_folded.spaces_of(spec)
-    saved_model.write(model, spaces, tmp_path / "1")
+    form = folded.of(model, test_folded.ROWS)
+    saved_model.write(form, spaces, tmp_path / "1")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     bodies = re.findall(
         r"curl http://localhost:8501(\S+) -d '(.*?)'", readme, re.S

@@ -8,6 +8,7 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from ecdctr_tf import config as configs
 from ecdctr_tf import export
 from ecdctr_tf.export import server_configs
 from ecdctr_tf.export.checks import files, subject
@@ -79,9 +80,8 @@ def test_a_rollback_that_was_killed_is_finished_in_the_labels_too(
 
 
 def test_batches_hold_the_requests_of_clients(run, served):
-    test_versions.publish(
-        run, served, test_versions.DAYS[0], candidates=(1, 5000)
-    )
+    serving = configs.ServingConfig(candidates=(1, 5000))
+    test_versions.publish(run, served, test_versions.DAYS[0], serving=serving)
     text = (served / server_configs.BATCHING).read_text()
     assert "max_batch_size { value: 5000 }" in text
 

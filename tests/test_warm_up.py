@@ -123,9 +123,9 @@ def test_an_answer_to_warm_up_that_is_not_finite_is_not_published(
         return {"warm-up 3/rank/ctr": np.float32([np.nan])}
 
     monkeypatch.setattr(verify, "in_fresh_process", answer)
-    model = test_folded.made(SPEC)
+    historical = test_folded.made(SPEC).historical
     with pytest.raises(ValueError, match="warm-up 3/rank/ctr should be finite"):
-        verify.check(version, model, {})
+        verify.check(version, SPEC, historical, {})
 
 
 def test_the_server_replays_all_before_a_version_is_live(version):

@@ -53,6 +53,14 @@ class MixedModel(tf.Module):
             np.asarray(line, np.float32), trainable=False, name="line"
         )
 
+    def of(self, experts: Sequence[typing.Any]) -> "MixedModel":
+        """Return the same mixture of other forms of the experts."""
+        line = tuple(self.line.numpy())
+        click_logit = self.click_logit.numpy()
+        return MixedModel(
+            experts, self.weights.numpy(), click_logit, line, self._limit
+        )
+
     @property
     def historical(self) -> tuple[str, ...]:
         """The features with history."""

@@ -126,24 +126,25 @@ def restore(
 def _restore_one(
     name: str, variable: tf.Variable, value: np.ndarray | None, batch_norm: str
 ) -> RestoredVariable:
-    old = variable.numpy()
-    before = float(np.linalg.norm(old))
-    taken = 0
+    before = _norm(variable)
+    shape, taken = tuple(variable.shape), 0
     if value is None:
         status = NEW
     elif batch_norm == "full" and name.split("/")[-1] in _BATCH_NORM:
         status = REINITIALISED
-    elif value.shape == old.shape:
-        status, taken = RESTORED, old.shape[0] if old.ndim else 1
+    elif value.shape == shape:
+        status, taken = RESTORED, shape[0] if shape else 1
         variable.assign(value)
     else:
+        old = variable.numpy()
         status, taken = REMAPPED, min(len(old), len(value))
         old[:taken] = value[:taken]
         variable.assign(old)
-    after = float(np.linalg.norm(variable.numpy()))
-    return RestoredVariable(
-        name, status, tuple(old.shape), taken, before, after
-    )
+    return RestoredVariable(name, status, shape, taken, before, _norm(variable))
+
+
+def _norm(variable: tf.Variable) -> float:
+    return float(np.linalg.norm(variable.numpy()))
 
 
 def check_ids(

@@ -23,12 +23,16 @@ def whole(subject: Subject) -> str:
     """Compare the files with their hashes."""
     manifest = store.verify(subject.path, saved_model.KIND)
     difference = manifest.metrics.get("max_difference")
-    if difference is None or difference > verify.TOLERANCE:
+    tables = manifest.config.get("tables", "float32")
+    if difference is None or difference > verify.TOLERANCES[tables].ctr:
         raise ValueError(
             "The manifest should say that the answers are those of the model. "
-            f"Received: max_difference {difference}"
+            f"Received: max_difference {difference}, tables in {tables}"
         )
-    return f"{len(manifest.files)} files, {difference:.1e} from the model"
+    return (
+        f"{len(manifest.files)} files, tables in {tables}, {difference:.1e} "
+        "from the model"
+    )
 
 
 def structure(subject: Subject) -> str:

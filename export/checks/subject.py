@@ -98,9 +98,10 @@ def compare(found: Mapping[str, Answers], wanted: Mapping[str, Answers]) -> str:
             if reference.dtype == object:
                 same = np.array_equal(values, reference)
             else:
-                allowed = verify.TOLERANCE
+                tolerance = verify.TOLERANCES["float32"]
+                allowed = tolerance.ctr
                 if output == "logit":
-                    allowed = verify.LOGIT_TOLERANCE
+                    allowed = tolerance.logit
                 scale = np.maximum(np.abs(reference), 1.0)
                 difference = np.abs(np.float64(values) - reference) / scale
                 same = values.shape == reference.shape and bool(
