@@ -367,6 +367,9 @@ class ServingConfig(_Checked):
     tables: str = _one_of(TABLES, "float32")
     # Megabytes of a file of weights at most; 0: one file, whatever its size.
     max_shard_mb: int = _at_least(0, 0)
+    # Where historical vectors are: in_graph, or as_input of requests, from a
+    # feature store.
+    history: str = _one_of(("in_graph", "as_input"), "in_graph")
 
 
 @dataclasses.dataclass(frozen=True)

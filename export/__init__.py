@@ -35,6 +35,10 @@ ids of user and item are required, and in Examples not even these: a row without
 one has an unknown id. A number that is not finite is a missing one. Tensors
 that do not have the same number of rows are refused.
 
+With `serving.history=as_input` requests bring historical vectors and their
+version (`given_history`), answers have `vectors_ignored`, int32 of the shape of
+`ctr`, and there is no `embeddings`.
+
 The models are served in the form of `folded`, which gives the same logits with
 fewer operations.
 """

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from ecdctr_tf import features
-from ecdctr_tf.export import signatures
+from ecdctr_tf.export import given_history, signatures
 
 _CODE_OUTSIDE_THE_GRAPH = ("PyFunc", "EagerPyFunc", "PyFuncStateless")
 
@@ -61,7 +61,7 @@ def _promised(
     promised = {
         signatures.EXAMPLES: _Signature(
             {"examples": text},
-            dict.fromkeys(signatures.OUTPUTS, number),
+            _outputs(spec, 1),
             {},
             "",
         ),
@@ -82,7 +82,7 @@ def _promised(
                 column: (tensor.dtype, tensor.shape.rank)
                 for column, tensor in signatures.request(spec, by_user).items()
             },
-            dict.fromkeys(signatures.OUTPUTS, (tf.float32, 1 + by_user)),
+            _outputs(spec, 1 + by_user),
             {column: tuple(tensor.shape) for column, tensor in unsaid.items()},
             "",
         )
@@ -100,6 +100,16 @@ def _promised(
         name: wanted._replace(method=methods.get(name, signatures.PREDICT))
         for name, wanted in promised.items()
     }
+
+
+def _outputs(
+    spec: features.DataSpec, rank: int
+) -> dict[str, tuple[tf.DType, int]]:
+    """Return what scores come with, each of as many dimensions."""
+    found = dict.fromkeys(signatures.OUTPUTS, (tf.float32, rank))
+    if given_history.brought(spec):
+        found[given_history.IGNORED] = (tf.int32, rank)
+    return found
 
 
 def _signature(found: meta_graph_pb2.SignatureDef) -> _Signature:

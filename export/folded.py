@@ -28,6 +28,7 @@ import tensorflow as tf
 from ecdctr_tf import kinds
 from ecdctr_tf.export import tables as served_tables
 from ecdctr_tf.export.attention import Attention
+from ecdctr_tf.export.given_history import Given
 from ecdctr_tf.export.top import Layout, Top
 from ecdctr_tf.layers.scaled_numbers import ScaledNumbers
 from ecdctr_tf.layers.target_attention import TargetAttention
@@ -48,7 +49,10 @@ Tensors = dict[str, tf.Tensor]
 
 
 def of(
-    model: CTRModel | MixedModel, rows: dict[str, int], tables: str = "float32"
+    model: CTRModel | MixedModel,
+    rows: dict[str, int],
+    tables: str = "float32",
+    given: Given | None = None,
 ) -> typing.Any:
     """Return the form of a model that is served: folded if it can be.
 
@@ -59,11 +63,12 @@ def of(
       model: the model.
       rows: table name -> rows that requests may ask for.
       tables: what tables hold, one of `config.TABLES`.
+      given: what requests say of history; None: the tables hold it.
 
     Raises:
       NotFiniteError: a weight is not finite, or too large for its type.
       ValueError: the model cannot be folded, and tables should not hold
-        float32.
+        float32 or history.
     """
     unknown = [m for m in model.members if not _is_known(m)]
     if unknown and tables != "float32":
@@ -72,11 +77,17 @@ def of(
             "kinds of features of their own, and precisions other than "
             f"float32. Received: {tables}, for a {type(unknown[0]).__name__}"
         )
+    if unknown and given:
+        raise ValueError(
+            "`serving.history` should be in_graph for networks of their own, "
+            "kinds of features of their own, and precisions other than "
+            f"float32. Received: as_input, for a {type(unknown[0]).__name__}"
+        )
     if unknown:
         return model
     if isinstance(model, MixedModel):
-        return FoldedMixture(model, rows, tables)
-    return Folded(model, rows, tables)
+        return FoldedMixture(model, rows, tables, given)
+    return Folded(model, rows, tables, given)
 
 
 def _is_known(model: CTRModel) -> bool:
@@ -105,16 +116,26 @@ class Folded:
       model: the model, of which only layers of single features are kept.
       rows: table name -> rows that are asked for.
       tables: what tables hold.
+      given: what requests say of history; None: the tables hold it.
     """
 
-    def __init__(self, model: CTRModel, rows: dict[str, int], tables: str):
+    def __init__(
+        self,
+        model: CTRModel,
+        rows: dict[str, int],
+        tables: str,
+        given: Given | None = None,
+    ):
         """Put tables and weights together."""
-        self.spec = model.spec
+        self.given = given
+        self.spec = given.spec if given else model.spec
         self._features = kinds.by_kind(model.spec)
         self.historical = tuple(model.historical)
         self._table_of = model.embedding.table_of
         self._tables = {
-            name: served_tables.made(model, name, rows[name], tables)
+            name: served_tables.made(
+                model, name, rows[name], tables, history=given is None
+            )
             for name in model.embedding.tables
         }
         self._dim = next(iter(model.embedding.tables.values())).dim
@@ -303,6 +324,8 @@ class Folded:
             if rows.shape.rank > 1:
                 rows = tf.where(rows < 0, served.padding, rows)
             read[name] = served(rows)
+            if self.given and name in self.historical:
+                read[name] = self.given.widened(name, read[name], inputs)
         return read
 
 
@@ -313,12 +336,22 @@ class FoldedMixture:
       model: the mixture.
       rows: table name -> rows that are asked for.
       tables: what tables hold.
+      given: what requests say of history; None: the tables hold it.
     """
 
-    def __init__(self, model: MixedModel, rows: dict[str, int], tables: str):
+    def __init__(
+        self,
+        model: MixedModel,
+        rows: dict[str, int],
+        tables: str,
+        given: Given | None = None,
+    ):
         """Fold the experts."""
-        self.spec = model.spec
-        self._experts = [Folded(of, rows, tables) for of in model.members]
+        self.given = given
+        self.spec = given.spec if given else model.spec
+        self._experts = [
+            Folded(expert, rows, tables, given) for expert in model.members
+        ]
         self._mixture = model.of(self._experts)
         self.historical = self._mixture.historical
         self._knowing = self._mixture.knowing

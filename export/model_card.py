@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from ecdctr_tf import artefacts, metrics, model_table, store, windows
 from ecdctr_tf import config as configs
+from ecdctr_tf.export import given_history
 from ecdctr_tf.export.weights import NEWEST_DAY
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results import page, plots, slices, text
@@ -218,7 +219,7 @@ def _masks(
         new = rows >= known.get(model.spec.feature(feature).table, 0)
         yield f"{role} first seen that day", new
         yield f"{role} seen before", ~new
-        if feature in model.historical:
+        if feature in given_history.inside(model):
             days = tf.fill([len(rows)], NEWEST_DAY)
             held = model.recall(feature, tf.constant(rows), days)[1].numpy() > 0
             yield f"{role} with history", held

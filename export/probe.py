@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ecdctr_tf import features, kinds
-from ecdctr_tf.export import load, signatures
+from ecdctr_tf.export import given_history, load, signatures
 from ecdctr_tf.input import examples, id_space
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.models.mixture import MixedModel
@@ -31,15 +31,22 @@ class Case(typing.NamedTuple):
     outputs: Columns
 
 
-def cases(model: CTRModel | MixedModel, spaces: Spaces) -> dict[str, Case]:
+def cases(
+    model: CTRModel | MixedModel,
+    spaces: Spaces,
+    given: given_history.Given | None = None,
+) -> dict[str, Case]:
     """Return requests to all signatures by name.
 
     Args:
       model: what answers them, with all of its history.
-      spaces: table name -> the ids that the model knows.
+      spaces: table name -> the ids that requests ask for.
+      given: what requests say of history; None: nothing.
     """
-    spec = model.spec
+    spec = given.spec if given else model.spec
     raw = requests(spec, spaces)
+    if given:
+        raw = given_history.filled(given, model, raw, spaces)
     unsaid = least(raw, spec)
     needed = set(raw) - set(signatures.left_out(spec))
     nothing = dict(unsaid)
@@ -53,7 +60,7 @@ def cases(model: CTRModel | MixedModel, spaces: Spaces) -> dict[str, Case]:
         ("least", unsaid, needed),
         ("nothing", nothing, needed - {spec.user, spec.item}),
     ):
-        wanted = expected(model, columns, spaces)
+        wanted = expected(model, columns, spaces, given)
         found |= _of_examples(name, columns, sent, spec, wanted)
         if needed <= sent:
             inputs = _filled(columns, sent, signatures.defaults(spec))
@@ -64,11 +71,11 @@ def cases(model: CTRModel | MixedModel, spaces: Spaces) -> dict[str, Case]:
         ("least of users", unsaid, needed, 2),
     ):
         ranked, rows = by_users(columns, spec, users)
-        wanted = expected(model, rows, spaces)
+        wanted = expected(model, rows, spaces, given)
         wanted = {n: answer.reshape(users, -1) for n, answer in wanted.items()}
         inputs = _filled(ranked, sent, signatures.defaults(spec, by_user=True))
         found[name] = Case(signatures.RANK, inputs, wanted)
-    if model.historical:
+    if model.historical and not given:
         found["history"] = _of_history(model, raw, spaces)
     return found
 
@@ -109,16 +116,27 @@ def least(raw: Columns, spec: features.DataSpec) -> Columns:
 
 
 def expected(
-    model: CTRModel | MixedModel, raw: Columns, spaces: Spaces
+    model: CTRModel | MixedModel,
+    raw: Columns,
+    spaces: Spaces,
+    given: given_history.Given | None = None,
 ) -> Columns:
-    """Return the model's own answers: `ctr` and `logit`, float32 `[N]`."""
+    """Return the model's own answers: `ctr` and `logit`, float32 `[N]`.
+
+    And, where requests bring history, `vectors_ignored`, int32 `[N]`.
+    """
     inputs = {}
     for feature in kinds.of(model.spec):
         for name, column in feature.looked_up(raw, spaces).items():
             inputs[name] = tf.constant(column)
     inputs |= signatures.context(len(raw[model.spec.user]))
+    ignored = {}
+    if given:
+        inputs["day"], count = given_history.days(given, raw)
+        ignored[given_history.IGNORED] = count
     logit = model(inputs, training=False)
-    return {"ctr": tf.sigmoid(logit).numpy(), "logit": logit.numpy()}
+    answer = {"ctr": tf.sigmoid(logit).numpy(), "logit": logit.numpy()}
+    return answer | ignored
 
 
 def _some_ids(space: id_space.IdSpace) -> np.ndarray:

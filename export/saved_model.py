@@ -31,6 +31,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.export import (
     folded,
     gate,
+    given_history,
     load,
     model_card,
     probe,
@@ -101,8 +102,8 @@ def export_model(
     )
     with store.publish(target, manifest) as staging:
         spaces = load.known_spaces(artefact, data)
-        cases, form = _folded(artefact_dir, data, spaces, serving.tables)
-        spec, historical = form.spec, list(form.historical)
+        cases, form = _folded(artefact_dir, data, spaces, serving, staging)
+        spec, historical = form.spec, given_history.inside(form)
         write(form, spaces, staging, serving.max_shard_mb)
         warm_up.write(staging, spec, spaces, historical, serving.candidates)
         lineage = _lineage(artefact_dir, target, form, serving, report)
@@ -127,25 +128,33 @@ def _folded(
     artefact_dir: pathlib.Path,
     data: DataDirectory,
     spaces: dict[str, id_space.IdSpace],
-    tables: str,
+    serving: configs.ServingConfig,
+    staging: pathlib.Path,
 ) -> tuple[dict[str, probe.Case], typing.Any]:
     """Return requests with the model's answers, and the form that is served.
 
     Args:
       artefact_dir: the day.
       data: the data directory.
-      spaces: table name -> the ids that the model knows.
-      tables: as of `ServingConfig`.
+      spaces: table name -> the ids that the model knows; those of what
+        requests say besides are added.
+      serving: how the model is stored.
+      staging: where historical vectors are written that requests bring.
     """
     model = artefacts.read_model(artefact_dir, data)
     _warn_of_padding(model, spaces)
+    given = None
+    if serving.history == "as_input":
+        given = given_history.of(model, spaces)
+        given_history.write(staging, given, model, spaces)
+        for table in given.spec.tables:
+            spaces.setdefault(table.name, id_space.new(table))
     # Asked before versions of history are dropped.
-    cases = probe.cases(model, spaces)
+    cases = probe.cases(model, spaces, given)
     for expert in model.members:
         load.keep_newest(expert)
-    return cases, folded.of(
-        model, {n: space.rows for n, space in spaces.items()}, tables
-    )
+    rows = {name: space.rows for name, space in spaces.items()}
+    return cases, folded.of(model, rows, serving.tables, given)
 
 
 def write(
@@ -243,7 +252,8 @@ def _lineage(
         "features": json.loads((artefact_dir / artefacts.SPEC).read_text()),
         "config": json.loads((artefact_dir / artefacts.CONFIG).read_text()),
         "served": dataclasses.asdict(form.spec),
-        "historical": list(form.historical),
+        "historical": given_history.inside(form),
+        "history_version": given_history.version(form),
         "serving": dataclasses.asdict(serving),
         "gate": report and report.to_dict(),
         "ancestors": ancestors,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from ecdctr_tf import features, kinds
-from ecdctr_tf.export import requests
+from ecdctr_tf.export import given_history, requests
 from ecdctr_tf.export.id_mapping import IdMapping
 from ecdctr_tf.export.weights import NEWEST_DAY
 
@@ -38,13 +38,19 @@ def make(model: typing.Any, mappings: dict[str, IdMapping]) -> dict:
       model: the model as it is served, of `folded.of`.
       mappings: table name -> its ids in the graph.
     """
-    spec = model.spec
+    spec, given = model.spec, getattr(model, "given", None)
     # One function in the graph, whatever signatures call it.
     scored = tf.function(model, autograph=False)
 
+    def answer(logit: tf.Tensor, inputs: Tensors) -> dict[str, tf.Tensor]:
+        found = dict(zip(OUTPUTS, (tf.sigmoid(logit), logit), strict=True))
+        if given:
+            found[given_history.IGNORED] = given.ignored(inputs, tf.size(logit))
+        return found
+
     def predicted(raw: Tensors) -> dict[str, tf.Tensor]:
-        logit = scored(model_inputs(raw, spec, mappings))
-        return dict(zip(OUTPUTS, (tf.sigmoid(logit), logit), strict=True))
+        inputs = model_inputs(raw, spec, mappings)
+        return answer(scored(inputs), inputs)
 
     def served(raw: Tensors) -> dict[str, tf.Tensor]:
         return predicted(requests.whole(raw, owners(spec), left_out(spec)))
@@ -53,11 +59,13 @@ def make(model: typing.Any, mappings: dict[str, IdMapping]) -> dict:
         raw = requests.whole(raw, owners(spec, True), left_out(spec))
         shape = tf.shape(raw[spec.item])  # [U, N]
         if hasattr(model, "rank"):
-            logit = model.rank(_inputs_by_user(raw, spec, mappings))
+            inputs = _inputs_by_user(raw, spec, mappings)
+            logit = model.rank(inputs)
         else:
-            logit = scored(model_inputs(_by_row(raw, spec), spec, mappings))
-        logit = tf.reshape(logit, shape)
-        return dict(zip(OUTPUTS, (tf.sigmoid(logit), logit), strict=True))
+            inputs = model_inputs(_by_row(raw, spec), spec, mappings)
+            logit = scored(inputs)
+        found = answer(logit, inputs)
+        return {name: tf.reshape(of, shape) for name, of in found.items()}
 
     def of_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         looked_for: dict[str, typing.Any] = {}
@@ -96,8 +104,9 @@ def make(model: typing.Any, mappings: dict[str, IdMapping]) -> dict:
         REGRESSION: _of_strings(regressed),
         CLASSIFICATION: _of_strings(classified),
     }
-    if model.historical:
-        ids = {name: request(spec)[name] for name in model.historical}
+    historical = given_history.inside(model)
+    if historical:
+        ids = {name: request(spec)[name] for name in historical}
         none = {n: tf.zeros([0], s.dtype) for n, s in ids.items()}
         made[EMBEDDINGS] = _function(recalled, ids, none)
     return made

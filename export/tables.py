@@ -50,7 +50,9 @@ class Table(typing.Protocol):
         """Return rows by their numbers, int32 `[...]`, as `[..., W]`."""
 
 
-def made(model: CTRModel, name: str, rows: int, dtype: str) -> Table:
+def made(
+    model: CTRModel, name: str, rows: int, dtype: str, history: bool = True
+) -> Table:
     """Return a table of a model as it is served.
 
     It is filled a few rows at a time: both of them and little else are in
@@ -62,6 +64,7 @@ def made(model: CTRModel, name: str, rows: int, dtype: str) -> Table:
       rows: V; ids that the model does not know have the vectors that it gives
         to them.
       dtype: one of `config.TABLES`.
+      history: whether it holds historical vectors, if there are any.
 
     Raises:
       NotFiniteError: a vector is not finite, or too large for a float16.
@@ -70,7 +73,7 @@ def made(model: CTRModel, name: str, rows: int, dtype: str) -> Table:
     recalled = [
         layer
         for feature, layer in model.historical.items()
-        if model.spec.feature(feature).table == name
+        if history and model.spec.feature(feature).table == name
     ]
 
     def parts(first: int, last: int) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import shutil
 import threading
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
@@ -620,6 +621,26 @@ def test_the_version_directory_is_one_of_tensorflow_serving(world):
     ]
     users = (world.version / "assets" / "user.txt").read_text().split()
     assert users == [str(user) for user in USERS[:9]]
+
+
+def test_history_may_come_with_requests(world, tmp_path):
+    """Learned combinations of snapshots are stored as the model reads them."""
+    serving = configs.ServingConfig(history="as_input")
+    version = export.export_model(
+        world.artefact, world.data.path, tmp_path, serving=serving
+    )
+    extra = version / "assets.extra"
+    lineage = json.loads((extra / "lineage.json").read_text())
+    stored = pq.read_table(extra / "historical" / "item.parquet").to_pydict()
+    assert set(stored["history_version"]) == {lineage["history_version"]}
+    ask = tf.saved_model.load(str(world.version)).signatures["embeddings"]
+    ids = tf.constant(stored["item_id"], tf.int64)
+    users = tf.fill([len(ids)], tf.constant(USERS[0], tf.int64))
+    found = ask(item_id=ids, user_id=users)
+    assert found["item_id_known"].numpy().all()
+    np.testing.assert_allclose(
+        found["item_id_vector"], stored["item_id_vector"], atol=1e-6
+    )
 
 
 def test_warm_up_requests_lie_beside_the_lineage(world):
