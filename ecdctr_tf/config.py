@@ -316,24 +316,20 @@ class GateConfig(_Checked):
     least_rows: int = _at_least(1, 50)
     # Level of intervals, (0, 1).
     level: float = _limited(0.99, "in (0, 1)", lambda value: 0 < value < 1)
-    # By how much AUC, log loss (a share of it) and PCOC may be worse than those
-    # of the live version; AUC and log loss also than before the rows held out
-    # were learned.
+    # By how much AUC, log loss (a share of it) and predicted over observed
+    # clicks (PCOC, its distance from 1) may be worse than those of the live
+    # version; AUC and log loss also than before the rows held out were learned.
     worse_auc: float = _at_least(0, 0.01)
     worse_log_loss: float = _at_least(0, 0.02)
     worse_pcoc: float = _at_least(0, 0.25)
     # By how much AUC and log loss may be worse because of `serving.tables`.
     worse_rounded: float = _at_least(0, 1e-4)
-    # Greatest normalized entropy; that of a constant is 1.
-    worst_entropy: float = _positive(1.0)
-    # Greatest predicted over observed clicks (PCOC), and the other way round.
-    most_pcoc: float = _at_least(1, 2.0)
-    # How far logits may be from those of the live version: their mean, and 99 %
-    # of all rows. Half as far from those before the rows held out were learned.
-    moved_mean: float = _positive(1.0)
-    moved_quantile: float = _positive(3.0)
+    # How far the mean logit may be from that before the rows held out were
+    # learned; and from that of the live version, where log loss is worse.
+    moved: float = _positive(1.0)
     # Share of what the day of the live version was ranked better than by chance
-    # (AUC - 0.5) that has to be left on the day of the candidate.
+    # (AUC - 0.5) that has to be left on the day of the candidate; all of it
+    # where that day may have been ranked by chance.
     kept_auc: float = _at_least(0, 0.5)
     # Greatest loss of a day in training over that of its rows before.
     training_loss: float = _positive(1.25)

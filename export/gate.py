@@ -3,12 +3,14 @@
 A candidate is a day of an A-CTR that is to be exported; the live version is the
 newest one that was. Checks look at numbers only, which `evidence` gathers.
 They allow for noise: intervals are bootstraps over users, and what might be
-chance is let by.
+chance is let by. Nothing is asked of how good a candidate is by itself: to
+refuse one keeps the live version, which may be as bad.
 
 Shapes: N rows that are scored.
 """
 
 import dataclasses
+import itertools
 import math
 import typing
 
@@ -16,21 +18,16 @@ import numpy as np
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import metrics, typed_values
+from ecdctr_tf.transfer import mixture
 
-# The share of rows whose logits have to move by less than a bound.
-_QUANTILE = 0.99
 # Most rows that an interval is drawn of: of so many, noise is no matter.
 _ROWS = 1 << 19
+# Of logits before and after a tenth of a day; untrained ones have none.
+_LEAST_CORRELATION = 0.5
 # Less is as good as nothing, of which no share can be taken.
 _LEAST_LOSS = 1e-6
 _CANDIDATE, _SERVED, _LIVE = "candidate", "served", "live"
 _EXACT, _ROUNDED = "exact", "rounded"
-_PAIRS = (
-    (_CANDIDATE, _LIVE),
-    (_SERVED, _CANDIDATE),
-    (_SERVED, _LIVE),
-    (_ROUNDED, _EXACT),
-)
 _DAY = "day"
 
 
@@ -51,8 +48,8 @@ class Evidence:
     # Of the weights that would be served, and of those that are.
     served: np.ndarray | None = None
     live: np.ndarray | None = None
-    # As the export would give them, with tables in float32 and as they would be
-    # stored; None where they would be stored in float32.
+    # As the export would give them: with tables in float32, and as they would
+    # be stored; None where they would be stored in float32.
     exact: np.ndarray | None = None
     rounded: np.ndarray | None = None
     # Of the live version, from before it learned the rows, if it ever did.
@@ -142,31 +139,14 @@ def judge(
       artefact: the candidate, for the report.
       live: number of the live version; None if there is none.
     """
-    held_out = evidence.held_out
     found = _intervals(evidence, bounds.level)
     checks = [
         _finite(evidence),
-        *_moves(
-            "settled",
-            "Since the rows held out were scored",
-            evidence.served,
-            None if held_out is None else held_out["ctr"],
-            (bounds.moved_mean / 2, bounds.moved_quantile / 2),
-        ),
-        *_moves(
-            "moved",
-            "Against the live version",
-            evidence.served,
-            evidence.live,
-            (bounds.moved_mean, bounds.moved_quantile),
-        ),
-        *_worse(found, _SERVED, _CANDIDATE, bounds),
-        *_worse(found, _CANDIDATE, _LIVE, bounds),
-        *([] if held_out else _worse(found, _SERVED, _LIVE, bounds)),
-        *_worse(found, _ROUNDED, _EXACT, bounds),
-        # A first version of few ads may be bad, but nothing is better.
-        *(_absolute(found, bounds) if held_out or live is not None else []),
-        *_pcoc_against_live(found, bounds),
+        *_settled(evidence, bounds.moved),
+        *_moved(evidence, found, bounds.moved),
+        *_against_live(found, bounds),
+        *_rounded(evidence, bounds),
+        *_off_the_click_rate(found, bounds.worse_pcoc),
         *_day(evidence, bounds),
         *_loss(evidence, bounds),
     ]
@@ -175,10 +155,10 @@ def judge(
     return Report(
         artefact,
         live,
-        len(held_out["click"]) if held_out else 0,
+        len(evidence.held_out["click"]) if evidence.held_out else 0,
         tuple(checks),
         evidence.left_out,
-        dataclasses.asdict(found)["models"] if found else {},
+        dataclasses.asdict(found)["models"],
     )
 
 
@@ -188,85 +168,117 @@ def _finite(evidence: Evidence) -> Check:
     return Check("finite", False, " ".join(evidence.broken))
 
 
-def _intervals(evidence: Evidence, level: float) -> metrics.Intervals | None:
-    """Return metrics and differences of the rows that all scored, or None.
+def _intervals(evidence: Evidence, level: float) -> metrics.Intervals:
+    """Return metrics and differences of the rows that both scored.
 
     Without rows held out, those of the day, which the candidate has learned.
     """
     rows = evidence.held_out
-    scored = {
-        _SERVED: evidence.served,
-        _LIVE: evidence.live_unseen,
-        _EXACT: evidence.exact,
-        _ROUNDED: evidence.rounded,
-    }
-    if rows is None:
-        rows, scored[_LIVE] = evidence.day, evidence.live
+    if rows is not None:
+        scored = {_CANDIDATE: rows["ctr"], _LIVE: evidence.live_unseen}
     else:
-        scored[_CANDIDATE] = rows["ctr"]
+        rows = evidence.day
+        scored = {_SERVED: evidence.served, _LIVE: evidence.live}
     ctr = {name: of for name, of in scored.items() if of is not None}
-    return _drawn(rows, ctr, level) if ctr else None
+    return _drawn(rows, ctr, level)
 
 
 def _drawn(
-    rows: dict[str, np.ndarray], ctr: dict[str, np.ndarray], level: float
-) -> metrics.Intervals | None:
-    """Return metrics of rows and their intervals; None if no row counts.
+    rows: dict[str, np.ndarray] | None,
+    ctr: dict[str, np.ndarray],
+    level: float,
+) -> metrics.Intervals:
+    """Return metrics of rows and their intervals; of none if no row counts.
 
     Args:
       rows: the rows; of many, some that are spread evenly are taken.
-      ctr: who scored them -> click probabilities, `[N]`.
+      ctr: who scored them -> click probabilities, `[N]`; the second is
+        subtracted from the first.
       level: of the intervals.
     """
-    some = slice(None, None, -(-len(rows["click"]) // _ROWS) or None)
+    if rows is None or not ctr or not (rows["weight"] > 0).any():
+        return metrics.Intervals({}, {}, 0, 0, level)
+    some = slice(None, None, -(-len(rows["click"]) // _ROWS))
     click, user, weight = (rows[n][some] for n in ("click", "user", "weight"))
-    if not (weight > 0).any():
-        return None
     seeds = {name: [of[some]] for name, of in ctr.items()}
     return metrics.intervals(
         [metrics.ScoredRows(click, user, seeds, weight)],
-        [pair for pair in _PAIRS if ctr.keys() >= set(pair)],
+        itertools.pairwise(ctr),
         level=level,
     )
 
 
-def _moves(
-    name: str,
-    since: str,
-    now: np.ndarray | None,
-    before: np.ndarray | None,
-    most: tuple[float, float],
-) -> list[Check]:
-    """Return how far logits are from what they were: mean and quantile."""
-    if now is None or before is None:
+def _differences(
+    found: metrics.Intervals,
+) -> dict[str, metrics.Difference]:
+    """Return metric -> difference from the live version, with an interval."""
+    return {
+        name: apart
+        for of in found.differences.values()
+        for name, apart in of.items()
+        if apart.low is not None
+    }
+
+
+def _settled(evidence: Evidence, most: float) -> list[Check]:
+    """Return whether the last rows of the day left the model what it was.
+
+    Clicks are not asked, so there is no noise to allow for.
+    """
+    if evidence.held_out is None or evidence.served is None:
         return []
-    move = _logits(now) - _logits(before)
-    mean = abs(float(move.mean()))
-    large = float(np.quantile(np.abs(move), _QUANTILE))
+    scored = evidence.held_out["ctr"]
+    now, before = (mixture.logits_of(of) for of in (evidence.served, scored))
+    move = float(now.mean() - before.mean())
+    since = "Since the rows held out were scored, the logits"
+    checks = [
+        Check(
+            "settled_mean",
+            abs(move) <= most,
+            f"{since} have moved by {move:+.3f} on average (at most {most:g} "
+            "is expected of so few rows).",
+            move,
+            math.copysign(most, move),
+        )
+    ]
+    if before.std() > 0:
+        alike = np.corrcoef(now, before)[0, 1] if now.std() > 0 else 0.0
+        checks.append(
+            Check(
+                "settled_order",
+                bool(alike >= _LEAST_CORRELATION),
+                f"{since} have changed: both correlate by {alike:.3f} (at "
+                f"least {_LEAST_CORRELATION:g} is expected).",
+                float(alike),
+                _LEAST_CORRELATION,
+            )
+        )
+    return checks
+
+
+def _moved(
+    evidence: Evidence, found: metrics.Intervals, most: float
+) -> list[Check]:
+    """Return whether logits are where those of the live version are.
+
+    They may be elsewhere unless that is surely worse.
+    """
+    if evidence.served is None or evidence.live is None:
+        return []
+    now, before = map(mixture.logits_of, (evidence.served, evidence.live))
+    move = float(now.mean() - before.mean())
+    loss = _differences(found).get("log_loss")
+    worse = loss is None or loss.low > 0
     return [
         Check(
-            f"{name}_mean",
-            mean <= most[0],
-            f"{since}, the mean logit has moved by {mean:.3f} (at most "
-            f"{most[0]:g} is allowed).",
-            mean,
-            most[0],
-        ),
-        Check(
-            f"{name}_quantile",
-            large <= most[1],
-            f"{since}, the logits of {_QUANTILE:.0%} of the rows have moved "
-            f"by up to {large:.3f} (at most {most[1]:g} is allowed).",
-            large,
-            most[1],
-        ),
+            "moved",
+            abs(move) <= most or not worse,
+            f"The mean logit is {move:+.3f} from that of the live version "
+            f"(beyond {most:g} with a worse log loss is not allowed).",
+            move,
+            math.copysign(most, move),
+        )
     ]
-
-
-def _logits(ctr: np.ndarray) -> np.ndarray:
-    """Return logits, float64 `[N]`, of probabilities that may be 0 or 1."""
-    ctr = np.clip(ctr.astype(np.float64), 1e-7, 1 - 1e-7)
-    return np.log(ctr) - np.log1p(-ctr)
 
 
 _NAMES = {
@@ -278,32 +290,51 @@ _NAMES = {
 }
 
 
-def _worse(
-    found: metrics.Intervals | None,
-    mine: str,
-    other: str,
-    bounds: configs.GateConfig,
+def _against_live(
+    found: metrics.Intervals, bounds: configs.GateConfig
 ) -> list[Check]:
-    """Return by how much AUC and log loss are surely worse."""
-    differences = found and found.differences.get(f"{mine} - {other}")
-    if not differences:
+    """Return by how much AUC and log loss are surely worse than live."""
+    if _LIVE not in found.models:
         return []
+    loss = found.models[_LIVE]["log_loss"].mean
+    most = (bounds.worse_auc, bounds.worse_log_loss * loss)
+    return _worse("worse", found, most)
+
+
+def _rounded(evidence: Evidence, bounds: configs.GateConfig) -> list[Check]:
+    """Return by how much AUC and log loss are surely worse by narrow tables."""
+    if evidence.exact is None or evidence.rounded is None:
+        return []
+    rows = evidence.day if evidence.held_out is None else evidence.held_out
+    scored = {_ROUNDED: evidence.rounded, _EXACT: evidence.exact}
+    found = _drawn(rows, scored, bounds.level)
+    return _worse("rounded", found, (bounds.worse_rounded,) * 2)
+
+
+def _worse(
+    name: str, found: metrics.Intervals, most: tuple[float, float]
+) -> list[Check]:
+    """Return by how much AUC and log loss are surely worse.
+
+    Args:
+      name: what the checks' names begin with.
+      found: of two, the first of which is judged by the second.
+      most: by how much they may be worse.
+    """
     checks = []
-    loss = found.models[other]["log_loss"].mean
-    most = bounds.worse_auc, bounds.worse_log_loss * loss
-    if mine == _ROUNDED:
-        most = bounds.worse_rounded, bounds.worse_rounded
+    differences = _differences(found)
+    mine, other = found.models
     for metric, label, sign, bound in (
         ("auc", "AUC", -1, most[0]),
         ("log_loss", "log loss", 1, most[1]),
     ):
-        apart = differences[metric]
-        if apart.low is None:
+        if metric not in differences:
             continue
+        apart = differences[metric]
         surely = apart.low if sign > 0 else -apart.high
         checks.append(
             Check(
-                f"{mine}_{metric}",
+                f"{name}_{metric}",
                 surely <= bound,
                 f"The {label} of {_NAMES[mine]} less that of {_NAMES[other]} "
                 f"is {apart.mean:+.4f} ({apart.low:+.4f} to {apart.high:+.4f}"
@@ -316,70 +347,34 @@ def _worse(
     return checks
 
 
-def _absolute(
-    found: metrics.Intervals | None, bounds: configs.GateConfig
-) -> list[Check]:
-    """Return whether a candidate beats a constant and is calibrated."""
-    if found is None:
+def _off_the_click_rate(found: metrics.Intervals, worse: float) -> list[Check]:
+    """Return whether calibration is surely worse than that of what is live.
+
+    What is noise is how often the rows were clicked, which is the same for
+    both: so the ends of their intervals belong together.
+    """
+    if "pcoc" not in _differences(found):
         return []
-    mine, rows = _CANDIDATE, "the rows held out"
-    if mine not in found.models:
-        mine, rows = _SERVED, "the rows of the day"
-    if mine not in found.models:
-        return []
-    checks = []
-    entropy, pcoc = (
-        found.models[mine][name] for name in ("normalized_entropy", "pcoc")
+    mine, live = (of["pcoc"] for of in found.models.values())
+    further = min(
+        abs(own - 1) - abs(other - 1)
+        for own, other in (
+            (mine.low, live.low),
+            (mine.mean, live.mean),
+            (mine.high, live.high),
+        )
     )
-    if entropy.low is not None:
-        checks.append(
-            Check(
-                "constant",
-                entropy.low <= bounds.worst_entropy,
-                f"On {rows}, the normalized entropy is "
-                f"{entropy.mean:.3f} ({entropy.low:.3f} to {entropy.high:.3f}"
-                f"; above {bounds.worst_entropy:g}, beyond the noise, is not "
-                "allowed: it is 1 with a constant).",
-                entropy.mean,
-                bounds.worst_entropy,
-            )
-        )
-    if pcoc.low is not None:
-        least, most = 1 / bounds.most_pcoc, bounds.most_pcoc
-        checks.append(
-            Check(
-                "pcoc",
-                pcoc.low <= most and pcoc.high >= least,
-                f"On {rows}, predicted over observed clicks are "
-                f"{pcoc.mean:.3f} ({pcoc.low:.3f} to {pcoc.high:.3f}; "
-                f"{least:g} to {most:g} is allowed).",
-                pcoc.mean,
-                most if pcoc.mean > 1 else least,
-            )
-        )
-    return checks
-
-
-def _pcoc_against_live(
-    found: metrics.Intervals | None, bounds: configs.GateConfig
-) -> list[Check]:
-    """Return whether calibration is surely worse than that of what is live."""
-    differences = found and found.differences.get(f"{_CANDIDATE} - {_LIVE}")
-    if not differences or differences["pcoc"].low is None:
-        return []
-    apart = differences["pcoc"]
-    mine, live = (found.models[n]["pcoc"].mean for n in (_CANDIDATE, _LIVE))
-    surely = apart.low if mine > 1 else -apart.high
-    nearer = abs(mine - 1) <= abs(live - 1)
+    name = next(iter(found.models))
     return [
         Check(
-            "candidate_pcoc",
-            nearer or surely <= bounds.worse_pcoc,
-            f"Predicted over observed clicks are {mine:.3f}, and {live:.3f} "
-            f"with the live version (further from 1 by more than "
-            f"{bounds.worse_pcoc:g}, beyond the noise, is not allowed).",
-            apart.mean,
-            bounds.worse_pcoc,
+            "worse_pcoc",
+            further <= worse,
+            f"Predicted over observed clicks of {_NAMES[name]} are "
+            f"{mine.mean:.3f} ({mine.low:.3f} to {mine.high:.3f}), of the live "
+            f"version {live.mean:.3f} (further from 1 by more than {worse:g}, "
+            "beyond the noise, is not allowed).",
+            further,
+            worse,
         )
     ]
 
@@ -394,12 +389,12 @@ def _day(evidence: Evidence, bounds: configs.GateConfig) -> list[Check]:
     if None in both:
         return []
     found = [_drawn(day, {_DAY: day["ctr"]}, bounds.level) for day in both]
-    if None in found:
+    aucs = [of.models[_DAY]["auc"] for of in found if of.models]
+    if len(aucs) < 2 or any(auc.low is None for auc in aucs):
         return []
-    mine, live = (of.models[_DAY]["auc"] for of in found)
-    if mine.low is None or live.low is None:
-        return []
-    kept = bounds.kept_auc
+    mine, live = aucs
+    # What may be chance has to be as good as that day was.
+    kept = bounds.kept_auc if mine.low > 0.5 else 1.0
     least = 0.5 + kept * (live.mean - 0.5)
     # The interval of a difference from those of its parts (MOVER; Zou and
     # Donner, Construction of confidence limits about effect measures, 2008).
