@@ -179,7 +179,8 @@ def write(
         options.experimental_sharding_callback = (
             tf.train.experimental.MaxShardSizePolicy(max_shard_mb * 10**6)
         )
-    with tempfile.TemporaryDirectory() as scratch:
+    # What is temporary lies within, to be swept with it after a kill.
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
         # A bare module: the Keras model itself would bring its training calls.
         served = tf.Module(name="ctr")
         served.mappings = {

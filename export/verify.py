@@ -52,7 +52,8 @@ def check(
     """Make sure that a SavedModel answers as its model does.
 
     Args:
-      directory: the SavedModel.
+      directory: the SavedModel, not published yet: what is asked and answered
+        lies within it meanwhile, to be swept with it after a kill.
       spec: the features of the model.
       historical: those with history.
       cases: requests and the model's answers, of `probe.cases`.
@@ -71,9 +72,8 @@ def check(
         for name, case in cases.items()
         for column, values in case.inputs.items()
     }
-    answers = in_fresh_process(
-        directory, sent | warm_up.replay(pathlib.Path(directory), spec)
-    )
+    asked = sent | warm_up.replay(pathlib.Path(directory), spec)
+    answers = in_fresh_process(directory, asked, scratch=directory)
     worst = 0.0
     for name, case in cases.items():
         for output, wanted in case.outputs.items():
@@ -132,6 +132,7 @@ def in_fresh_process(
     directory: str | pathlib.Path,
     sent: dict[str, np.ndarray],
     python: str | None = None,
+    scratch: str | pathlib.Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Return a SavedModel's answers, given without project code.
 
@@ -139,6 +140,7 @@ def in_fresh_process(
       directory: the SavedModel.
       sent: `<case>/<signature>/<input>` -> array; strings as objects.
       python: the interpreter; None takes that of this process.
+      scratch: a directory for requests and answers; None: that of the system.
 
     Returns:
       `<case>/<signature>/<output>` -> array.
@@ -153,9 +155,9 @@ def in_fresh_process(
     environment["CUDA_VISIBLE_DEVICES"] = "-1"
     # Memory that is freed goes back to the system.
     environment["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
-    with tempfile.TemporaryDirectory() as scratch:
-        requests = pathlib.Path(scratch) / "requests.npz"
-        answers = pathlib.Path(scratch) / "answers.npz"
+    with tempfile.TemporaryDirectory(dir=scratch) as place:
+        requests = pathlib.Path(place) / "requests.npz"
+        answers = pathlib.Path(place) / "answers.npz"
         fresh_process.write(requests, sent)
         command = [
             python or sys.executable,
