@@ -207,11 +207,10 @@ class _Candidate:
 class _AsServed:
     """The served form of a model, as `scoring.score` asks models."""
 
-    line = tf.constant([1.0, 0.0])
-
     def __init__(
         self, model: CTRModel | MixedModel, rows: dict[str, int], tables: str
     ):
+        self.line = tf.constant([1.0, 0.0])
         self.spec = model.spec
         self._form = folded.of(model, rows, tables)
 

@@ -22,8 +22,10 @@ from ecdctr_tf.transfer import mixture
 
 # Most rows that an interval is drawn of: of so many, noise is no matter.
 _ROWS = 1 << 19
-# Of logits before and after a tenth of a day; untrained ones have none.
+# Of logits before and after a tenth of a day; untrained ones have none, and of
+# fewer rows it may be chance.
 _LEAST_CORRELATION = 0.5
+_CORRELATED = 30
 # Less is as good as nothing, of which no share can be taken.
 _LEAST_LOSS = 1e-6
 _CANDIDATE, _SERVED, _LIVE = "candidate", "served", "live"
@@ -241,7 +243,7 @@ def _settled(evidence: Evidence, most: float) -> list[Check]:
             math.copysign(most, move),
         )
     ]
-    if before.std() > 0:
+    if before.std() > 0 and len(before) >= _CORRELATED:
         alike = np.corrcoef(now, before)[0, 1] if now.std() > 0 else 0.0
         checks.append(
             Check(
@@ -294,7 +296,7 @@ def _against_live(
     found: metrics.Intervals, bounds: configs.GateConfig
 ) -> list[Check]:
     """Return by how much AUC and log loss are surely worse than live."""
-    if _LIVE not in found.models:
+    if len(found.models) < 2:
         return []
     loss = found.models[_LIVE]["log_loss"].mean
     most = (bounds.worse_auc, bounds.worse_log_loss * loss)
@@ -323,7 +325,7 @@ def _worse(
     """
     checks = []
     differences = _differences(found)
-    mine, other = found.models
+    names = [_NAMES[scored] for scored in found.models]
     for metric, label, sign, bound in (
         ("auc", "AUC", -1, most[0]),
         ("log_loss", "log loss", 1, most[1]),
@@ -336,7 +338,7 @@ def _worse(
             Check(
                 f"{name}_{metric}",
                 surely <= bound,
-                f"The {label} of {_NAMES[mine]} less that of {_NAMES[other]} "
+                f"The {label} of {names[0]} less that of {names[1]} "
                 f"is {apart.mean:+.4f} ({apart.low:+.4f} to {apart.high:+.4f}"
                 f"; worse by more than {bound:.4f}, beyond the noise, is not "
                 "allowed).",

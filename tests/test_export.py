@@ -730,13 +730,13 @@ def test_a_model_without_history_is_exported_under_a_version_of_choice(
     assert "age" in served.structured_input_signature[1]
 
 
-def answer_here(directory, sent):
+def answer_here(directory, sent, scratch=None):
     """Answer as `verify.in_fresh_process`, in this process to save time."""
     return fresh_process.answer(tf.saved_model.load(str(directory)), sent)
 
 
 def test_a_failing_export_leaves_nothing(world, tmp_path, monkeypatch):
-    def differ(directory, sent):
+    def differ(directory, sent, scratch=None):
         found = answer_here(directory, sent)
         return {
             n: v + 1e-4 if n.endswith("ctr") else v for n, v in found.items()

@@ -519,15 +519,10 @@ def test_tables_that_are_stored_too_coarsely():
 def test_what_tables_are_stored_in_is_looked_at(data, run, served):
     serving = configs.ServingConfig(tables="int8")
     publish(data, run, served, 2, serving=serving)
-    found = lineage(served, 2)["gate"]
-    looked_at = {check["name"] for check in found["checks"]}
-    assert {"rounded_auc", "rounded_log_loss"} <= looked_at
-    losses = {
-        name: found["metrics"][name]["log_loss"]["mean"]
-        for name in ("served", "exact", "rounded")
-    }
-    assert losses["exact"] == pytest.approx(losses["served"], abs=1e-6)
-    assert 0 < abs(losses["rounded"] - losses["exact"]) < 1e-3
+    checks = lineage(served, 2)["gate"]["checks"]
+    (loss,) = (of for of in checks if of["name"] == "rounded_log_loss")
+    assert loss["passed"] and 0 < abs(loss["value"]) < 1e-3
+    assert "rounded_auc" in {check["name"] for check in checks}
 
 
 def test_rows_of_which_nothing_can_be_said():

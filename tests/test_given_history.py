@@ -63,6 +63,7 @@ class Served:
 
     def inside(self):
         """Return the signatures of the model with its history inside."""
+        self._inside.mkdir()
         form = folded.of(self._model, self.rows())
         spaces = {t.name: self.spaces[t.name] for t in self._model.spec.tables}
         saved_model.write(form, spaces, self._inside)

@@ -30,19 +30,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ecdctr_tf import artefacts, export, store
 from ecdctr_tf import config as configs
-from ecdctr_tf.export import (
-    probe,
-    saved_model,
-    server_configs,
-    verify,
-    versions,
-)
+from ecdctr_tf import export, store
+from ecdctr_tf.export import saved_model, server_configs, verify, versions
 from ecdctr_tf.input.data_directory import DataDirectory
 
 KILLS = int(os.environ.get("PUBLISHER_KILLS", "10"))
 KEPT = 12
+# Wide enough for a start, or a load, on a loaded machine.
+SECONDS = 300
 FIRST = 1001
 CONFIGS = {
     server_configs.MODELS,
@@ -81,21 +77,20 @@ def publish(place: Place, most: int, ready) -> None:
             place.export_dir,
             number,
             KEPT,
-            candidates=(1,),
+            configs.ServingConfig(candidates=(1,)),
             bounds=None if place.graph else configs.GateConfig(),
         )
 
 
 def copy_graphs(place: Place) -> None:
     """Spend the time of this process on files: they are what it leaves."""
-    model = types.SimpleNamespace(
-        spec=DataDirectory(place.data).spec, historical={}, members=()
+    form = types.SimpleNamespace(
+        spec=DataDirectory(place.data).spec, historical=()
     )
-    artefacts.read_model = lambda *of: model
-    saved_model.write = lambda model, spaces, directory: shutil.copytree(
+    saved_model._folded = lambda *of: ({}, form)
+    saved_model.write = lambda form, spaces, directory, size: shutil.copytree(
         place.graph, directory, dirs_exist_ok=True
     )
-    probe.cases = lambda *of: {}
     verify.check = lambda *of: 0.0
 
 
@@ -176,6 +171,7 @@ def loading(export_dir: pathlib.Path):
     try:
         yield found
         stop.set()
+        assert ours.poll(SECONDS)
         found += ours.recv()
     finally:
         process.kill()
@@ -191,7 +187,7 @@ def run(place: Place, most: int, seconds: float | None = None) -> float | None:
     ready = PROCESSES.Event()
     process = PROCESSES.Process(target=publish, args=(place, most, ready))
     process.start()
-    ready.wait()
+    assert ready.wait(SECONDS)
     began = time.monotonic()
     process.join(seconds)
     process.kill()

@@ -119,7 +119,7 @@ def test_a_replay_before_publishing_asks_for_everything(version):
 def test_an_answer_to_warm_up_that_is_not_finite_is_not_published(
     version, monkeypatch
 ):
-    def answer(directory, sent):
+    def answer(directory, sent, scratch=None):
         return {"warm-up 3/rank/ctr": np.float32([np.nan])}
 
     monkeypatch.setattr(verify, "in_fresh_process", answer)
