@@ -172,6 +172,16 @@ def test_models_are_tuned_and_ablations_take_it_over(compared):
     assert of["aggregation_last"].config.ctr == of["e_cdctr"].config.ctr
 
 
+def test_an_ablation_may_change_a_setting_of_the_training(data, tmp_path):
+    found = matrix.Matrix(data, tmp_path, CONFIG, trials=1)
+    (row,) = variants.chosen(["not_calibrated"])
+    tuned, changed = (
+        found._choose(of)[0].ctr for of in (variants.VARIANTS["e_cdctr"], row)
+    )
+    assert tuned.calibrate and not changed.calibrate
+    assert dataclasses.replace(changed, calibrate=True) == tuned
+
+
 def test_tuning_looks_at_no_reported_day(data, tmp_path, monkeypatch):
     """Trials end on the day before the first reported one."""
     lasts = []

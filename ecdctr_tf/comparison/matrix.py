@@ -100,7 +100,9 @@ class Matrix:
         training, trials = self._tuned[of.name]
         config = configs.of_model(self._config, variant)
         config = dataclasses.replace(config, ctr=training)
-        return config, () if variant.ablation else trials
+        if variant.ablation:  # Of the training it may change a setting, too.
+            return configs.override(config, list(variant.changes)), ()
+        return config, trials
 
     def _tune(self, variant: ModelRow) -> tuple[configs.TrainingConfig, tuple]:
         """Return the best training of the trials, and all their AUC."""

@@ -70,6 +70,12 @@ _ABLATIONS = (
         "warm_start.refresh=change",
     ),
     _ablation(
+        "not_calibrated",
+        "not calibrated",
+        "what calibration by the scored days is worth",
+        "ctr.calibrate=false",
+    ),
+    _ablation(
         "refresh_restart",
         "restart from each newer CPM",
         "what a newer CPM does to a running A-CTR",
