@@ -318,7 +318,7 @@ class GateConfig(_Checked):
     level: float = _limited(0.99, "in (0, 1)", lambda value: 0 < value < 1)
     # By how much AUC, log loss (a share of it) and predicted over observed
     # clicks (PCOC, its distance from 1) may be worse than those of the live
-    # version; AUC and log loss also than before the rows held out were learned.
+    # version.
     worse_auc: float = _at_least(0, 0.01)
     worse_log_loss: float = _at_least(0, 0.02)
     worse_pcoc: float = _at_least(0, 0.25)
