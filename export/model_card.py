@@ -193,13 +193,17 @@ def _of_metrics(scored: ScoredDay, gate: Mapping | None) -> Section:
             _metrics(f"rows held out, {name}", gate["rows"], of)
             for name, of in gate["metrics"].items()
         ]
-    header = ["rows of", "rows", *(m.label for m in metrics.METRICS.values())]
     words = (
         "Means with 95 % intervals by a bootstrap of users, and for the rows "
         "held out those of the gate. The candidate scored these before it "
         "learned them; what is served has learned them since."
     )
-    return Section("Metrics", header, rows, words)
+    return Section("Metrics", _header("rows of"), rows, words)
+
+
+def _header(first: str) -> list[str]:
+    """Return the columns of rows that `_metrics` makes."""
+    return [first, "rows", *(of.label for of in metrics.METRICS.values())]
 
 
 def _metrics(name: str, rows: int, of: Mapping[str, Mapping]) -> list[str]:
@@ -234,8 +238,7 @@ def _of_slices(
         found = slices.measured([(scored, mask)])
         for of in found["models"].values():
             rows.append(_metrics(name, found["rows"], of))
-    header = ["slice", "rows", *(m.label for m in metrics.METRICS.values())]
-    return Section("Slices of the scored day", header, rows)
+    return Section("Slices of the scored day", _header("slice"), rows)
 
 
 def _of_calibration(scored: ScoredDay) -> Section:
