@@ -30,6 +30,7 @@ setup(
         "ecdctr_tf.layers",
         "ecdctr_tf.metrics",
         "ecdctr_tf.models",
+        "ecdctr_tf.operation",
         "ecdctr_tf.optimizers",
         "ecdctr_tf.store",
         "ecdctr_tf.results",

@@ -25,6 +25,8 @@ CPM, A-CTR). Each stage does one step:
              not exported again by itself
   verify     check an export in every way that this machine has: files,
              signatures, a fresh process, C++, gRPC and REST, odd input
+  explain    print the family tree of an artefact or an exported version: days,
+             snapshots, CPMs, config, metrics and code revision
 
 Each stage reads what the previous ones published in --workdir. A command that
 was interrupted continues when it is given again. Examples:
@@ -43,6 +45,7 @@ was interrupted continues when it is given again. Examples:
       --results=docs/results/globo.json,docs/results/movielens.json
   python train_main.py --stage=rollback --export_dir=RUN/export --note=slow
   python train_main.py --stage=verify --export_dir=RUN/export
+  python train_main.py --stage=explain --path=RUN/e_cdctr/ctr/2024-06-28
 
 Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
@@ -72,10 +75,11 @@ STAGES = (
     "compare_sets",
     "rollback",
     "verify",
+    "explain",
 )
 _OF_RESULTS = ("compare_sets",)
 # They read no logs and no runs.
-_WITHOUT_LOGS = (*_OF_RESULTS, "rollback", "verify")
+_WITHOUT_LOGS = (*_OF_RESULTS, "rollback", "verify", "explain")
 
 # Flag -> the stages that read it; flags that are not here are for all stages.
 _READ_BY = {
@@ -85,6 +89,7 @@ _READ_BY = {
     "report_dir": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
     "export_dir": ("export", "all", "rollback", "verify"),
     "pythons": ("verify",),
+    "path": ("explain",),
     "version": ("export",),
     "keep_versions": ("export", "all"),
     "force_publish": ("export", "all"),
@@ -185,6 +190,11 @@ _PYTHONS = flags.DEFINE_list(
     "Interpreters with other versions of TensorFlow, in which the export is "
     "asked, too (verify).",
 )
+_PATH = flags.DEFINE_string(
+    "path",
+    None,
+    "Artefact, exported version or day of data, or a file in one (explain).",
+)
 _VERSION = flags.DEFINE_integer(
     "version",
     None,
@@ -241,6 +251,8 @@ def _check_flags() -> None:
     needed: list[flags.FlagHolder] = [_STAGE]
     if _STAGE.value in _OF_RESULTS:
         needed += [_RESULTS, _REPORT_DIR]
+    elif _STAGE.value == "explain":
+        needed.append(_PATH)
     elif _STAGE.value in _WITHOUT_LOGS:
         needed.append(_EXPORT_DIR)
     else:
@@ -327,6 +339,7 @@ def main(argv: list[str]) -> None:
                 version=_VERSION.value,
                 keep_versions=_KEEP_VERSIONS.value,
                 pythons=tuple(_PYTHONS.value),
+                path=_path(_PATH.value),
                 force_publish=_FORCE_PUBLISH.value,
             )
         )

@@ -20,6 +20,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.operation import family
 from ecdctr_tf.results import data_sets, given, page, report, sections, text
 from ecdctr_tf.results import models as models_lib
 from ecdctr_tf.training import daily, history, mixing, natural, schedule
@@ -65,6 +66,8 @@ class Request:
     keep_versions: int = 0
     # Interpreters with other versions of TensorFlow, for "verify".
     pythons: tuple[str, ...] = ()
+    # What "explain" tells the family of.
+    path: pathlib.Path | None = None
     # Whether a version is published that the gate would refuse.
     force_publish: bool = False
 
@@ -367,6 +370,11 @@ def _verify(request: Request) -> None:
         )
 
 
+def _explain(request: Request) -> None:
+    """Print the family tree of an artefact."""
+    family.show(family.trace(request.path))
+
+
 def _diagnose(data: DataDirectory, request: Request) -> None:
     """Look at the logs, and at a run if there is one; leave it as it is."""
     runs = request.runs() if request.workdir else []
@@ -390,4 +398,5 @@ WITHOUT_LOGS = {
     "compare_sets": _compare_sets,
     "rollback": _roll_back,
     "verify": _verify,
+    "explain": _explain,
 }

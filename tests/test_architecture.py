@@ -56,10 +56,13 @@ MAY_IMPORT = {
     # The kit of pages, and the measures of scored days, are those of results.
     "diagnostics": ("config", "features", "kinds", "store", "windows")
     + ("input", "metrics", "results", "training.workdir", "transfer"),
+    # What goes on around the levels; the stages only call it.
+    "operation": ("artefacts", "config", "store", "typed_values", "windows")
+    + ("export", "results.text"),
     # The stages tie the parts together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
-    + ("comparison", "diagnostics", "export", "input", "results")
-    + ("training",),
+    + ("comparison", "diagnostics", "export", "input", "operation")
+    + ("results", "training"),
 }
 
 

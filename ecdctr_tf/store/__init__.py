@@ -20,6 +20,7 @@ from ecdctr_tf.store.artefacts import (
 from ecdctr_tf.store.locks import Lock, lock
 from ecdctr_tf.store.manifest import NAME as MANIFEST
 from ecdctr_tf.store.manifest import Manifest
+from ecdctr_tf.store.revisions import revision
 from ecdctr_tf.store.staging import (
     remove,
     replacing,
@@ -42,6 +43,7 @@ __all__ = [
     "remove",
     "rename",
     "replacing",
+    "revision",
     "staged",
     "sweep",
     "sync",

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from ecdctr_tf import windows
 from ecdctr_tf.store import manifest as manifests
+from ecdctr_tf.store import revisions
 from ecdctr_tf.store import staging as stagings
 
 Manifest = manifests.Manifest
+# Kinds of a data directory. The same logs give the same bytes, always.
+_OF_DATA = ("day", "conversion_state")
 
 
 def file_hash(path: pathlib.Path) -> str:
@@ -47,6 +50,8 @@ def publish(
         raise FileExistsError(_published(path))
     with stagings.staged(path) as staging:
         yield staging
+        if manifest.kind not in _OF_DATA:
+            manifest.code = revisions.revision()
         for file in sorted(p for p in staging.rglob("*") if p.is_file()):
             manifest.files[file.relative_to(staging).as_posix()] = {
                 "bytes": file.stat().st_size,

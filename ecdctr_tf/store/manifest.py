@@ -7,6 +7,8 @@ import typing
 from ecdctr_tf import typed_values, windows
 
 NAME = "manifest.json"
+# Fields that manifests have only where there is something to say.
+_MAY_LACK = {"code"}
 
 
 @dataclasses.dataclass
@@ -33,6 +35,9 @@ class Manifest:
     files: dict[str, dict[str, typing.Any]] = dataclasses.field(
         default_factory=dict
     )
+    # `revision()` of the code that made it, filled in by `publish`; empty for
+    # data, which depends on the logs alone. Nothing is compared by it.
+    code: str = ""
 
     def to_json(self) -> str:
         """Return the manifest as JSON text.
@@ -41,7 +46,12 @@ class Manifest:
           ValueError: a number in it is NaN or infinite; the message names it.
         """
         what = f"the manifest of a {self.kind} artefact"
-        return typed_values.to_json(dataclasses.asdict(self), what)
+        fields = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value or name not in _MAY_LACK
+        }
+        return typed_values.to_json(fields, what)
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
@@ -55,6 +65,7 @@ class Manifest:
         if not isinstance(given, dict):
             raise ValueError(f"It should be a table. Received: {text[:40]!r}")
         missing = {field.name for field in dataclasses.fields(cls)} - set(given)
+        missing -= _MAY_LACK
         if missing:
             raise ValueError(f"It lacks {', '.join(sorted(missing))}.")
         if given.get("window") is not None:

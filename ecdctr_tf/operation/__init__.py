@@ -1,0 +1,1 @@
+"""Months of unattended operation: where things come from, and what may go."""
