@@ -27,6 +27,8 @@ CPM, A-CTR). Each stage does one step:
              signatures, a fresh process, C++, gRPC and REST, odd input
   explain    print the family tree of an artefact or an exported version: days,
              snapshots, CPMs, config, metrics and code revision
+  monitor    write metrics.prom anew, the gauges for Prometheus that each stage
+             that trains, exports or reports leaves in --workdir
 
 Each stage reads what the previous ones published in --workdir. A command that
 was interrupted continues when it is given again. Examples:
@@ -76,10 +78,15 @@ STAGES = (
     "rollback",
     "verify",
     "explain",
+    "monitor",
 )
 _OF_RESULTS = ("compare_sets",)
-# They read no logs and no runs.
-_WITHOUT_LOGS = (*_OF_RESULTS, "rollback", "verify", "explain")
+# They read no logs, and train nothing.
+_WITHOUT_LOGS = (*_OF_RESULTS, "rollback", "verify", "explain", "monitor")
+
+_OF_LOGS = tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS)
+# They leave gauges for Prometheus.
+_RUNNING = ("tpm", "aggregate", "cpm", "ctr", "export", "report", "all")
 
 # Flag -> the stages that read it; flags that are not here are for all stages.
 _READ_BY = {
@@ -87,7 +94,8 @@ _READ_BY = {
     "end": ("tpm", "cpm", "ctr", "aggregate", "export"),
     "trials": ("compare",),
     "report_dir": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
-    "export_dir": ("export", "all", "rollback", "verify"),
+    "export_dir": ("export", "all", "rollback", "verify", "monitor"),
+    "metrics_file": (*_RUNNING, "monitor"),
     "pythons": ("verify",),
     "path": ("explain",),
     "version": ("export",),
@@ -98,9 +106,10 @@ _READ_BY = {
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
     **dict.fromkeys(
-        ("data_dir", "workdir", "preset", "config", "set", "models", "seeds"),
-        tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS),
+        ("data_dir", "preset", "config", "set", "models", "seeds"),
+        _OF_LOGS,
     ),
+    "workdir": (*_OF_LOGS, "monitor"),
 }
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
@@ -195,6 +204,13 @@ _PATH = flags.DEFINE_string(
     None,
     "Artefact, exported version or day of data, or a file in one (explain).",
 )
+_METRICS_FILE = flags.DEFINE_string(
+    "metrics_file",
+    None,
+    "File of the gauges that the node exporter hands to Prometheus. By default "
+    "WORKDIR/metrics.prom; give one in the directory of its textfile "
+    "collector.",
+)
 _VERSION = flags.DEFINE_integer(
     "version",
     None,
@@ -253,6 +269,8 @@ def _check_flags() -> None:
         needed += [_RESULTS, _REPORT_DIR]
     elif _STAGE.value == "explain":
         needed.append(_PATH)
+    elif _STAGE.value == "monitor":
+        needed.append(_WORKDIR)
     elif _STAGE.value in _WITHOUT_LOGS:
         needed.append(_EXPORT_DIR)
     else:
@@ -340,6 +358,7 @@ def main(argv: list[str]) -> None:
                 keep_versions=_KEEP_VERSIONS.value,
                 pythons=tuple(_PYTHONS.value),
                 path=_path(_PATH.value),
+                metrics_file=_path(_METRICS_FILE.value),
                 force_publish=_FORCE_PUBLISH.value,
             )
         )

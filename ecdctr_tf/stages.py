@@ -20,6 +20,7 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.monitoring import prometheus
 from ecdctr_tf.operation import family
 from ecdctr_tf.results import data_sets, given, page, report, sections, text
 from ecdctr_tf.results import models as models_lib
@@ -70,6 +71,8 @@ class Request:
     path: pathlib.Path | None = None
     # Whether a version is published that the gate would refuse.
     force_publish: bool = False
+    # Where the gauges for Prometheus are written; None: inside the workdir.
+    metrics_file: pathlib.Path | None = None
 
     def runs(self) -> list[tuple[Workdir, configs.Config]]:
         """Return the work directory and the config of each seed."""
@@ -102,7 +105,7 @@ def run(request: Request) -> None:
     # A misspelt name is rejected before anything is trained.
     data.without(request.config.model.exclude)
     if request.stage != "all":
-        STAGES[request.stage](data, request)
+        _watched(request.stage, data, request)
         _keep_config(request)
         return
     summary = refusal = None
@@ -111,7 +114,7 @@ def run(request: Request) -> None:
             logging.warning("There is no report: there are no ads yet.")
             continue
         try:
-            summary = STAGES[stage](data, request)
+            summary = _watched(stage, data, request)
         except export.RefusedError as error:
             refusal = error  # The report shows what is wrong.
     _keep_config(request)
@@ -119,6 +122,29 @@ def run(request: Request) -> None:
         sections.print_table(summary)
     if refusal is not None:
         raise refusal
+
+
+def _watched(stage: str, data: DataDirectory, request: Request) -> dict | None:
+    """Run a stage and write what monitoring reads, also if it is refused."""
+    refusal = found = None
+    try:
+        found = STAGES[stage](data, request)
+    except export.RefusedError as error:
+        refusal = error
+    _monitor(request)
+    if refusal is not None:
+        raise refusal
+    return found
+
+
+def _monitor(request: Request) -> None:
+    """Write the gauges of the run; of several seeds, those of the first."""
+    run_dir, _ = request.runs()[0]
+    prometheus.write(
+        request.metrics_file or run_dir.path / prometheus.FILE,
+        run_dir.levels(),
+        request.export_dir or request.workdir / "export",
+    )
 
 
 def _keep_config(request: Request) -> None:
@@ -399,4 +425,5 @@ WITHOUT_LOGS = {
     "rollback": _roll_back,
     "verify": _verify,
     "explain": _explain,
+    "monitor": _monitor,
 }

@@ -52,6 +52,13 @@ def numbers(export_dir: pathlib.Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdecimal())
 
 
+def refused(export_dir: pathlib.Path) -> list[int]:
+    """Return the versions that the gate refused, in order."""
+    names = (file.stem for file in export_dir.glob("refused-*.json"))
+    found = (name.removeprefix("refused-") for name in names)
+    return sorted(int(number) for number in found if number.isdecimal())
+
+
 def withdrawn(export_dir: pathlib.Path) -> dict[int, Withdrawal]:
     """Return the versions that were rolled back.
 

@@ -59,9 +59,12 @@ MAY_IMPORT = {
     # What goes on around the levels; the stages only call it.
     "operation": ("artefacts", "config", "store", "typed_values", "windows")
     + ("export", "results.text"),
+    "monitoring": ("artefacts", "export", "metrics", "store", "transfer")
+    + ("windows",),
     # The stages tie the parts together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
-    + ("comparison", "diagnostics", "export", "input", "operation")
+    + ("comparison", "diagnostics", "export", "input", "monitoring")
+    + ("operation",)
     + ("results", "training"),
 }
 

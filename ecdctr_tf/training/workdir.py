@@ -62,6 +62,21 @@ class Workdir:
             return self.tpm
         return self.cpm(model) if kind == artefacts.CPM else self.ctr(model)
 
+    def levels(self) -> dict[tuple[str, str], pathlib.Path]:
+        """Return where artefacts are published, by level and model.
+
+        The model is empty for what models share; whether anything is there yet
+        is not looked at.
+        """
+        found = {("tpm", ""): self.tpm, ("historical", ""): self.historical}
+        for name, row in model_table.MODELS.items():
+            own = dataclasses.replace(self, history_of=name)
+            found["historical", name] = own.historical
+            if row.has_cpm and not row.cpm_of:
+                found["cpm", name] = self.cpm(name)
+            found["ctr", name] = self.ctr(name)
+        return found
+
     def progress(self, kind: str, model: str) -> pathlib.Path:
         """Where a level keeps the resumable states of its windows."""
         return self._beside(".progress", kind, model)

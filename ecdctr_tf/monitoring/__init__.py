@@ -1,0 +1,1 @@
+"""What is watched of levels while nobody looks: drift, coverage, gauges."""

@@ -1,0 +1,137 @@
+"""`metrics.prom`: what a work directory came to, as gauges of Prometheus.
+
+The textfile collector of the node exporter reads the file. All of it is from
+manifests, so any process may write it anew at any time. Ages are left to
+Prometheus, which knows the time: `time() - ecdctr_newest_day_timestamp_seconds`
+keeps growing when nothing is written any more.
+"""
+
+import pathlib
+import typing
+from collections.abc import Iterator, Mapping
+
+import prometheus_client
+
+from ecdctr_tf import artefacts, metrics, store, windows
+from ecdctr_tf.export import saved_model, versions
+from ecdctr_tf.transfer import historical
+
+FILE = "metrics.prom"
+EXPORT = "export"
+# Level -> the kind of its artefacts.
+_KINDS = {
+    "tpm": artefacts.TPM,
+    "historical": historical.KIND,
+    "cpm": artefacts.CPM,
+    "ctr": artefacts.CTR,
+    EXPORT: saved_model.KIND,
+}
+_DAY = 86_400
+_OF_LEVEL = ("level", "model")
+_OF_MODEL = ("model",)
+# Name -> what it says, and its labels. `level` is tpm, historical, cpm, ctr or
+# export; `model` is empty for what models share.
+GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ecdctr_newest_day_timestamp_seconds": (
+        "End of the newest day that a level has seen, at midnight UTC.",
+        _OF_LEVEL,
+    ),
+    "ecdctr_published_timestamp_seconds": (
+        "When the newest artefact of a level was published.",
+        _OF_LEVEL,
+    ),
+    "ecdctr_artefacts": ("Artefacts of a level that are there.", _OF_LEVEL),
+    "ecdctr_seconds": (
+        "Wall-clock time that the newest artefact of a level took.",
+        _OF_LEVEL,
+    ),
+    "ecdctr_refused_versions": (
+        "Versions that the gate refused since the newest export.",
+        (),
+    ),
+    "ecdctr_scored_rows": ("Rows of the newest scored day.", _OF_MODEL),
+    "ecdctr_scored_clicks": ("Clicks of the newest scored day.", _OF_MODEL),
+    **{
+        f"ecdctr_{name}": (
+            f"{metric.label} of the newest scored day, before it was learned.",
+            _OF_MODEL,
+        )
+        for name, metric in metrics.METRICS.items()
+    },
+}
+# A gauge, the values of its labels, and its value; None: there is none.
+Sample: typing.TypeAlias = tuple[str, tuple[str, ...], float | None]
+
+
+def write(
+    file: pathlib.Path,
+    levels: Mapping[tuple[str, str], pathlib.Path],
+    export_dir: pathlib.Path,
+) -> None:
+    """Write the gauges of a work directory; an older file is replaced at once.
+
+    Args:
+      file: its place. The collector reads names that end with `.prom`.
+      levels: level and model -> the directory of its artefacts.
+      export_dir: the base path of the served model, or where none is yet.
+
+    Raises:
+      FileNotFoundError, ValueError: a manifest is missing or damaged.
+    """
+    registry = prometheus_client.CollectorRegistry()
+    gauges = {
+        name: prometheus_client.Gauge(name, said, labels, registry=registry)
+        for name, (said, labels) in GAUGES.items()
+    }
+    for name, labels, value in _samples(levels, export_dir):
+        if value is not None:
+            gauge = gauges[name]
+            (gauge.labels(*labels) if labels else gauge).set(value)
+    text = prometheus_client.generate_latest(registry).decode()
+    store.write_text(file, text)
+
+
+def _samples(
+    levels: Mapping[tuple[str, str], pathlib.Path], export_dir: pathlib.Path
+) -> Iterator[Sample]:
+    """Yield the values of all gauges."""
+    for (level, model), directory in levels.items():
+        days = store.dated(directory)
+        if days:
+            path = directory / days[-1]
+            manifest = store.read_manifest(path, _KINDS[level])
+            yield from _of_level((level, model), path, manifest, len(days))
+            if level == "ctr":
+                yield from _of_day(model, manifest)
+    numbers = versions.numbers(export_dir)
+    if numbers:
+        path = export_dir / str(numbers[-1])
+        manifest = store.read_manifest(path, saved_model.KIND)
+        yield from _of_level((EXPORT, ""), path, manifest, len(numbers))
+    newest = numbers[-1] if numbers else 0
+    refused = [n for n in versions.refused(export_dir) if n > newest]
+    yield "ecdctr_refused_versions", (), len(refused)
+
+
+def _of_level(
+    labels: tuple[str, str],
+    path: pathlib.Path,
+    manifest: store.Manifest,
+    count: int,
+) -> Iterator[Sample]:
+    """Yield what is known of the newest artefact of a level."""
+    end = (windows.day_number(manifest.window.last) + 1) * _DAY
+    yield "ecdctr_newest_day_timestamp_seconds", labels, end
+    written = (path / store.MANIFEST).stat().st_mtime
+    yield "ecdctr_published_timestamp_seconds", labels, written
+    yield "ecdctr_artefacts", labels, count
+    yield "ecdctr_seconds", labels, manifest.metrics.get("seconds")
+
+
+def _of_day(model: str, manifest: store.Manifest) -> Iterator[Sample]:
+    """Yield what a scored day came to."""
+    found = manifest.metrics
+    yield "ecdctr_scored_rows", (model,), found.get("rows")
+    yield "ecdctr_scored_clicks", (model,), found.get("clicks")
+    for name in metrics.METRICS:
+        yield f"ecdctr_{name}", (model,), found.get(name)
