@@ -31,6 +31,8 @@ class Peer:
     environment: str = ""
     # Keys of `PRECISIONS`; with several, they are in the names of the ratios.
     precisions: tuple[str, ...] = ("fp32",)
+    # Optimizer of this project's tables: what is closest to the peer's.
+    optimizer: str = "row_wise_adagrad"
     # Settings of the module beside those that all have.
     settings: dict = dataclasses.field(default_factory=dict)
 
@@ -102,7 +104,7 @@ class Comparison:
             label = f"{name}_{precision}" if several else name
             found = {}
             for size in BATCH_SIZES:
-                with self._ours(precision, size) as ours:
+                with self._ours(peer, precision, size) as ours:
                     try:
                         rates = self._rates(ours, peer, precision, size)
                     except RuntimeError as error:
@@ -126,11 +128,11 @@ class Comparison:
         reason = str(error).strip().splitlines()[-1]
         self.notes.append(f"{what}: {reason}")
 
-    def _ours(self, precision: str, size: int) -> worker.Worker:
+    def _ours(self, peer: Peer, precision: str, size: int) -> worker.Worker:
         settings = {
             "data": str(self._directory / "data"),
             "batch_size": size,
-            "table_optimizer": "row_wise_adagrad",
+            "table_optimizer": peer.optimizer,
             "precision": PRECISIONS[precision],
         }
         return worker.Worker(

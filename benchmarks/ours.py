@@ -1,7 +1,8 @@
 """This project's training path from files on disk, as `train_main.py` runs it.
 
 A process of `worker.Worker`. Settings: `data` (a data directory of
-`world.write`), and fields of `TrainingConfig`.
+`world.write`), and fields of `TrainingConfig`. Those that only peers have are
+passed over.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from ecdctr_tf.input import data_directory
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 
+_OF_PEERS = ("arrays", "table_rows", "steps")
 NETWORK = configs.ModelConfig(
     embedding_dim=WIDTH,
     hidden_units=UNITS,
@@ -28,8 +30,9 @@ NETWORK = configs.ModelConfig(
 
 
 def training(settings: dict) -> configs.TrainingConfig:
-    """Return how the level is trained: the settings less `data`."""
-    changes = {k: v for k, v in settings.items() if k != "data"}
+    """Return how the level is trained, from the settings of a process."""
+    others = ("data", *_OF_PEERS)
+    changes = {k: v for k, v in settings.items() if k not in others}
     # No window is long enough for a resumable state.
     plain = configs.TrainingConfig(checkpoint_steps=1_000_000)
     return dataclasses.replace(plain, **changes)
