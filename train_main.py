@@ -25,6 +25,8 @@ CPM, A-CTR). Each stage does one step:
              not exported again by itself
   verify     check an export in every way that this machine has: files,
              signatures, a fresh process, C++, gRPC and REST, odd input
+  clean      delete what neither an exported version nor the next day needs and
+             retention.* does not keep; --dry_run says what that is
   explain    print the family tree of an artefact or an exported version: days,
              snapshots, CPMs, config, metrics and code revision
   monitor    write metrics.prom anew, the gauges for Prometheus that each stage
@@ -79,11 +81,14 @@ STAGES = (
     "verify",
     "explain",
     "monitor",
+    "clean",
 )
 _OF_RESULTS = ("compare_sets",)
 # They read no logs, and train nothing.
-_WITHOUT_LOGS = (*_OF_RESULTS, "rollback", "verify", "explain", "monitor")
-
+_WITHOUT_LOGS = (
+    *_OF_RESULTS,
+    *("rollback", "verify", "explain", "monitor", "clean"),
+)
 _OF_LOGS = tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS)
 # They leave gauges for Prometheus.
 _RUNNING = ("tpm", "aggregate", "cpm", "ctr", "export", "report", "all")
@@ -94,10 +99,13 @@ _READ_BY = {
     "end": ("tpm", "cpm", "ctr", "aggregate", "export"),
     "trials": ("compare",),
     "report_dir": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
-    "export_dir": ("export", "all", "rollback", "verify", "monitor"),
+    "export_dir": (
+        *("export", "all", "rollback", "verify", "monitor", "clean"),
+    ),
     "metrics_file": (*_RUNNING, "monitor"),
     "pythons": ("verify",),
     "path": ("explain",),
+    "dry_run": ("clean",),
     "version": ("export",),
     "keep_versions": ("export", "all"),
     "force_publish": ("export", "all"),
@@ -105,11 +113,9 @@ _READ_BY = {
     "scores": ("report", "all", "compare"),
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
-    **dict.fromkeys(
-        ("data_dir", "preset", "config", "set", "models", "seeds"),
-        _OF_LOGS,
-    ),
-    "workdir": (*_OF_LOGS, "monitor"),
+    **dict.fromkeys(("data_dir", "models"), _OF_LOGS),
+    **dict.fromkeys(("preset", "config", "set", "seeds"), (*_OF_LOGS, "clean")),
+    "workdir": (*_OF_LOGS, "monitor", "clean"),
 }
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
@@ -191,7 +197,8 @@ _EXPORT_DIR = flags.DEFINE_string(
     "export_dir",
     None,
     "Directory for exports. By default WORKDIR/export. Required by rollback "
-    "and verify; for verify it may be that of one version.",
+    "and verify; for verify it may be that of one version. What versions in it "
+    "were made from is never deleted by clean.",
 )
 _PYTHONS = flags.DEFINE_list(
     "pythons",
@@ -210,6 +217,9 @@ _METRICS_FILE = flags.DEFINE_string(
     "File of the gauges that the node exporter hands to Prometheus. By default "
     "WORKDIR/metrics.prom; give one in the directory of its textfile "
     "collector.",
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Say what would be deleted, and delete nothing (clean)."
 )
 _VERSION = flags.DEFINE_integer(
     "version",
@@ -269,7 +279,7 @@ def _check_flags() -> None:
         needed += [_RESULTS, _REPORT_DIR]
     elif _STAGE.value == "explain":
         needed.append(_PATH)
-    elif _STAGE.value == "monitor":
+    elif _STAGE.value in ("monitor", "clean"):
         needed.append(_WORKDIR)
     elif _STAGE.value in _WITHOUT_LOGS:
         needed.append(_EXPORT_DIR)
@@ -359,6 +369,7 @@ def main(argv: list[str]) -> None:
                 pythons=tuple(_PYTHONS.value),
                 path=_path(_PATH.value),
                 metrics_file=_path(_METRICS_FILE.value),
+                dry_run=_DRY_RUN.value,
                 force_publish=_FORCE_PUBLISH.value,
             )
         )

@@ -336,6 +336,26 @@ class GateConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class RetentionConfig(_Checked):
+    """How many of the newest artefacts `--stage=clean` leaves at least.
+
+    What levels go on from, and what a version that stays was made from, stays
+    besides.
+    """
+
+    # Days of each A-CTR; the report is over these.
+    ctr: int = _at_least(1, 60)
+    # CPMs of each model.
+    cpm: int = _at_least(1, 4)
+    # TPM snapshots.
+    snapshots: int = _at_least(1, 3)
+    # Historical versions.
+    historical: int = _at_least(1, 3)
+    # Exported versions; a rollback returns to the one before the newest.
+    exports: int = _at_least(2, 7)
+
+
+@dataclasses.dataclass(frozen=True)
 class ForgettingConfig(_Checked):
     """The groups of scored days over which forgetting is measured."""
 
@@ -402,6 +422,7 @@ class Config(_Checked):
     forgetting: ForgettingConfig = ForgettingConfig()
     serving: ServingConfig = ServingConfig()
     gate: GateConfig = GateConfig()
+    retention: RetentionConfig = RetentionConfig()
     # Training settings of single models, such as `ads_only.batch_size=64`: the
     # name of a model and a field of `TrainingConfig`.
     of_models: tuple[str, ...] = ()

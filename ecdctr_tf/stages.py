@@ -21,7 +21,7 @@ from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.monitoring import prometheus
-from ecdctr_tf.operation import family
+from ecdctr_tf.operation import family, retention
 from ecdctr_tf.results import data_sets, given, page, report, sections, text
 from ecdctr_tf.results import models as models_lib
 from ecdctr_tf.training import daily, history, mixing, natural, schedule
@@ -69,6 +69,8 @@ class Request:
     pythons: tuple[str, ...] = ()
     # What "explain" tells the family of.
     path: pathlib.Path | None = None
+    # Whether "clean" deletes nothing.
+    dry_run: bool = False
     # Whether a version is published that the gate would refuse.
     force_publish: bool = False
     # Where the gauges for Prometheus are written; None: inside the workdir.
@@ -401,6 +403,20 @@ def _explain(request: Request) -> None:
     family.show(family.trace(request.path))
 
 
+def _clean(request: Request) -> None:
+    """Delete what is not needed and not to be kept, or say what that is."""
+    export_dir = request.export_dir or request.workdir / "export"
+    if not export_dir.is_dir():
+        logging.warning(
+            "There are no exported versions in %s. If they are elsewhere, give "
+            "--export_dir, so that what they were made from stays.",
+            export_dir,
+        )
+    for run_dir, config in request.runs():
+        freed = retention.clean(run_dir, export_dir, config, request.dry_run)
+        retention.show(freed, run_dir.path, request.dry_run)
+
+
 def _diagnose(data: DataDirectory, request: Request) -> None:
     """Look at the logs, and at a run if there is one; leave it as it is."""
     runs = request.runs() if request.workdir else []
@@ -426,4 +442,5 @@ WITHOUT_LOGS = {
     "verify": _verify,
     "explain": _explain,
     "monitor": _monitor,
+    "clean": _clean,
 }

@@ -57,8 +57,9 @@ MAY_IMPORT = {
     "diagnostics": ("config", "features", "kinds", "store", "windows")
     + ("input", "metrics", "results", "training.workdir", "transfer"),
     # What goes on around the levels; the stages only call it.
-    "operation": ("artefacts", "config", "store", "typed_values", "windows")
-    + ("export", "results.text"),
+    "operation": ("artefacts", "config", "model_table", "store", "windows")
+    + ("export", "results.page", "results.text", "training", "transfer")
+    + ("typed_values",),
     "monitoring": ("artefacts", "export", "metrics", "store", "transfer")
     + ("windows",),
     # The stages tie the parts together for the command line.

@@ -95,10 +95,10 @@ def of_workdirs(
       config: that of E-CDCTR, which the runs were begun with.
 
     Returns:
-      The models that every run has scored days of, and notes on those that
-      only some have.
+      The models that every run has scored days of, and notes: on those that
+      only some have, and on days that were deleted.
     """
-    models, notes = [], []
+    models, notes, cleaned = [], [], ""
     for row in model_table.MODELS.values():
         own = configs.of_model(config, row)
         places = tuple(run.of_model(row, config, own) for run in runs)
@@ -106,11 +106,18 @@ def of_workdirs(
         without = [seed_name(run) for run in runs if not model.scored_days(run)]
         if not without:
             models.append(model)
+            days = [workdir.cleaned(run.ctr(model.base)) for run in places]
+            cleaned = max([cleaned, *days])
         elif len(without) < len(runs):
             notes.append(
                 f"{row.name} is left out: {', '.join(without)} has no scored "
                 "day of it."
             )
+    if cleaned:
+        notes.append(
+            f"Scored days up to {cleaned} were deleted by --stage=clean: the "
+            "numbers are over the days that are left."
+        )
     return (models if runs else []), notes
 
 

@@ -22,6 +22,7 @@ from ecdctr_tf.store.manifest import NAME as MANIFEST
 from ecdctr_tf.store.manifest import Manifest
 from ecdctr_tf.store.revisions import revision
 from ecdctr_tf.store.staging import (
+    leftovers,
     remove,
     replacing,
     staged,
@@ -36,6 +37,7 @@ __all__ = [
     "Manifest",
     "dated",
     "file_hash",
+    "leftovers",
     "lock",
     "parent",
     "publish",

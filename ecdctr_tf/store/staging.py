@@ -96,6 +96,20 @@ def sweep(directory: str | pathlib.Path, name: str = "") -> None:
       directory: looked into; not its subdirectories.
       name: of the place that was written; empty for all.
     """
+    for leftover in leftovers(directory, name):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def leftovers(
+    directory: str | pathlib.Path, name: str = ""
+) -> Iterator[pathlib.Path]:
+    """Yield what killed writers left behind; arguments as of `sweep`.
+
+    What is yielded is held until the next one is asked for.
+    """
     pattern = f"{_PREFIX}{glob.escape(f'{name}-') if name else ''}*"
     for leftover in pathlib.Path(directory).glob(pattern):
         try:
@@ -105,10 +119,7 @@ def sweep(directory: str | pathlib.Path, name: str = "") -> None:
         if descriptor is None:
             continue
         try:
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+            yield leftover
         finally:
             _release(descriptor)
 

@@ -130,8 +130,9 @@ class DailyTrainer:
                 )
             published.append(window)
         learned = max((window.last for window in published), default="")
+        cleaned = workdir.cleaned(directory)
         for day in part.days:
-            if day > learned or any(
+            if not cleaned < day <= learned or any(
                 w.first <= day <= w.last for w in published
             ):
                 continue

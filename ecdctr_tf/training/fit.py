@@ -99,13 +99,19 @@ def forget(progress: pathlib.Path, day: str) -> None:
         of the window.
       day: the last day that the level has learned.
     """
-    if not progress.is_dir():
-        return
-    for window in progress.iterdir():
-        if window.name[-len(day) :] <= day:
-            shutil.rmtree(window, ignore_errors=True)
-        else:
+    done = over(progress, day)
+    for window in done:
+        shutil.rmtree(window, ignore_errors=True)
+    if progress.is_dir():
+        for window in progress.iterdir():
             store.sweep(window)
+
+
+def over(progress: pathlib.Path, day: str) -> list[pathlib.Path]:
+    """Return the states that `forget` removes; arguments as there."""
+    if not progress.is_dir():
+        return []
+    return [w for w in progress.iterdir() if w.name[-len(day) :] <= day]
 
 
 def _state_variables(model: CTRModel) -> dict[str, tf.Variable]:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, metrics, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
-from ecdctr_tf.training import daily, holding_out
+from ecdctr_tf.training import daily, holding_out, workdir
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.transfer import mixture
 
@@ -73,7 +73,10 @@ class Mixer:
                 for day in store.dated(directory)
                 if first <= day <= last
             }
+        places = [self._level.directory, *self._experts.values()]
+        cleaned = max(workdir.cleaned(place) for place in places)
         days = sorted({day for of in found.values() for day in of})
+        days = [day for day in days if day > cleaned]
         for day in days:
             for name, of in found.items():
                 if of.get(day) != found[self._first][day]:

@@ -7,6 +7,7 @@ import pathlib
 from ecdctr_tf import config as configs
 from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.training import workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +96,7 @@ def left(
         for day in store.dated(directory)
     ]
     learned = max((window.last for window in published), default="")
+    cleaned = workdir.cleaned(directory)
     found = []
     for window in planned:
         if window.first > learned:
@@ -109,7 +111,7 @@ def left(
                 window,
                 found[-1],
             )
-        elif window not in published:
+        elif window not in published and window.last > cleaned:
             logging.warning(
                 "%s has already learned the days up to %s, in other windows: "
                 "%s is skipped.",

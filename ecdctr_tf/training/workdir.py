@@ -2,10 +2,14 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Collection
 
 from ecdctr_tf import artefacts, model_table, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.transfer import historical
+
+# In a directory of artefacts, the newest day that `--stage=clean` deleted.
+CLEANED = ".cleaned"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +92,22 @@ class Workdir:
     def _beside(self, name: str, kind: str, model: str) -> pathlib.Path:
         level = self.level(kind, model)
         return self.path / name / level.relative_to(self.path)
+
+
+def cleaned(directory: pathlib.Path) -> str:
+    """Return the newest day that `--stage=clean` deleted; "" for none.
+
+    Of the days up to it, those that are not there are not missing.
+    """
+    file = directory / CLEANED
+    return file.read_text("utf-8") if file.exists() else ""
+
+
+def note_cleaned(directory: pathlib.Path, days: Collection[str]) -> None:
+    """Note that days of a directory are about to be deleted."""
+    newest = max(days, default="")
+    if newest > cleaned(directory):
+        store.write_text(directory / CLEANED, newest)
 
 
 def newest_before(directory: pathlib.Path, day: str) -> pathlib.Path | None:
