@@ -97,8 +97,38 @@ class DataDirectory:
 
     @functools.cached_property
     def id_spaces(self) -> dict[str, id_space.IdSpace]:
-        """The id spaces by table name, with those of earlier days only."""
-        return id_space.load(self.tables.values(), self.path)
+        """The id spaces by table name, with those of earlier days only.
+
+        Raises:
+          FileNotFoundError, ValueError: a vocabulary is missing or damaged, or
+            does not begin with the ids that the newest day was written with.
+        """
+        spaces = id_space.load(self.tables.values(), self.path)
+        for domain in features.DOMAINS:
+            for day in self.days(domain)[-1:]:
+                for table, entry in self.manifest(domain, day).ids.items():
+                    self._check_ids(spaces[table], entry, domain, day)
+        return spaces
+
+    def _check_ids(
+        self,
+        space: id_space.IdSpace,
+        entry: dict[str, typing.Any],
+        domain: str,
+        day: str,
+    ) -> None:
+        """Raise a ValueError unless a day was written with an id space."""
+        if "sha256" not in entry:  # Of an older version, or not by `convert`.
+            return
+        if space.rows < entry["rows"] or (
+            space.fingerprint(entry["rows"]) != entry
+        ):
+            raise ValueError(
+                f"{self.path / 'ids' / space.table.name}.txt is damaged: it "
+                f"does not begin with the ids that {self.path / domain / day} "
+                "was written with. Put the file back, or convert the logs "
+                "again."
+            )
 
     def without(self, names: Iterable[str]) -> features.DataSpec:
         """Return the spec less the named features.

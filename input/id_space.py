@@ -35,6 +35,8 @@ class Vocabulary:
     ):
         self.table = table
         self._ids = pa.array(list(ids) if len(ids) == 0 else ids, self._type)
+        # Number of ids -> the hash of so many, to go on from.
+        self._hashed = 0, hashlib.sha256()
 
     @property
     def _type(self) -> pa.DataType:
@@ -152,7 +154,14 @@ class Vocabulary:
                 "one the artefact was made from."
             )
         count = max(rows - self.table.buckets, 0)
-        digest = hashlib.sha256(_lines(self._ids.slice(0, count)).encode())
+        begun, digest = self._hashed
+        if count < begun:
+            begun, digest = 0, hashlib.sha256()
+        digest = digest.copy()
+        if count > begun:
+            more = self._ids.slice(begun, count - begun)
+            digest.update(_lines(more).encode())
+        self._hashed = count, digest
         return {"rows": rows, "sha256": digest.hexdigest()}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -161,6 +170,7 @@ class Vocabulary:
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Take back what `arrays` returned."""
+        self._hashed = 0, hashlib.sha256()
         self._ids = _ids(self.table, arrays["text"].tobytes())
 
     def save(self, directory: str | pathlib.Path) -> None:

@@ -3,11 +3,12 @@
 import pathlib
 import threading
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ecdctr_tf import features, store
+from ecdctr_tf.input import id_space
 
 # In the manifest of a day that came late: rows of each table in use when it was
 # written. Days after it that were there before it have taken some of them.
@@ -78,15 +79,27 @@ class NewDay:
             if rows
         }
 
-    def know(self, table_rows: dict[str, int], in_use: dict[str, int]) -> None:
+    def know(
+        self,
+        table_rows: dict[str, int],
+        in_use: dict[str, int],
+        id_spaces: Mapping[str, id_space.IdSpace] | None = None,
+    ) -> None:
         """Say which rows of each table there are at the end of the day.
 
         Args:
           table_rows: those known.
           in_use: those in use: more, where a day comes late and later days
             have taken some.
+          id_spaces: of the tables, whose ids readers are to find; None: the
+            ids are not known.
         """
-        self.manifest.ids = {n: {"rows": r} for n, r in table_rows.items()}
+        self.manifest.ids = {
+            name: {"rows": rows}
+            if id_spaces is None
+            else id_spaces[name].fingerprint(rows)
+            for name, rows in table_rows.items()
+        }
         if in_use != table_rows:
             self.manifest.config[IN_USE] = in_use
 

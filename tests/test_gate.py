@@ -143,6 +143,7 @@ def overwrite(run, number, change) -> None:
         file = path / name
         size = file.stat().st_size
         said["files"][name] = {"bytes": size, "sha256": store.file_hash(file)}
+    del said["sha256"]
     (path / store.MANIFEST).write_text(json.dumps(said))
 
 

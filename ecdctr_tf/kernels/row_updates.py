@@ -108,7 +108,8 @@ def _compiled() -> pathlib.Path:
     """Return the compiled library, made if need be.
 
     The name of the library has a hash of its bytes, so that one that a power
-    cut or a full disk damaged is not loaded, but compiled again.
+    cut or a full disk damaged is not loaded, but compiled again. So is one that
+    another user may have written.
 
     Raises:
       OSError, RuntimeError: it cannot be made; the message has the reason.
@@ -122,7 +123,8 @@ def _compiled() -> pathlib.Path:
     _make_private(directory)
     name = f"{_SOURCE.stem}-{key}"
     for library in directory.glob(f"{name}*.so"):
-        if library.name == f"{name}-{_hash(library)}.so":
+        whole = library.name == f"{name}-{_hash(library)}.so"
+        if whole and _ours(library.lstat()):
             return library
         library.unlink(missing_ok=True)
     return _compile(directory, name, flags)
@@ -136,12 +138,16 @@ def _make_private(directory: pathlib.Path) -> None:
       RuntimeError: another user could have put a library there.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = directory.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+    if not _ours(directory.stat()):
         raise RuntimeError(
             f"{directory} belongs to another user or is writable by others. "
             "Delete it, or set XDG_CACHE_HOME to another directory."
         )
+
+
+def _ours(found: os.stat_result) -> bool:
+    """Return whether nobody else can write to a file or directory."""
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 def _compile(
@@ -164,6 +170,7 @@ def _compile(
             raise RuntimeError(f"{compiler} failed:\n{done.stderr[-2000:]}")
         with open(staging, "rb") as file:
             os.fsync(file.fileno())
+        staging.chmod(0o700)
         library = directory / f"{name}-{_hash(staging)}.so"
         return staging.replace(library)
 

@@ -28,6 +28,7 @@ from ecdctr_tf.store.staging import (
     staged,
     sweep,
     sync,
+    sync_names,
     write_text,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "staged",
     "sweep",
     "sync",
+    "sync_names",
     "verify",
     "write_text",
 ]

@@ -64,7 +64,7 @@ def publish(
 
 
 def rename(staging: pathlib.Path, path: pathlib.Path) -> None:
-    """Rename a directory to a place where nothing is yet.
+    """Rename a directory to a place where nothing is yet, for good.
 
     Raises:
       FileExistsError: another writer was there first.
@@ -75,6 +75,7 @@ def rename(staging: pathlib.Path, path: pathlib.Path) -> None:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise FileExistsError(_published(path)) from error
         raise
+    stagings.sync_names(path.parent)
 
 
 def _published(path: pathlib.Path) -> str:
@@ -86,7 +87,7 @@ def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
 
     Raises:
       FileNotFoundError: there is no artefact at `path`.
-      ValueError: it is an artefact of another kind, or no manifest.
+      ValueError: it is an artefact of another kind or day, or no manifest.
     """
     file = pathlib.Path(path) / manifests.NAME
     if not file.exists():
@@ -110,6 +111,13 @@ def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
             f"{path} should be an artefact of kind {kind!r}. "
             f"Received: {manifest.kind!r}"
         )
+    if windows.is_day(file.parent.name):
+        last = manifest.window.last
+        if last != file.parent.name:
+            raise ValueError(
+                f"{path} is the artefact of {last}, under another name. Move "
+                "it elsewhere, or put the original back."
+            )
     return manifest
 
 

@@ -1,6 +1,12 @@
-"""What an artefact is, as its `manifest.json` says it."""
+"""What an artefact is, as its `manifest.json` says it.
+
+The file ends with a hash of all that it says, so that a manifest that was
+damaged or edited by hand is found. Those of older versions have none.
+"""
 
 import dataclasses
+import hashlib
+import json
 import pathlib
 import typing
 
@@ -9,6 +15,8 @@ from ecdctr_tf import typed_values, windows
 NAME = "manifest.json"
 # Fields that manifests have only where there is something to say.
 _MAY_LACK = {"code"}
+# The key of the hash of all others.
+_HASH = "sha256"
 
 
 @dataclasses.dataclass
@@ -46,24 +54,29 @@ class Manifest:
           ValueError: a number in it is NaN or infinite; the message names it.
         """
         what = f"the manifest of a {self.kind} artefact"
-        fields = {
+        said = {
             name: value
             for name, value in dataclasses.asdict(self).items()
             if value or name not in _MAY_LACK
         }
-        return typed_values.to_json(fields, what)
+        text = typed_values.to_json(said, what)
+        said[_HASH] = _hash(json.loads(text))
+        return typed_values.to_json(said, what)
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
         """Return the manifest written by `to_json`.
 
         Raises:
-          ValueError: the text is not JSON, or a field is missing or has the
-            wrong type.
+          ValueError: the text is not JSON, a field is missing or has the
+            wrong type, or it is not what was published.
         """
         given = typed_values.from_json(text)
         if not isinstance(given, dict):
             raise ValueError(f"It should be a table. Received: {text[:40]!r}")
+        said = dict(given)
+        published = said.pop(_HASH, None)
+        given = dict(said)
         missing = {field.name for field in dataclasses.fields(cls)} - set(given)
         missing -= _MAY_LACK
         if missing:
@@ -97,4 +110,14 @@ class Manifest:
             for key, expected in (("bytes", int), ("sha256", str)):
                 what = f"`files.{name}.{key}`"
                 typed_values.check(what, expected, entry.get(key))
+        if published is not None and published != _hash(said):
+            raise ValueError(
+                "It is damaged or was edited: it no longer says what was "
+                "published."
+            )
         return manifest
+
+
+def _hash(said: dict[str, typing.Any]) -> str:
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

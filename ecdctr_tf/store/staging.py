@@ -56,8 +56,9 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     staging, descriptor = _new(path, pathlib.Path.touch)
     try:
         yield staging
-        _sync_file(staging)
+        _sync(staging)
         os.replace(staging, path)
+        sync_names(path.parent)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
@@ -72,10 +73,16 @@ def write_text(path: str | pathlib.Path, text: str) -> None:
 
 
 def sync(directory: pathlib.Path) -> None:
-    """Make the files of a directory survive a power cut before a rename."""
-    for file in directory.rglob("*"):
-        if file.is_file():
-            _sync_file(file)
+    """Make a directory with all in it survive a power cut after a rename."""
+    for path in directory.rglob("*"):
+        _sync(path)
+    _sync(directory)
+
+
+def sync_names(*directories: pathlib.Path) -> None:
+    """Make renames into directories survive a power cut."""
+    for directory in directories:
+        _sync(directory)
 
 
 def remove(path: pathlib.Path) -> None:
@@ -170,6 +177,9 @@ def _release(descriptor: int | None) -> None:
         os.close(descriptor)
 
 
-def _sync_file(path: pathlib.Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

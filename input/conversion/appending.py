@@ -85,13 +85,13 @@ def clean(past: state.Past) -> None:
         for day in reversed(past.data.days(domain)):
             if day > last:
                 store.remove(directory / domain / day)
-    for name, space in past.data.id_spaces.items():
+    for name, space in past.on_disk.items():
         if space.rows > spaces[name].rows:
             spaces[name].save(directory / IDS)
-    summary = (past.path / state.SUMMARY).read_text("utf-8")
+    summary = (past.path / state.SUMMARY).read_bytes()
     file = directory / state.SUMMARY
-    if not file.exists() or file.read_text("utf-8") != summary:
-        store.write_text(file, summary)
+    if not file.exists() or file.read_bytes() != summary:
+        store.write_text(file, summary.decode())
     _remove_states_before(directory, past.window.last)
     for place in ("", IDS, state.STATE, *features.DOMAINS):
         store.sweep(directory / place)
@@ -103,6 +103,8 @@ def move_in(staging: pathlib.Path, directory: pathlib.Path) -> None:
     for file in sorted(staging.glob(f"{IDS}/*")):
         os.replace(file, directory / IDS / file.name)
     _place_specs(staging, directory)
+    # Before the days that need them.
+    store.sync_names(directory / IDS, directory)
     days = [
         (day, domain)
         for domain in features.DOMAINS
@@ -114,9 +116,12 @@ def move_in(staging: pathlib.Path, directory: pathlib.Path) -> None:
         os.rename(staging / domain / day, directory / domain / day)
     summary = state.SUMMARY
     os.replace(staging / summary, directory / summary)
+    # Before the state, which says that all is there.
+    _sync_days(directory)
     (day,) = store.dated(staging / state.STATE)
     newest = pathlib.Path(state.STATE, day)
     os.rename(staging / newest, directory / newest)
+    store.sync_names(directory / state.STATE)
     _remove_states_before(directory, day)
 
 
@@ -124,6 +129,7 @@ def exchange(staging: pathlib.Path, directory: pathlib.Path) -> None:
     """Let what is in a staging directory take the places of what is held."""
     store.sync(staging)
     os.rename(staging, directory / PENDING)
+    store.sync_names(directory)
     go_on(directory)
 
 
@@ -149,7 +155,15 @@ def go_on(directory: pathlib.Path) -> None:
             store.remove(directory / state.STATE / older)
         newest = pathlib.Path(state.STATE, day)
         os.rename(pending / newest, directory / newest)
+    # Before what they came from is gone.
+    store.sync_names(directory / IDS, directory / state.STATE)
+    _sync_days(directory)
     shutil.rmtree(pending)
+
+
+def _sync_days(directory: pathlib.Path) -> None:
+    domains = (directory / domain for domain in features.DOMAINS)
+    store.sync_names(*filter(pathlib.Path.is_dir, domains), directory)
 
 
 def _place_specs(source: pathlib.Path, directory: pathlib.Path) -> None:

@@ -74,13 +74,22 @@ class Past:
         return self.manifest.config[BEHIND]
 
     @functools.cached_property
+    def on_disk(self) -> dict[str, id_space.IdSpace]:
+        """The id spaces of the files, perhaps with ids of later days.
+
+        Unlike those of `data` they are not compared with the newest day, which
+        may be one of an append that did not end.
+        """
+        return id_space.load(self.data.tables.values(), self.data.path)
+
+    @functools.cached_property
     def id_spaces(self) -> dict[str, id_space.IdSpace]:
         """The id spaces as they were at the end of the last day.
 
         Raises:
           ValueError: a vocabulary does not begin with the ids it had then.
         """
-        spaces = dict(self.data.id_spaces)
+        spaces = dict(self.on_disk)
         for name, entry in self.manifest.ids.items():
             if spaces[name].fingerprint(int(entry["rows"])) != entry:
                 raise ValueError(

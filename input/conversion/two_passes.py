@@ -180,7 +180,7 @@ class Passes:
                 for domain in domains:
                     # Held, when this domain had ended: no events.
                     with self._writing(domain, name) as new:
-                        new.know(self._known(name) or rows, rows)
+                        self._know(new, name, rows)
 
     def _writing(
         self, domain: str, day: str
@@ -272,8 +272,15 @@ class Passes:
             in_use = self._of_tables(self._encoder.end_day())
             for domain in domains:
                 files[domain].wait()
-                new[domain].know(self._known(name) or in_use, in_use)
+                self._know(new[domain], name, in_use)
         return rows
+
+    def _know(
+        self, new: new_day.NewDay, day: str, in_use: dict[str, int]
+    ) -> None:
+        """Say which ids there are at the end of a new day."""
+        spaces = self._encoder.id_spaces
+        new.know(self._known(day) or in_use, in_use, spaces)
 
     def _known(self, day: str) -> dict[str, int] | None:
         """Return the rows of each table that are known at the end of a day.
