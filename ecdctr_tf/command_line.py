@@ -11,7 +11,10 @@ import types
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from ecdctr_tf import termination
+
 INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 _STDERR = 2
 # What to do about errors of the machine.
 _ADVICE = {
@@ -34,8 +37,8 @@ _WHERE = re.compile(
 def reported(verbose: bool = False) -> Iterator[None]:
     """End the process with one line where a command fails.
 
-    Bad input and faults of the machine exit with 1, Ctrl-C with 130, and errors
-    that have an `exit_status` with that.
+    Bad input and faults of the machine exit with 1, Ctrl-C with 130, SIGTERM
+    with 143, and errors that have an `exit_status` with that.
 
     Args:
       verbose: whether to raise errors on, for a whole traceback.
@@ -49,16 +52,32 @@ def reported(verbose: bool = False) -> Iterator[None]:
         interrupted.append(number)
         signal.default_int_handler(number, frame)
 
-    with _handler(interrupt):
+    def terminate(number: int, frame: types.FrameType | None) -> None:
+        interrupted.append(number)
+        termination.handle(number, frame)
+
+    with (
+        _handler(signal.SIGINT, interrupt),
+        _handler(signal.SIGTERM, terminate),
+    ):
         try:
             yield
-        except (Exception, KeyboardInterrupt) as error:
-            # What was running may have turned the interrupt into another error.
-            if interrupted or isinstance(error, KeyboardInterrupt):
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except (
+            Exception,
+            KeyboardInterrupt,
+            termination.Terminated,
+        ) as error:
+            # What was running may have turned the signal into another error.
+            if isinstance(error, KeyboardInterrupt):
+                interrupted.insert(0, signal.SIGINT)
+            if interrupted:
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
+                asked = interrupted[0] == signal.SIGTERM
                 _exit(
-                    "Interrupted. Run the same command again to continue.",
-                    INTERRUPTED,
+                    f"{'Terminated' if asked else 'Interrupted'}. Run the same "
+                    "command again to continue.",
+                    TERMINATED if asked else INTERRUPTED,
                 )
             status = getattr(error, "exit_status", 0)
             if not status and (verbose or not _expected(error)):
@@ -118,21 +137,22 @@ def _of_tensorflow(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def _handler(
+    number: signal.Signals,
     interrupt: Callable[[int, types.FrameType | None], None],
 ) -> Iterator[None]:
-    """Handle Ctrl-C, unless it is ignored or this is not the main thread."""
-    before = signal.getsignal(signal.SIGINT)
+    """Handle a signal, unless it is ignored or this is not the main thread."""
+    before = signal.getsignal(number)
     ours = (
         before is not signal.SIG_IGN
         and threading.current_thread() is threading.main_thread()
     )
     if ours:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        if ours and signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, before)
+        if ours and signal.getsignal(number) is interrupt:
+            signal.signal(number, before)
 
 
 def _exit(line: str, status: int) -> NoReturn:

@@ -37,6 +37,8 @@ def pytest_configure(config):
     # A shell that starts the tests in the background has Ctrl-C ignored.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What the imports above wrote would come after pytest's closing line.
     config.pluginmanager.getplugin("capturemanager").read_global_capture()
 

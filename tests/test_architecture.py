@@ -10,7 +10,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 MAY_IMPORT = {
     "windows": (),
     "typed_values": (),
-    "command_line": (),
+    "command_line": ("termination",),
+    "termination": (),
     "deferred": (),
     "features": ("typed_values",),
     "model_table": (),
@@ -47,7 +48,7 @@ MAY_IMPORT = {
     + ("results.text", "windows"),
     "training": ("artefacts", "config", "features", "kinds", "model_table")
     + ("input", "layers", "metrics", "models", "optimizers", "scoring")
-    + ("store", "transfer", "windows"),
+    + ("store", "termination", "transfer", "windows"),
     "comparison": ("artefacts", "config", "model_table", "store", "windows")
     + ("input", "results.models", "training"),
     "results": ("artefacts", "config", "model_table", "store", "windows")
@@ -72,7 +73,7 @@ MAY_IMPORT = {
 
 # What makes data directories; nothing but itself may import it.
 WRITING = ("input.conversion", "input.convert", "input.datasets")
-WRITING += ("input.inference", "input.checking")
+WRITING += ("input.inference", "input.checking", "input.doctor")
 
 
 def part_of(path):

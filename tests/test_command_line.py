@@ -178,8 +178,18 @@ def test_the_line_comes_after_progress_bars(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_ctrl_c_of_a_process(name):
+ENDS = {
+    signal.SIGINT: ("Interrupted", 130),
+    signal.SIGTERM: ("Terminated", 143),
+}
+
+
+@pytest.mark.parametrize(
+    "name, number",
+    [*((name, signal.SIGINT) for name in PROGRAMS)]
+    + [("in a generator", signal.SIGTERM), ("while importing", signal.SIGTERM)],
+)
+def test_a_process_that_is_asked_to_end(name, number):
     lines = [line[4:] for line in PROGRAMS[name].strip("\n").splitlines()]
     program = "\n".join(
         [
@@ -200,10 +210,11 @@ def test_ctrl_c_of_a_process(name):
         cwd=ROOT,
     )
     assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert said == "Interrupted. Run the same command again to continue.\n"
-    assert process.returncode == 130
+    word, status = ENDS[number]
+    assert said == f"{word}. Run the same command again to continue.\n"
+    assert process.returncode == status
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0])

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import pathlib
+import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ecdctr_tf import config as configs
-from ecdctr_tf import store
+from ecdctr_tf import store, termination
 from ecdctr_tf.input import streams
 from ecdctr_tf.model_table import model as model_row
 from ecdctr_tf.training import fit
@@ -134,7 +136,7 @@ def test_resumed_equals_undisturbed(undisturbed, fresh, tiny_data, tmp_path):
     kill(fresh(), task, 7)
     assert store.dated(progress) == ["000000004"]
     kill(fresh(), task, 6)
-    assert store.dated(progress) == ["000000008"]
+    assert store.dated(progress) == ["000000004", "000000008"]
     # As in a process of its own, with nothing left but the files.
     model = new_model(tiny_data)
     skipped = []
@@ -154,11 +156,11 @@ def test_resumed_equals_undisturbed(undisturbed, fresh, tiny_data, tmp_path):
         atol=1e-6,
     )
     # The window has yet to be published.
-    assert store.dated(progress) == ["000000012"]
+    assert store.dated(progress) == ["000000008", "000000012"]
     leftover = progress / ".staging-000000012-0123abcd"
     leftover.mkdir()
     fit.forget(progress.parent, "2024-03-02")
-    assert store.dated(progress) == ["000000012"]
+    assert store.dated(progress) == ["000000008", "000000012"]
     assert not leftover.exists()
     fit.forget(progress.parent, "2024-03-03")
     assert not progress.exists()
@@ -262,15 +264,24 @@ def test_batches_count_by_their_rows(fresh, tiny_data, tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_raises(fresh, tiny_data, tmp_path):
-    task = new_task(tiny_data, tmp_path / "progress")
+    read = []
+    task = new_task(
+        tiny_data,
+        tmp_path / "progress",
+        files=lambda *steps: (
+            read.append(steps) or ["natural/2024-01-01/part-00000.tfrecord"]
+        ),
+    )
     model = fresh()
     model.head.bias.assign([np.nan])
     with pytest.raises(
         fit.DivergenceError,
         match="window diverged: the loss was not finite by step 1 of 15"
         ".*learning_rate",
-    ):
+    ) as raised:
         fit.fit(model, task)
+    assert read == [(0, 1)]
+    assert " read natural/2024-01-01/part-00000.tfrecord" in str(raised.value)
     assert not store.dated(task.progress)
 
 
@@ -284,22 +295,71 @@ def test_a_weight_that_is_not_finite_raises(fresh, tiny_data, tmp_path):
     assert not store.dated(task.progress)
 
 
-def test_damaged_state_raises(fresh, tiny_data, tmp_path):
-    task = new_task(tiny_data, tmp_path / "progress")
-    kill(fresh(), task, 5)
-    file = next(task.progress.glob("*/state.data*"))
+def flip(file):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(
-        ValueError, match="state.data.*damaged.*(Remove|Delete)"
-    ):
-        fit.fit(fresh(), task)
-    file.unlink()
-    with pytest.raises(
-        FileNotFoundError, match="state.data.*missing.*(Remove|Delete)"
-    ):
-        fit.fit(fresh(), task)
+
+
+@pytest.mark.parametrize("harmed", [["manifest.json"], ["state.data*"], ["*"]])
+@pytest.mark.parametrize("harm", [flip, pathlib.Path.unlink])
+def test_a_damaged_state_falls_back_to_the_one_before(
+    undisturbed, fresh, tiny_data, tmp_path, caplog, harm, harmed
+):
+    task = new_task(tiny_data, tmp_path / "progress")
+    kill(fresh(), task, 9)
+    for pattern in harmed:
+        for file in (task.progress / "000000008").glob(pattern):
+            harm(file)
+    model, skipped = fresh(), []
+    stream = dataclasses.replace(
+        task, stream=lambda skip: skipped.append(skip) or task.stream(skip)
+    )
+    fit.fit(model, stream)
+    assert skipped == [4]
+    assert "000000008" in caplog.text
+    assert "goes on from the state before" in caplog.text
+    assert_same(state(model), undisturbed["state"])
+
+
+def test_where_all_states_are_damaged_the_window_starts_again(
+    undisturbed, fresh, tiny_data, tmp_path, caplog
+):
+    task = new_task(tiny_data, tmp_path / "progress")
+    kill(fresh(), task, 9)
+    for file in task.progress.glob("*/state.index"):
+        file.write_bytes(b"")
+    model = fresh()
+    fit.fit(model, task)
+    assert len(caplog.records) == 2
+    assert_same(state(model), undisturbed["state"])
+
+
+def test_asked_to_end_the_state_is_kept_first(
+    undisturbed, fresh, tiny_data, tmp_path, monkeypatch
+):
+    """Between two checkpoints: none of the steps is taken again."""
+    task = new_task(tiny_data, tmp_path / "progress", checkpoint_steps=100)
+    record, skipped = fit._Recorder.record, []
+
+    def end(self, *taken):
+        record(self, *taken)
+        if self.step == 6:
+            termination.handle(signal.SIGTERM, None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_STEPS_AT_ONCE", 1)
+        patch.setattr(fit._Recorder, "record", end)
+        with pytest.raises(termination.Terminated):
+            fit.fit(fresh(), task)
+    assert store.dated(task.progress) == ["000000006"]
+    model = fresh()
+    stream = dataclasses.replace(
+        task, stream=lambda skip: skipped.append(skip) or task.stream(skip)
+    )
+    fit.fit(model, stream)
+    assert skipped == [6]
+    assert_same(state(model), undisturbed["state"])
 
 
 def test_a_window_without_rows_changes_nothing(fresh, tiny_data, tmp_path):

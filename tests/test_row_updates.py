@@ -222,6 +222,17 @@ def test_a_cache_that_others_can_write_is_not_used(caplog, compiler, cache):
     assert not calls.exists()
 
 
+@pytest.mark.parametrize("mode", [0o722, 0o720, 0o702])
+def test_a_library_that_others_can_write_is_not_used(compiler, cache, mode):
+    """As one from when the directory was open to all."""
+    calls = compiler()
+    library = row_updates._compiled()
+    library.chmod(mode)
+    assert row_updates._compiled() == library
+    assert library.stat().st_mode & 0o777 == 0o700
+    assert calls.read_text() == "called\n" * 2
+
+
 def test_a_cache_of_another_user_is_not_used(caplog, compiler, monkeypatch):
     compiler()
     monkeypatch.setattr(row_updates.os, "geteuid", lambda: 12345)

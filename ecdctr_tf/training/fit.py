@@ -1,10 +1,11 @@
 """Fit a model on a window, resumable at any step.
 
 The state of a window under way (weights, optimizers, running loss, learning
-curve) is kept every `checkpoint_steps`. Since a stream's order depends on its
-seed only, a killed run passes over the batches it has seen and ends with the
-same numbers as an uninterrupted one. The state is kept until the window has
-been published (`forget`).
+curve) is kept every `checkpoint_steps`, and where the process is asked to end.
+The newest two are kept: a damaged one is passed over. Since a stream's order
+depends on its seed only, a killed run passes over the batches it has seen and
+ends with the same numbers as an uninterrupted one. States are kept until the
+window has been published (`forget`).
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 import tqdm
 
-from ecdctr_tf import store
+from ecdctr_tf import store, termination
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.transfer import checkpoint, warm_start
 
@@ -51,6 +52,9 @@ class Task:
     tensorboard: pathlib.Path | None = None
     # Whether the window has a progress bar of its own.
     bar: bool = True
+    # Step and number of steps from it on -> the files that they read, for the
+    # message of a window that diverges.
+    files: Callable[[int, int], list[str]] = lambda step, steps: []
     # What the model comes from, as JSON-ready values. A state that began from
     # something else, such as an older CPM, is not taken up.
     start: dict = dataclasses.field(default_factory=dict)
@@ -69,6 +73,7 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
     Raises:
       DivergenceError: the loss or a weight is not finite. The last state that
         was kept is finite.
+      Terminated: the process was asked to end; the state has been kept.
     """
     recorder = _Recorder(model, task)
     recorder.restore(_state_variables(model))
@@ -81,10 +86,13 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
                 batches, tf.TensorSpec([], tf.int32)
             )
         recorder.open()
-        while steps := recorder.left():
-            began = time.perf_counter()
-            waited = train_steps(batches, tf.constant(steps))
-            recorder.record(steps, float(waited), time.perf_counter() - began)
+        with termination.deferred() as ending:
+            while (steps := recorder.left()) and not ending():
+                began = time.perf_counter()
+                waited = float(train_steps(batches, tf.constant(steps)))
+                recorder.record(steps, waited, time.perf_counter() - began)
+            if ending():
+                recorder.keep()
     recorder.close()
     return recorder.curve
 
@@ -150,14 +158,27 @@ class _Recorder:
         model.loss_metric.reset_states()
 
     def restore(self, variables: dict) -> None:
-        """Take up the newest state there is."""
+        """Take up the newest state that is whole, if there is one."""
         store.sweep(self._task.progress)
-        states = store.dated(self._task.progress)
         self._variables = variables
-        if not states:
+        for path in reversed(self._states()):
+            try:
+                manifest = store.verify(path, _KIND)
+            except (FileNotFoundError, ValueError) as error:
+                logging.warning(
+                    "%s The window goes on from the state before.", error
+                )
+                shutil.rmtree(path)
+                continue
+            self._take(path, manifest)
             return
-        path = self._task.progress / states[-1]
-        manifest = store.verify(path, _KIND)
+
+    def _states(self) -> list[pathlib.Path]:
+        """Return the states of the window, oldest first."""
+        return sorted(self._task.progress.glob("[0-9]*"))
+
+    def _take(self, path: pathlib.Path, manifest: store.Manifest) -> None:
+        """Take up a state, unless it began from something else."""
         if manifest.config != {"start": self._task.start}:
             logging.warning(
                 "%s began from other days, weights or settings. It is deleted, "
@@ -167,7 +188,7 @@ class _Recorder:
             shutil.rmtree(self._task.progress)
             return
         values = checkpoint.read(path / _STATE)
-        warm_start.restore(variables, values, str(path))
+        warm_start.restore(self._variables, values, str(path))
         self.step = manifest.metrics["step"]
         self.curve = manifest.metrics["curve"]
         metric = self._model.loss_metric.variables
@@ -212,7 +233,9 @@ class _Recorder:
         self._waited += waited
         self._passed += passed
         self._bar.update(self._rows() - self._bar.n)
-        self._check(math.isfinite(float(self._model.loss_metric.result())))
+        self._check(
+            math.isfinite(float(self._model.loss_metric.result())), steps=steps
+        )
         if self.step % self._every == 0 or self.step == self._steps:
             loss = self._model.loss_metric
             point = {"step": self.step, "rows": self._rows()}
@@ -222,22 +245,32 @@ class _Recorder:
                 self._waits.append((self.step, self._waited / self._passed))
             self._waited, self._passed = 0.0, 0.0
         if self.step % self._task.checkpoint_steps == 0:
-            self._keep()
+            self.keep()
 
     def _rows(self) -> int:
         return self.step * self._task.rows // max(self._steps, 1)
 
-    def _check(self, finite: bool, what: str = "the loss") -> None:
-        """Stop the window unless training is among finite numbers."""
+    def _check(
+        self, finite: bool, what: str = "the loss", steps: int = 0
+    ) -> None:
+        """Stop the window unless training is among finite numbers.
+
+        Args:
+          finite: whether it is.
+          what: is looked at.
+          steps: since it was looked at last; 0: unknown.
+        """
         if finite:
             return
         self._bar.close()
+        files = self._task.files(self.step - steps, steps) if steps else []
+        read = f" The last {steps} steps read {', '.join(files)}."
         raise DivergenceError(
             f"Training of {self._task.label} diverged: {what} was not finite "
             f"by step {self.step} of {self._steps}. Nothing of the window is "
-            "published. Try lower learning rates (dense_learning_rate, "
-            "table_learning_rate), and look for extreme numbers in the days of "
-            "the window."
+            f"published.{read if files else ''} Try lower learning rates "
+            "(dense_learning_rate, table_learning_rate), and look for extreme "
+            "numbers in the days of the window."
         )
 
     @contextlib.contextmanager
@@ -265,15 +298,18 @@ class _Recorder:
                 tf.summary.scalar("input_wait", share, step)
         writer.close()
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Keep the state at this step, and the one before."""
+        path = self._task.progress / f"{self.step:09d}"
+        if path.exists():
+            return
         metric = [float(v) for v in self._model.loss_metric.variables]
         manifest = store.Manifest(
             kind=_KIND,
             config={"start": self._task.start},
             metrics={"step": self.step, "curve": self.curve, "metric": metric},
         )
-        path = self._task.progress / f"{self.step:09d}"
-        older = [self._task.progress / n for n in store.dated(path.parent)]
+        older = self._states()[:-1]
         # They are looked at as they are written.
         with self._finite_weights(), store.publish(path, manifest) as staging:
             checkpoint.write(staging / _STATE, self._variables)
