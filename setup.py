@@ -86,6 +86,7 @@ setup(
         "console_scripts": [
             "ecdctr-train=train_main:run",
             "ecdctr-convert=ecdctr_tf.input.convert:run",
+            "ecdctr-doctor=ecdctr_tf.input.doctor:run",
         ]
     },
 )

@@ -27,6 +27,7 @@ TABLE_OPTIMIZERS = ("lazy_adam", "row_wise_adagrad")
 START_TABLES = ("auto", "true", "false")
 # Precision of the computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+DAMAGED = ("fail", "skip_shard", "skip_record")
 # What the tables of an exported model hold.
 TABLES = ("float32", "float16", "int8")
 
@@ -301,6 +302,16 @@ class SourcesConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class InputConfig(_Checked):
+    """How days are read."""
+
+    # What is done about a damaged file of rows: "fail" reads nothing of its
+    # day, "skip_shard" leaves out the file, "skip_record" the records in it
+    # that are not whole, of some thousand rows each.
+    damaged: str = _one_of(DAMAGED, "fail")
+
+
+@dataclasses.dataclass(frozen=True)
 class GateConfig(_Checked):
     """What a candidate has to keep to before it is published.
 
@@ -419,6 +430,7 @@ class Config(_Checked):
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     sources: SourcesConfig = SourcesConfig()
+    input: InputConfig = InputConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
     serving: ServingConfig = ServingConfig()
     gate: GateConfig = GateConfig()

@@ -100,7 +100,7 @@ def run(request: Request) -> None:
         tf.config.experimental.enable_op_determinism()
     if request.stage in WITHOUT_LOGS:
         return WITHOUT_LOGS[request.stage](request)
-    data = DataDirectory(request.data_dir)
+    data = DataDirectory(request.data_dir, request.config.input.damaged)
     if request.stage in APART:
         APART[request.stage](data, request)
         return

@@ -44,8 +44,10 @@ def gather(
       FileNotFoundError, ValueError: the candidate is missing or damaged, or
         does not fit the data directory.
     """
-    data = DataDirectory(data_dir)
     manifest = store.verify(artefact, artefacts.CTR)
+    # As it was read when the candidate was trained.
+    skipped = manifest.metrics.get("skipped", {})
+    data = DataDirectory(data_dir, skipped.get("policy", "fail"))
     if artefacts.SCORES not in manifest.files:
         broken = tuple(_broken(artefact, manifest))
         left_out = "The model has scored no day: only its weights are judged."

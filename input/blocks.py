@@ -106,6 +106,35 @@ def count(path: str | pathlib.Path) -> int:
     return sum(len(v) for click in clicks for v in click.bytes_list.value)
 
 
+def counted(path: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """Return what is counted of the rows of a block file.
+
+    Returns:
+      `click` uint8, `weight` float32 and `features.SOURCE` uint8, `[N]`.
+    """
+    types: dict[str, type[np.generic]] = {
+        "click": _CLICK,
+        "weight": _WEIGHT,
+        features.SOURCE: _SOURCE,
+    }
+    filled = {"weight": 1, features.SOURCE: 0}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in types}
+    for record in tfrecords.read(path):
+        held = tf.train.Example.FromString(record).features.feature
+        rows = len(held["click"].bytes_list.value[0])
+        for name, dtype in types.items():
+            values = held[name].bytes_list.value
+            columns[name].append(
+                np.frombuffer(values[0], np.dtype(dtype).newbyteorder("<"))
+                if values
+                else np.full(rows, filled[name], dtype)
+            )
+    return {
+        name: np.concatenate([np.zeros(0, types[name]), *parts])
+        for name, parts in columns.items()
+    }
+
+
 def read(days: tf.data.Dataset, shuffled: bool) -> tf.data.Dataset:
     """Return the undecoded records of block files; `parse` decodes one.
 

@@ -14,27 +14,28 @@ summary.json, state/<last day>/  of the conversion; nothing here reads them
 
 import contextlib
 import functools
+import logging
 import pathlib
+import tempfile
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ecdctr_tf import features, store, typed_values, windows
+from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import (
     blocks,
+    damage,
+    day_checks,
     examples,
     former_specs,
     id_space,
     new_day,
 )
 
-SPEC = "spec.json"
-EVENTS = "events.arrow"
+SPEC, EVENTS = day_checks.SPEC, day_checks.EVENTS
 IN_USE, SOURCES = new_day.IN_USE, new_day.SOURCES
 # Inside, while days are exchanged; see `conversion.appending`.
 PENDING = ".pending"
 FORMATS = {"blocks": blocks, "examples": examples}
-# What a row takes in any format: its click and its time.
-_LEAST_ROW_BYTES = 1 + 8
 
 
 class DataDirectory:
@@ -42,6 +43,9 @@ class DataDirectory:
 
     Args:
       path: the directory that `convert` or a builder wrote.
+      damaged: what is done about a damaged file of rows: "fail", "skip_shard"
+        leaves out the file, "skip_record" those of its records that are not
+        whole. All counts are then those of the rows that are left.
 
     Raises:
       FileNotFoundError: there is no data directory at `path`.
@@ -72,8 +76,10 @@ class DataDirectory:
       2
     """
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(self, path: str | pathlib.Path, damaged: str = damage.FAIL):
+        features.check_choice("A reader", "damaged", damaged, damage.POLICIES)
         self.path = pathlib.Path(path)
+        self.damaged = damaged
         if (self.path / PENDING).exists():
             raise ValueError(
                 f"Days of {self.path} are being exchanged, or were when "
@@ -87,7 +93,9 @@ class DataDirectory:
         self.specs = {f.spec.fingerprint(): f.spec for f in self.former}
         self.specs[self.spec.fingerprint()] = self.spec
         self._manifests: dict[tuple[str, str], store.Manifest] = {}
-        self._verified: set[tuple[str, str]] = set()
+        # The files of the days that were compared with their manifests.
+        self._files: dict[tuple[str, str], list[pathlib.Path]] = {}
+        self._skipped: dict[tuple[str, str], dict[str, typing.Any]] = {}
 
     @property
     def tables(self) -> dict[str, features.TableSpec]:
@@ -199,7 +207,9 @@ class DataDirectory:
     def manifest(self, domain: str, day: str) -> store.Manifest:
         """Return the manifest of a day, compared with where the day lies.
 
-        Its files are not read; `files` compares them with the manifest.
+        Its files are not read; `files` compares them with the manifest. Where
+        damaged files are skipped, they are read, and the manifest counts the
+        rows that are left.
 
         Raises:
           FileNotFoundError: the day is missing.
@@ -210,7 +220,9 @@ class DataDirectory:
         if (domain, day) not in self._manifests:
             path = self.path / domain / day
             manifest = store.read_manifest(path, "day")
-            self._check(manifest, domain, day)
+            day_checks.check(path, manifest, self.specs, self.tables, FORMATS)
+            if self.damaged != damage.FAIL:
+                manifest = self._left(manifest, domain, day)
             self._manifests[domain, day] = manifest
         return self._manifests[domain, day]
 
@@ -224,66 +236,104 @@ class DataDirectory:
           ValueError: as `manifest`, or a file was cut or damaged, or the files
             hold more or fewer rows than the manifest says.
         """
-        path = self.path / domain / day
         manifest = self.manifest(domain, day)
-        names = _shards(manifest)
-        files = [path / name for name in names]
-        if (domain, day) not in self._verified:
+        if (domain, day) not in self._files:
+            path = self.path / domain / day
+            names = day_checks.shards(manifest)
             store.verify(path, "day", names)
-            file_format = FORMATS[manifest.config["format"]]
-            held = sum(file_format.count(file) for file in files)
-            if held != manifest.rows:
-                raise ValueError(
-                    f"The manifest of {path} says {manifest.rows} rows, but "
-                    f"its files hold {held}. {_rebuild(path)}"
-                )
-            self._verified.add((domain, day))
-        return files
+            files = [path / name for name in names]
+            self._check_rows(manifest, path, files)
+            self._files[domain, day] = files
+        return self._files[domain, day]
 
-    def _check(self, manifest: store.Manifest, domain: str, day: str) -> None:
-        """Raise a ValueError unless a manifest is that of a day here."""
+    def _check_rows(
+        self,
+        manifest: store.Manifest,
+        path: pathlib.Path,
+        files: list[pathlib.Path],
+    ) -> None:
+        """Raise a ValueError unless files hold the rows of a day."""
+        file_format = FORMATS[manifest.config["format"]]
+        held = sum(file_format.count(file) for file in files)
+        if held != manifest.rows:
+            raise ValueError(
+                f"The manifest of {path} says {manifest.rows} rows, but "
+                f"its files hold {held}. {day_checks.rebuild(path)}"
+            )
+
+    def _left(
+        self, manifest: store.Manifest, domain: str, day: str
+    ) -> store.Manifest:
+        """Return the manifest of a day less the rows that cannot be read."""
         path = self.path / domain / day
-        file, config = path / store.MANIFEST, manifest.config
-        rebuild = _rebuild(path)
-        if manifest.spec not in self.specs:
-            raise ValueError(
-                f"{path} was written with another data spec ({manifest.spec}) "
-                f"than {self.path / SPEC} ({self.spec.fingerprint()}) and "
-                "those before it. If its features have just changed, run the "
-                f"command again. If not: {rebuild}"
-            )
-        holds = config.get("domain"), str(manifest.window)
-        if holds != (domain, str(windows.Window(day, day))):
-            raise ValueError(
-                f"{path} should hold the {domain} rows of {day}. Its manifest "
-                f"says: the {holds[0]} rows of {holds[1]}. {rebuild}"
-            )
-        features.check_choice(
-            str(file), "config.format", config.get("format"), tuple(FORMATS)
+        salvage = None
+        if self.damaged == damage.SKIP_RECORD:
+            salvage = pathlib.Path(self._salvage.name) / domain / day
+        left = damage.readable(
+            path,
+            manifest,
+            day_checks.shards(manifest),
+            FORMATS[manifest.config["format"]],
+            salvage,
         )
-        for table in manifest.ids:
-            features.check_choice(str(file), "ids", table, self.tables)
-        names = _shards(manifest)
-        shards = config.get("shards", len(names))
-        if len(names) != shards:
-            raise ValueError(
-                f"{file} lists {len(names)} of the day's {shards} "
-                f"files: the rows of the others would not be read. {rebuild}"
+        self._check_rows(left.manifest, path, left.files)
+        self._files[domain, day] = left.files
+        if left.damaged:
+            self._skipped[domain, day] = left.lost | {
+                "files": sorted(left.damaged)
+            }
+            logging.warning(
+                "%s rows with %s clicks of %s %s are left out (damaged=%s): %s",
+                f"{left.lost['rows']:,}",
+                f"{left.lost['clicks']:,}",
+                domain,
+                day,
+                self.damaged,
+                " ".join(left.damaged.values()),
             )
-        size = sum(manifest.files[name]["bytes"] for name in names)
-        _check_sources(file, manifest, rebuild)
-        clicks = manifest.metrics.get("clicks", 0)
-        typed_values.check(f"`metrics.clicks` of {file}", int, clicks)
-        # Files that are not empty hold a row: a day of none is never read.
-        for name, count, least, most in (
-            ("rows", manifest.rows, min(size, 1), size // _LEAST_ROW_BYTES),
-            ("metrics.clicks", clicks, 0, manifest.rows),
-        ):
-            if not least <= count <= most:
-                raise ValueError(
-                    f"`{name}` of {file} should be from {least} to {most}. "
-                    f"Received: {count}. {rebuild}"
+        return left.manifest
+
+    @functools.cached_property
+    def _salvage(self) -> tempfile.TemporaryDirectory:
+        """Where whole records of damaged files are, as long as this object."""
+        return tempfile.TemporaryDirectory(prefix="ecdctr_tf-")
+
+    def skipped(
+        self, parts: Mapping[str, windows.Window]
+    ) -> dict[str, dict[str, typing.Any]]:
+        """Return what is left out of days because it is damaged.
+
+        Args:
+          parts: domain -> its days.
+
+        Returns:
+          `<domain>/<day>` -> `rows`, `clicks` and `files` that are left out;
+          days that are whole are not in it.
+        """
+        return {
+            f"{domain}/{day}": self._skipped[domain, day]
+            for domain, window in parts.items()
+            for day in window.days
+            if (domain, day) in self._skipped
+        }
+
+    def losses(self) -> list[str]:
+        """Return a sentence for each day of which rows are lost or skipped."""
+        said = []
+        for domain in features.DOMAINS:
+            for day in self.days(domain):
+                lost = self.manifest(domain, day).metrics.get(damage.LOST, {})
+                skipped = self._skipped.get((domain, day), {})
+                rows, clicks = (
+                    lost.get(name, 0) + skipped.get(name, 0)
+                    for name in ("rows", "clicks")
                 )
+                if rows:
+                    said.append(
+                        f"{rows:,} rows with {clicks:,} clicks of {domain} "
+                        f"{day} were damaged and are left out."
+                    )
+        return said
 
     def covered(self, domain: str, window: windows.Window) -> list[str]:
         """Return the days of a window.
@@ -384,29 +434,3 @@ class DataDirectory:
         with store.publish(self.path / domain / day, manifest) as staging:
             write = FORMATS[file_format].write
             yield new_day.NewDay(staging, manifest, self.spec, write, sources)
-
-
-def _shards(manifest: store.Manifest) -> list[str]:
-    """Return the names of the files with the rows of a day, in order."""
-    return sorted(name for name in manifest.files if name != EVENTS)
-
-
-def _check_sources(
-    file: pathlib.Path, manifest: store.Manifest, rebuild: str
-) -> None:
-    """Raise a ValueError unless all rows of a day are of known sources."""
-    names = manifest.config.get(SOURCES, [])
-    typed_values.check(f"`config.{SOURCES}` of {file}", tuple[str, ...], names)
-    found = manifest.metrics.get(SOURCES, {})
-    typed_values.check(f"`metrics.{SOURCES}` of {file}", dict, found)
-    rows = sum(of["rows"] for of in found.values())
-    known = {features.UNKNOWN_SOURCE, *names}
-    if names and (rows != manifest.rows or not known.issuperset(found)):
-        raise ValueError(
-            f"`metrics.{SOURCES}` of {file} should hold all {manifest.rows} "
-            f"rows, of {', '.join(sorted(known))}. Received: {found}. {rebuild}"
-        )
-
-
-def _rebuild(path: pathlib.Path) -> str:
-    return f"Delete {path} and convert the day again."

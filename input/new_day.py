@@ -3,7 +3,7 @@
 import pathlib
 import threading
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -69,15 +69,8 @@ class NewDay:
 
     def _count(self) -> None:
         """Say what there is of each source; of files in order, as sums are."""
-        none = np.zeros([len(self._sources), 3])
-        total = sum((held for _, held in sorted(self._held.items())), none)
-        self.manifest.metrics[SOURCES] = {
-            name: {"rows": int(rows), "clicks": int(clicks), "weight": weight}
-            for name, (rows, clicks, weight) in zip(
-                self._sources, total.tolist(), strict=True
-            )
-            if rows
-        }
+        held = [held for _, held in sorted(self._held.items())]
+        self.manifest.metrics[SOURCES] = _total(self._sources, held)
 
     def know(
         self,
@@ -102,6 +95,32 @@ class NewDay:
         }
         if in_use != table_rows:
             self.manifest.config[IN_USE] = in_use
+
+
+def of_sources(
+    names: Sequence[str], files: Iterable[dict[str, np.ndarray]]
+) -> dict[str, dict[str, typing.Any]]:
+    """Return what files of rows hold of each source, as manifests say it.
+
+    Args:
+      names: of the sources, in the order of their numbers.
+      files: columns of the rows of each file, as `NewDay.write` takes them.
+    """
+    known = (features.UNKNOWN_SOURCE, *names)
+    return _total(known, [_by_source(rows, len(known)) for rows in files])
+
+
+def _total(
+    names: Sequence[str], held: list[np.ndarray]
+) -> dict[str, dict[str, typing.Any]]:
+    total = sum(held, np.zeros([len(names), 3]))
+    return {
+        name: {"rows": int(rows), "clicks": int(clicks), "weight": weight}
+        for name, (rows, clicks, weight) in zip(
+            names, total.tolist(), strict=True
+        )
+        if rows
+    }
 
 
 def _by_source(rows: dict[str, typing.Any], count: int) -> np.ndarray:

@@ -50,6 +50,23 @@ def read(path: str | pathlib.Path) -> Iterator[bytes]:
             file.seek(_SUM_BYTES, os.SEEK_CUR)
 
 
+def checked(path: str | pathlib.Path) -> Iterator[bytes | None]:
+    """Yield the records of a file, None for each that is not whole.
+
+    What follows a record whose length is not known cannot be told apart: it
+    counts as one that is not whole.
+    """
+    with open(path, "rb") as file:
+        while head := file.read(_LENGTH_BYTES + _SUM_BYTES):
+            size, check_sum = head[:_LENGTH_BYTES], head[_LENGTH_BYTES:]
+            if check_sum != _check_sum(size):
+                yield None
+                return
+            record = file.read(int.from_bytes(size, "little"))
+            whole = file.read(_SUM_BYTES) == _check_sum(record)
+            yield record if whole else None
+
+
 def _check_sum(data: bytes) -> bytes:
     crc = google_crc32c.value(data)
     rotated = (crc >> _ROTATED | crc << 32 - _ROTATED) % (1 << 32)

@@ -161,7 +161,9 @@ def test_days_that_were_exchanged_raise(tiny_data):
     (days / "2024-01-01").rename(days / ".other")
     (days / "2024-01-02").rename(days / "2024-01-01")
     (days / ".other").rename(days / "2024-01-02")
-    with pytest.raises(ValueError, match="2024-01-01 is the artefact of 2024-01-02"):
+    with pytest.raises(
+        ValueError, match="2024-01-01 is the artefact of 2024-01-02"
+    ):
         reopened(tiny_data).rows("natural", WINDOW)
 
 
@@ -176,7 +178,10 @@ def test_days_that_were_exchanged_raise(tiny_data):
         (lambda m: m["config"].update(shards=3), "2 of the day's 3 files"),
         (lambda m: m["config"].update(shards=None), "2 of the day's None"),
         (lambda m: m.update(window=None), "window. should be the days"),
-        (lambda m: m["window"].update(last="2024-01-03"), "is the artefact of 2024-01-03"),
+        (
+            lambda m: m["window"].update(last="2024-01-03"),
+            "is the artefact of 2024-01-03",
+        ),
         (
             lambda m: m["ids"].update(shop={"rows": 3}),
             "one of user, item, category. Received: 'shop'",

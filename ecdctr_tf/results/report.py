@@ -80,6 +80,7 @@ def write(
       ValueError: no day was scored by all models, or they scored different
         rows of a day.
     """
+    notes = [*notes, *data.losses()]
     results = _measured(data, models, notes, rescored, others)
     page = sections.full_page(results, details.sections(models))
     files = {

@@ -130,6 +130,8 @@ class Level:
         self.table_rows: dict[str, int] = {}
         self.rows = 0
         self.parents: dict[str, dict] = {}
+        # What was left out of the days since the last artefact.
+        self._skipped: dict[str, dict] = {}
         self.report: warm_start.RestoreReport | None = None
         self.last: pathlib.Path | None = None
         self.lost = False
@@ -402,6 +404,9 @@ class Level:
             progress=progress,
             tensorboard=tensorboard,
             bar=bar,
+            files=lambda step, steps: self._files(
+                parts, self._stream(parts, newest, step, use, part).take(steps)
+            ),
             start={
                 "parents": dict(self.parents),
                 "rows": self.rows,
@@ -418,6 +423,7 @@ class Level:
         if not later:  # Else they were taken of the part before.
             statistics.adapt(self.model, self.data, parts, self.rows, use)
         curve = fit.fit(self.model, task)
+        self._skipped |= self.data.skipped(parts)
         self.rows += task.rows
         return curve
 
@@ -451,8 +457,12 @@ class Level:
         return self.run.progress(self.kind, self.row.base) / name
 
     def _fingerprints(self, parts: dict[str, windows.Window]) -> dict:
-        """Return the hash of each day's manifest: data may have changed."""
-        return {
+        """Return the hash of each day's manifest: data may have changed.
+
+        What is left out of days is said, too.
+        """
+        skipped = self.data.skipped(parts)
+        return {f"skipped {day}": of for day, of in skipped.items()} | {
             f"{domain}/{day}": store.file_hash(
                 self.data.path / domain / day / store.MANIFEST
             )
@@ -484,6 +494,19 @@ class Level:
             return streams.mixed(self.data, parts, **options)
         ((domain, window),) = parts.items()
         return streams.batches(self.data, domain, window, **options)
+
+    def _files(
+        self, parts: dict[str, windows.Window], stream: tf.data.Dataset
+    ) -> list[str]:
+        """Return the files of the days that are in a stream of days."""
+        numbers = {int(n) for inputs, _ in stream for n in inputs["day"]}
+        return [
+            str(file.relative_to(self.data.path))
+            for domain, window in parts.items()
+            for day in window.days
+            if windows.day_number(day) in numbers
+            for file in self.data.files(domain, day)
+        ]
 
     def sees_newer_history(self) -> bool:
         """Return whether history is newer than that of the last artefact."""
@@ -616,6 +639,12 @@ class Level:
           NotFiniteError: a weight is not finite; nothing is published.
         """
         path = self.directory / window.last
+        domain = ADS if self.kind == artefacts.CTR else NATURAL
+        skipped = self._skipped
+        skipped = skipped | self.data.skipped({domain: window})
+        if skipped:
+            read_with = {"policy": self.data.damaged, "days": skipped}
+            metrics = {**metrics, "skipped": read_with}
         if self._looks_up:
             for role in [r for r in self.parents if r.startswith("historical")]:
                 del self.parents[role]
@@ -653,6 +682,7 @@ class Level:
                 write_more(staging)
         fit.forget(self.run.progress(self.kind, self.row.base), window.last)
         store.write_text(self.directory / NEWEST, window.last)
+        self._skipped = {}
         self.report = None
         self.last = path
         self.lost = False

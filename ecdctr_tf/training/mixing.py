@@ -130,6 +130,9 @@ class Mixer:
         result["seconds"] += time.monotonic() - began
         if held is not None:
             result["held_out"] = held.judged()
+        skipped = [m["skipped"] for m in of_days if "skipped" in m]
+        if skipped:
+            result["skipped"] = skipped[0]
         path = self._level.directory / window.last
         parents = {
             artefacts.expert_role(name): store.parent(of, path)

@@ -117,7 +117,7 @@ def move_in(staging: pathlib.Path, directory: pathlib.Path) -> None:
     summary = state.SUMMARY
     os.replace(staging / summary, directory / summary)
     # Before the state, which says that all is there.
-    _sync_days(directory)
+    _sync_names(directory)
     (day,) = store.dated(staging / state.STATE)
     newest = pathlib.Path(state.STATE, day)
     os.rename(staging / newest, directory / newest)
@@ -156,14 +156,14 @@ def go_on(directory: pathlib.Path) -> None:
         newest = pathlib.Path(state.STATE, day)
         os.rename(pending / newest, directory / newest)
     # Before what they came from is gone.
-    store.sync_names(directory / IDS, directory / state.STATE)
-    _sync_days(directory)
+    _sync_names(directory)
     shutil.rmtree(pending)
 
 
-def _sync_days(directory: pathlib.Path) -> None:
-    domains = (directory / domain for domain in features.DOMAINS)
-    store.sync_names(*filter(pathlib.Path.is_dir, domains), directory)
+def _sync_names(directory: pathlib.Path) -> None:
+    names = (IDS, state.STATE, *features.DOMAINS)
+    there = filter(pathlib.Path.is_dir, (directory / name for name in names))
+    store.sync_names(*there, directory)
 
 
 def _place_specs(source: pathlib.Path, directory: pathlib.Path) -> None:
