@@ -271,6 +271,7 @@ def _collect(
         return
     manifest = json.loads(file.read_text(encoding="utf-8"))
     del manifest["files"]
+    manifest.pop(store.HASH, None)  # It is of the files, too.
     found[key] = {"path": os.path.relpath(path, target), **manifest}
     for parent in manifest["parents"].values():
         _collect((path / parent["path"]).resolve(), target, found)

@@ -294,7 +294,7 @@ class DataDirectory:
         return left.manifest
 
     @functools.cached_property
-    def _salvage(self) -> tempfile.TemporaryDirectory:
+    def _salvage(self) -> tempfile.TemporaryDirectory[str]:
         """Where whole records of damaged files are, as long as this object."""
         return tempfile.TemporaryDirectory(prefix="ecdctr_tf-")
 

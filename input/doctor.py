@@ -166,12 +166,12 @@ def _of_day(
     wrong = damage.found(path, list(manifest.files))
     findings = []
     for name, what in wrong.items():
-        remedy, repaired = "in part: --repair", (domain, day)
+        file = f"{place}/{name}"
         if name == data_directory.EVENTS:
-            remedy, repaired = "no: later days can be appended, this one not "
-            remedy += "replaced"
-            repaired = None
-        findings.append(Finding(f"{place}/{name}", what, remedy, repaired))
+            findings.append(Finding(file, what, _COPY))
+        else:
+            remedy = "in part: --repair"
+            findings.append(Finding(file, what, remedy, (domain, day)))
     if not wrong.keys() & set(names):
         try:
             data.files(domain, day)

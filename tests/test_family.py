@@ -42,8 +42,10 @@ def run(tmp_path):
 
 def publish(root, name, kind, **parents):
     path = root / name
+    last = WEEK.last if kind == "export" else path.name
+    days = windows.Window(WEEK.first, last)
     manifest = store.Manifest(
-        kind, WEEK, 70, metrics={"auc": 0.75}, config={"model": "e_cdctr"}
+        kind, days, 70, metrics={"auc": 0.75}, config={"model": "e_cdctr"}
     )
     with store.publish(path, manifest) as staging:
         manifest.parents = {
@@ -54,7 +56,7 @@ def publish(root, name, kind, **parents):
             for parent in (parents["artefact"], root / "m/cpm/2024-01-07"):
                 file = parent / store.MANIFEST
                 entry = json.loads(file.read_text())
-                del entry["files"]
+                del entry["files"], entry[store.HASH]
                 ancestors[store.file_hash(file)] = {"path": "", **entry}
             lineage = {
                 "ancestors": ancestors,
@@ -134,7 +136,7 @@ def printed(path):
 
 def test_what_is_printed(run):
     text = printed(run / "export/20240108")
-    assert "A-CTR day of e_cdctr, 2024-01-01..2024-01-07, 70 rows" in text
+    assert "A-CTR day of e_cdctr, 2024-01-01..2024-01-08, 70 rows" in text
     assert "goes on from 2024-01-07; days there: 2024-01-07..2024-01-07" in text
     assert "metrics: AUC 0.7500" in text
     settings = "seed=3, cpm.l2=0.5, sources.exclude=video,search"

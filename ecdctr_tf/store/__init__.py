@@ -18,8 +18,8 @@ from ecdctr_tf.store.artefacts import (
     verify,
 )
 from ecdctr_tf.store.locks import Lock, lock
+from ecdctr_tf.store.manifest import HASH, Manifest
 from ecdctr_tf.store.manifest import NAME as MANIFEST
-from ecdctr_tf.store.manifest import Manifest
 from ecdctr_tf.store.revisions import revision
 from ecdctr_tf.store.staging import (
     leftovers,
@@ -33,6 +33,7 @@ from ecdctr_tf.store.staging import (
 )
 
 __all__ = [
+    "HASH",
     "MANIFEST",
     "Lock",
     "Manifest",

@@ -111,13 +111,12 @@ def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
             f"{path} should be an artefact of kind {kind!r}. "
             f"Received: {manifest.kind!r}"
         )
-    if windows.is_day(file.parent.name):
-        last = manifest.window.last
-        if last != file.parent.name:
-            raise ValueError(
-                f"{path} is the artefact of {last}, under another name. Move "
-                "it elsewhere, or put the original back."
-            )
+    day, window = file.parent.name, manifest.window
+    if window is not None and windows.is_day(day) and window.last != day:
+        raise ValueError(
+            f"{path} is the artefact of {window.last}, under another name. "
+            "Move it elsewhere, or put the original back."
+        )
     return manifest
 
 

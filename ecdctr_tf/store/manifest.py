@@ -16,7 +16,7 @@ NAME = "manifest.json"
 # Fields that manifests have only where there is something to say.
 _MAY_LACK = {"code"}
 # The key of the hash of all others.
-_HASH = "sha256"
+HASH = "sha256"
 
 
 @dataclasses.dataclass
@@ -60,7 +60,7 @@ class Manifest:
             if value or name not in _MAY_LACK
         }
         text = typed_values.to_json(said, what)
-        said[_HASH] = _hash(json.loads(text))
+        said[HASH] = _hash(json.loads(text))
         return typed_values.to_json(said, what)
 
     @classmethod
@@ -75,7 +75,7 @@ class Manifest:
         if not isinstance(given, dict):
             raise ValueError(f"It should be a table. Received: {text[:40]!r}")
         said = dict(given)
-        published = said.pop(_HASH, None)
+        published = said.pop(HASH, None)
         given = dict(said)
         missing = {field.name for field in dataclasses.fields(cls)} - set(given)
         missing -= _MAY_LACK

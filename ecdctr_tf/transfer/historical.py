@@ -189,12 +189,11 @@ def load(
 
     Raises:
       FileNotFoundError, ValueError: a version is missing, damaged, of another
-        id space, made with other settings, or has seen more than its name says.
+        id space, under the name of another day, or made with other settings.
     """
     found = []
     for directory in directories:
         manifest = store.read_manifest(directory, KIND)
-        check_before(manifest, windows.plus(directory.name, 1), directory)
         check_settings(manifest, history, directory)
         found.append(read(directory, id_spaces))
     since = np.array(
