@@ -57,6 +57,7 @@ CURVE = "curve.json"
 MERGED = "merged"
 SCORES = "scores.npz"
 HELD_OUT = "held_out.npz"
+INPUTS = "inputs.json"
 RESTORE = "restore.json"
 MIXTURE = "mixture.json"
 

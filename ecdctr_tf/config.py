@@ -367,6 +367,24 @@ class RetentionConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class MonitoringConfig(_Checked):
+    """What is said of a scored day that is not like those before it."""
+
+    # Newest scored days that the inputs of a day are compared with; 0: they are
+    # not looked at.
+    days: int = _at_least(0, 7)
+    # Population stability index of a feature, from where on there is a warning
+    # if it is twice that of any of the days before, too.
+    psi: float = _positive(0.25)
+    # By how much the share of new ids of a feature may exceed its mean over the
+    # days before, (0, 1].
+    new_ids: float = _limited(0.2, "in (0, 1]", lambda value: 0 < value <= 1)
+    # By how much the share of the rows with a historical vector may fall below
+    # its mean over the days before, (0, 1].
+    coverage: float = _limited(0.1, "in (0, 1]", lambda value: 0 < value <= 1)
+
+
+@dataclasses.dataclass(frozen=True)
 class ForgettingConfig(_Checked):
     """The groups of scored days over which forgetting is measured."""
 
@@ -435,6 +453,7 @@ class Config(_Checked):
     serving: ServingConfig = ServingConfig()
     gate: GateConfig = GateConfig()
     retention: RetentionConfig = RetentionConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
     # Training settings of single models, such as `ads_only.batch_size=64`: the
     # name of a model and a field of `TrainingConfig`.
     of_models: tuple[str, ...] = ()

@@ -3,6 +3,8 @@
 Shapes: N rows of the days, H heads of the model.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import tensorflow as tf
 
@@ -26,6 +28,7 @@ def score(
     domain: str = features.ADS,
     as_of: str = "",
     part: time_parts.Part | None = None,
+    watch: Callable[[Mapping[str, tf.Tensor]], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return click probabilities of days, in the order of their files.
 
@@ -36,6 +39,7 @@ def score(
       domain: "natural" or "ads".
       as_of: look history up as of this day; empty: as of the row's day.
       part: the rows that are scored; None: all.
+      watch: is shown the columns of each batch; None: nobody is.
 
     Returns:
       `ctr`, `click` and `weight` float32 `[N]`, `user` and `item` int32 `[N]`,
@@ -58,6 +62,8 @@ def score(
         predict = predict.get_concrete_function(specs)
     parts = []
     for inputs, click in batches:
+        if watch is not None:
+            watch(inputs)
         inputs = {"domain": tf.fill(tf.shape(click), place), **inputs}
         if as_of:
             day = windows.day_number(as_of)

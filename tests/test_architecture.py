@@ -48,6 +48,8 @@ MAY_IMPORT = {
     + ("results.text", "windows"),
     "training": ("artefacts", "config", "features", "kinds", "model_table")
     + ("input", "layers", "metrics", "models", "optimizers", "scoring")
+    # What days hold, counted while they are scored.
+    + ("monitoring.bins", "monitoring.drift")
     + ("store", "termination", "transfer", "windows"),
     "comparison": ("artefacts", "config", "model_table", "store", "windows")
     + ("input", "results.models", "training"),
@@ -61,8 +63,8 @@ MAY_IMPORT = {
     "operation": ("artefacts", "config", "model_table", "store", "windows")
     + ("export", "results.page", "results.text", "training", "transfer")
     + ("typed_values",),
-    "monitoring": ("artefacts", "export", "metrics", "store", "transfer")
-    + ("windows",),
+    "monitoring": ("artefacts", "config", "export", "features", "kinds")
+    + ("metrics", "store", "transfer", "windows"),
     # The stages tie the parts together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
     + ("comparison", "diagnostics", "export", "input", "monitoring")

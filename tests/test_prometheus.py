@@ -19,6 +19,16 @@ from ecdctr_tf.training.workdir import Workdir
 ROOT = pathlib.Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 DAY = 86_400
+INPUTS = {
+    "price": {"psi": 0.5, "psi_before": None, "new": None, "historical": None},
+    "user_id": {
+        "table": "user",
+        "psi": 0.25,
+        "psi_before": 0.125,
+        "new": 0.0,
+        "historical": 0.75,
+    },
+}
 
 
 def publish(path, kind, first, last, metrics, seconds=None):
@@ -44,7 +54,9 @@ def run(tmp_path):
         0.5,
     )
     for day, auc in (("2024-02-01", 0.6), ("2024-02-02", 0.7)):
+        inputs = {"days": [], "warnings": ["one"], "features": INPUTS}
         found = {"auc": auc, "gauc": None, "rows": 50, "clicks": 4}
+        found["inputs"] = inputs
         publish(path / "e_cdctr/ctr" / day, "ctr", day, day, found, 12.5)
     publish(
         path / "export/20240201", "export", "2024-02-01", "2024-02-01", {}, 9
@@ -89,6 +101,23 @@ def test_gauges_are_those_of_the_newest_artefacts(run):
     for level, day in ends.items():
         seen = found["ecdctr_newest_day_timestamp_seconds", of_level(level)]
         assert seen == windows.day_number(day) * DAY, level
+
+
+def test_gauges_of_features_are_those_of_the_newest_day(run):
+    found = values(written(run))
+    of_features = {
+        (name, *dict(labels).values()): value
+        for (name, labels), value in found.items()
+        if "feature" in dict(labels)
+    }
+    assert of_features == {
+        ("ecdctr_feature_psi", "price", "e_cdctr"): 0.5,
+        ("ecdctr_feature_psi", "user_id", "e_cdctr"): 0.25,
+        ("ecdctr_feature_psi_before", "user_id", "e_cdctr"): 0.125,
+        ("ecdctr_new_id_ratio", "user_id", "e_cdctr", "user"): 0,
+        ("ecdctr_historical_ratio", "user_id", "e_cdctr", "user"): 0.75,
+    }
+    assert found["ecdctr_input_warnings", E_CDCTR] == 1
 
 
 def test_what_is_not_known_is_left_out(run):

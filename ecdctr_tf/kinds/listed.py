@@ -278,6 +278,10 @@ class Listed(Feature):
                 rows[name][i, : len(used)] = used
         return rows
 
+    def measured(self, columns: Arrays) -> np.ndarray:
+        """Return the number of entries."""
+        return (columns[self.name] != PADDING).sum(axis=1).astype(np.float32)
+
     def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
         """Return the number of entries."""
         del train

@@ -124,6 +124,10 @@ class Vector(Dense):
         there = np.isfinite(vectors).all(axis=1, keepdims=True)
         return {self.name: np.where(there, vectors, np.nan)}
 
+    def measured(self, columns: Arrays) -> np.ndarray:
+        """Return the lengths of the vectors."""
+        return np.linalg.norm(columns[self.name], axis=1)
+
     def codes(self, columns: Arrays, train: np.ndarray) -> np.ndarray:
         """Return which numbers are above those in the middle of `train`.
 

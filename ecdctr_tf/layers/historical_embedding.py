@@ -82,6 +82,20 @@ class HistoricalTable(tf.Module):
         """V, the rows of a version."""
         return len(self.present.numpy()) // max(self.versions, 1)
 
+    def known(self, day: int, slots: int) -> npt.NDArray[np.bool_]:
+        """Return which rows of the table have a vector that a day may see.
+
+        Args:
+          day: days since 1970-01-01.
+          slots: K, versions a row gets, newest first.
+
+        Returns:
+          bool `[V]`.
+        """
+        seen = np.searchsorted(self.visible_from.numpy(), day, side="right")
+        present = self.present.numpy().reshape(self.versions, self.rows)
+        return present[max(seen - slots, 0) : seen].any(axis=0)
+
     def assign(self, other: "HistoricalTable") -> None:
         """Take over the versions of another table of the same width."""
         for mine, theirs in (

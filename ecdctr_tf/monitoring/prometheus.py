@@ -29,6 +29,7 @@ _KINDS = {
 _DAY = 86_400
 _OF_LEVEL = ("level", "model")
 _OF_MODEL = ("model",)
+_OF_FEATURE = ("model", "feature")
 # Name -> what it says, and its labels. `level` is tpm, historical, cpm, ctr or
 # export; `model` is empty for what models share.
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -51,6 +52,26 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "ecdctr_scored_rows": ("Rows of the newest scored day.", _OF_MODEL),
     "ecdctr_scored_clicks": ("Clicks of the newest scored day.", _OF_MODEL),
+    "ecdctr_feature_psi": (
+        "Stability index of a feature on the newest scored day.",
+        _OF_FEATURE,
+    ),
+    "ecdctr_feature_psi_before": (
+        "Greatest stability index of the days that it was compared with.",
+        _OF_FEATURE,
+    ),
+    "ecdctr_new_id_ratio": (
+        "Share of a feature's ids that the model did not know.",
+        (*_OF_FEATURE, "table"),
+    ),
+    "ecdctr_historical_ratio": (
+        "Share of the rows whose id has a historical vector.",
+        (*_OF_FEATURE, "table"),
+    ),
+    "ecdctr_input_warnings": (
+        "Inputs of the newest scored day that are not as on the days before.",
+        _OF_MODEL,
+    ),
     **{
         f"ecdctr_{name}": (
             f"{metric.label} of the newest scored day, before it was learned.",
@@ -135,3 +156,14 @@ def _of_day(model: str, manifest: store.Manifest) -> Iterator[Sample]:
     yield "ecdctr_scored_clicks", (model,), found.get("clicks")
     for name in metrics.METRICS:
         yield f"ecdctr_{name}", (model,), found.get(name)
+    inputs = found.get("inputs")
+    if inputs:
+        warned = len(inputs["warnings"])
+        yield "ecdctr_input_warnings", (model,), warned
+        for name, of in inputs["features"].items():
+            feature = model, name
+            yield "ecdctr_feature_psi", feature, of["psi"]
+            yield "ecdctr_feature_psi_before", feature, of["psi_before"]
+            ids = *feature, of.get("table", "")
+            yield "ecdctr_new_id_ratio", ids, of["new"]
+            yield "ecdctr_historical_ratio", ids, of["historical"]

@@ -6,7 +6,7 @@ Everything here leaves out what a work directory does not have.
 from collections.abc import Sequence
 
 from ecdctr_tf import artefacts, store
-from ecdctr_tf.results import figures, mixtures, text
+from ecdctr_tf.results import figures, inputs, mixtures, text
 from ecdctr_tf.results.models import Model
 from ecdctr_tf.results.page import Section
 from ecdctr_tf.transfer import evidence
@@ -20,9 +20,10 @@ LEVELS = {"tpm": "TPM", "cpm": "CPM", "ctr": "A-CTR"}
 
 
 def sections(models: Sequence[Model]) -> list[Section]:
-    """Return the sections on warm starts, mixtures and learning curves."""
+    """Return the sections on inputs, warm starts, mixtures and curves."""
     found = []
     for model in models:
+        found += inputs.sections(model)
         found += [*_warm_start(model), *_changes(model)]
         found += mixtures.sections(model)
     lines = curves([model for model in models if not model.ablation])

@@ -11,7 +11,7 @@ import tqdm
 
 from ecdctr_tf import artefacts, metrics, model_table, store, windows
 from ecdctr_tf.input import time_parts
-from ecdctr_tf.training import holding_out, origins, workdir
+from ecdctr_tf.training import holding_out, origins, watching, workdir
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.transfer import evidence, historical
 
@@ -145,7 +145,12 @@ class DailyTrainer:
         began = time.monotonic()
         level = self._level
         self._ready(today.first)
-        scores: dict[str, typing.Any] = level.score(today)
+        watch = None
+        if self._config.monitoring.days:
+            watch = watching.Watch(level, today)
+        scores: dict[str, typing.Any] = level.score(
+            today, watch=None if watch is None else watch.add
+        )
         heads = scores.pop("heads")
         result = metrics.evaluate(
             scores["click"], scores["ctr"], scores["user"], scores["weight"]
@@ -164,11 +169,16 @@ class DailyTrainer:
         self._write_scalars(today, result)
         if held is not None:
             result["held_out"] = held.judged()
+        if watch is not None:
+            result["inputs"] = watch.compared()
+            _warn(today, result["inputs"])
 
         def write(staging: pathlib.Path) -> None:
             np.savez(staging / artefacts.SCORES, **scores)
             if held is not None:
                 held.write(staging)
+            if watch is not None:
+                watch.write(staging)
 
         level.publish(today, curve, result, write)
         return result
@@ -363,6 +373,18 @@ class DailyTrainer:
                 if value is not None:
                     tf.summary.scalar(f"day/{name}", value, step)
         writer.close()
+
+
+def _warn(today: windows.Window, inputs: dict) -> None:
+    """Say how the inputs of a scored day differ from those of days before."""
+    if inputs["warnings"]:
+        logging.warning(
+            "%s is not like the scored days from %s to %s: %s.",
+            today.last,
+            inputs["days"][0],
+            inputs["days"][-1],
+            "; ".join(inputs["warnings"]),
+        )
 
 
 def _losses(

@@ -15,7 +15,7 @@ import json
 import logging
 import pathlib
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -343,9 +343,12 @@ class Level:
         domain: str = ADS,
         as_of: str = "",
         part: time_parts.Part | None = None,
+        watch: Callable[[Mapping[str, tf.Tensor]], None] | None = None,
     ) -> dict[str, np.ndarray]:
         """Return click probabilities of days; see `scoring.score`."""
-        return scoring.score(self.model, self.data, window, domain, as_of, part)
+        return scoring.score(
+            self.model, self.data, window, domain, as_of, part, watch
+        )
 
     def use(self, window: windows.Window) -> natural_sources.Use | None:
         """Return how the natural rows of a window count; None: as they are.
