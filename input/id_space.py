@@ -52,6 +52,11 @@ class Vocabulary:
         """The raw ids, int64 or object of str, in the order of their rows."""
         return self._ids.to_numpy(zero_copy_only=False)
 
+    @property
+    def entries(self) -> pa.Array:
+        """The raw ids as Arrow holds them, in the order of their rows."""
+        return self._ids
+
     def first(self, rows: int) -> "Vocabulary":
         """Return the vocabulary as it was when it had so many rows."""
         count = max(rows - self.table.buckets, 0)
@@ -202,6 +207,43 @@ class Vocabulary:
                 f"{path}, the vocabulary of table {table.name!r}, is damaged: "
                 f"{error} Put the file back, or convert the logs again."
             ) from error
+
+
+class Renumbered(Vocabulary):
+    """A part of the ids of a vocabulary that nobody holds as a whole.
+
+    Args:
+      part: the ids.
+      numbers: int64 `[N]`, of each of them in the whole, from 0.
+    """
+
+    def __init__(self, part: Vocabulary, numbers: np.ndarray):
+        super().__init__(part.table, part.entries)
+        self._numbers = numbers
+
+    def number(self, distinct: pa.Array) -> np.ndarray:
+        """Return rows as `lookup` does; no id is appended."""
+        return self.lookup(distinct)
+
+    def lookup(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
+        """Return the rows of raw ids in the whole vocabulary, int32 `[N]`."""
+        rows = super().lookup(raw)
+        own = rows >= self.table.buckets
+        places = rows[own] - self.table.buckets
+        rows[own] = self._numbers[places] + self.table.buckets
+        return rows
+
+    def text_from(self, first: int, last: int) -> bytes:
+        """Return the lines that ids of some numbers have in the whole's file.
+
+        Args:
+          first: the first number.
+          last: the number behind the last one; the part has all in between.
+        """
+        places = np.argsort(self._numbers)
+        start, stop = np.searchsorted(self._numbers[places], [first, last])
+        ids = self._ids.take(pa.array(places[start:stop]))
+        return _lines(ids).encode() if len(ids) else b""
 
 
 class Hashing:

@@ -1,5 +1,6 @@
 """A day of a data directory while it is written."""
 
+import dataclasses
 import pathlib
 import threading
 import typing
@@ -16,6 +17,17 @@ IN_USE = "table_rows"
 # In the manifest of a natural day: the names of the sources in its config, and
 # what it holds of each in its metrics.
 SOURCES = "sources"
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What a file of rows holds."""
+
+    rows: int
+    clicks: int
+    # Rows, clicks and weights of each source, float64 `[sources, 3]`; None
+    # where there are no sources.
+    sources: np.ndarray | None
 
 
 class NewDay:
@@ -56,15 +68,22 @@ class NewDay:
           number: of the file, from 0.
           rows: columns as `blocks.write` takes them.
         """
-        config, metrics = self.manifest.config, self.manifest.metrics
-        path = self.staging / f"part-{number:05d}.tfrecord"
-        self._write(path, rows, self._spec)
+        self._write(self.staging / file_name(number), rows, self._spec)
+        self.count(number, held(rows, len(self._sources)))
+
+    def count(self, number: int, of_file: Held) -> None:
+        """Count the rows of a file that is in `staging`.
+
+        Args:
+          number: of the file.
+          of_file: as `held` returns it, given the sources and the unknown one.
+        """
         with self._lock:
-            config["shards"] += 1
-            self.manifest.rows += len(rows["click"])
-            metrics["clicks"] += int(rows["click"].sum())
+            self.manifest.config["shards"] += 1
+            self.manifest.rows += of_file.rows
+            self.manifest.metrics["clicks"] += of_file.clicks
             if self._sources:
-                self._held[number] = _by_source(rows, len(self._sources))
+                self._held[number] = of_file.sources
                 self._count()
 
     def _count(self) -> None:
@@ -121,6 +140,25 @@ def _total(
         )
         if rows
     }
+
+
+def file_name(number: int) -> str:
+    """Return the name of a file of rows."""
+    return f"part-{number:05d}.tfrecord"
+
+
+def held(rows: dict[str, typing.Any], sources: int) -> Held:
+    """Return what a file of rows holds.
+
+    Args:
+      rows: as `NewDay.write` takes them.
+      sources: how many there are, with the unknown one; 0: none.
+    """
+    return Held(
+        len(rows["click"]),
+        int(rows["click"].sum()),
+        _by_source(rows, sources) if sources else None,
+    )
 
 
 def _by_source(rows: dict[str, typing.Any], count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ rows are made of events is in `two_passes`.
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 
@@ -62,6 +62,37 @@ def convert_tables(
         domain of clicks only has no `negatives` in the spec, or another
         process is converting to `out`.
     """
+
+    def write(staging: pathlib.Path) -> dict:
+        passes = two_passes.Passes(spec, staging, file_format, rows_per_file)
+        passes.read(tables, progress)
+        return passes.write(progress)
+
+    return new_directory(out, write, file_format, rows_per_file)
+
+
+def new_directory(
+    out: str | pathlib.Path,
+    write: Callable[[pathlib.Path], dict],
+    file_format: str,
+    rows_per_file: int,
+) -> dict:
+    """Make a data directory, which is there whole or not at all.
+
+    Args:
+      out: the data directory; must not exist.
+      write: makes a data directory of an empty one; returns its summary.
+      file_format: "blocks" or "examples".
+      rows_per_file: rows of a TFRecord file.
+
+    Returns:
+      The summary.
+
+    Raises:
+      FileExistsError: `out` exists.
+      ValueError: as `write`; the format or the rows are none; or another
+        process is converting to `out`.
+    """
     out = pathlib.Path(out)
     _check(file_format, rows_per_file)
     if out.exists():
@@ -74,11 +105,7 @@ def convert_tables(
     with store.lock(out.parent, doing, f".{out.name}.lock"):
         store.sweep(out.parent, out.name)
         with store.staged(out) as staging:
-            passes = two_passes.Passes(
-                spec, staging, file_format, rows_per_file
-            )
-            passes.read(tables, progress)
-            summary = passes.write(progress)
+            summary = write(staging)
             store.sync(staging)
             store.rename(staging, out)
     return summary

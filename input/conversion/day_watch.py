@@ -70,6 +70,18 @@ class DayWatch:
             ends = min(low, before), max(high, after)
             self._files[part.where] = (named, *ends)
 
+    def merge(self, later: "DayWatch") -> None:
+        """Take in what another one collected of later tables."""
+        for domain, days in later._days.items():
+            known = self._days[domain]
+            for day, seen in days.items():
+                first = known.setdefault(day, dataclasses.replace(seen, rows=0))
+                first.rows += seen.rows
+        for where, (named, low, high) in later._files.items():
+            _, before, after = self._files.get(where, (0, low, high))
+            ends = min(low, before), max(high, after)
+            self._files[where] = (named, *ends)
+
     def check_zone(self) -> None:
         """Raise if the names of files show that days are not those of UTC.
 

@@ -52,6 +52,25 @@ class Encoder:
         table = self.data_spec.table(self.spec.column(role).table)
         return features.TableSpec(role, dtype=table.dtype)
 
+    def vocabularies(self) -> dict[tuple[str, str], id_space.Vocabulary]:
+        """Return what numbers ids, by "ids" and table or "keys" and role."""
+        return {
+            **{
+                ("ids", name): space
+                for name, space in self.id_spaces.items()
+                if isinstance(space, id_space.Vocabulary)
+            },
+            **{("keys", role): keys for role, keys in self._keys.items()},
+        }
+
+    def renumber(
+        self, vocabularies: dict[tuple[str, str], id_space.Vocabulary]
+    ) -> None:
+        """Number ids by other vocabularies; see `vocabularies`."""
+        for (what, name), vocabulary in vocabularies.items():
+            of = self.id_spaces if what == "ids" else self._keys
+            of[name] = vocabulary
+
     def parts(self) -> dict:
         """Return what is carried from day to day beside the id spaces."""
         return {

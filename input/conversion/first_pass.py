@@ -82,10 +82,10 @@ class FirstPass:
         early = ""
         with bars.bar("reading", progress) as bar:
             for i, (domain, table) in enumerate(tables):
-                where = _where(table, f"Table {i} of {domain}")
+                where = name_of(table, f"Table {i} of {domain}")
                 self._check_domain(domain, where)
                 part = events.normalised(table, self._spec, domain, where)
-                self._check_label(domain, part)
+                self.check_label(domain, part.clicks_only, where)
                 part = self._of_the_day(part)
                 if self._base is not None:
                     digest.update(domain.encode())
@@ -113,15 +113,7 @@ class FirstPass:
         if self._replaced:
             self._check_replaced()
         if not self.spilled.span():
-            dropped = "".join(
-                f" {rows:,} of {domain}: {what}."
-                for domain, counts in self.counts.items()
-                for what, rows in counts.items()
-            )
-            raise ValueError(
-                "There are no rows to convert. Check the paths and the "
-                f"filters (`keep`, `where`) of the logs.{dropped}"
-            )
+            raise no_rows(self.counts)
         watch.warn()
         return fingerprint
 
@@ -132,17 +124,23 @@ class FirstPass:
                 f"{', '.join(features.DOMAINS)}. Received: {domain!r}"
             )
 
-    def _check_label(self, domain: str, part: events.Events) -> None:
-        only = part.clicks_only
+    def check_label(self, domain: str, only: bool, where: str) -> None:
+        """Raise a ValueError unless the label is as that of other tables.
+
+        Args:
+          domain: of a table.
+          only: whether its rows are clicks only.
+          where: names the table in errors.
+        """
         if self.clicks_only.setdefault(domain, only) != only:
             raise ValueError(
-                f"{part.where}: all tables of {domain} should have a column "
+                f"{where}: all tables of {domain} should have a column "
                 "'click', or none of them, including those of days converted "
                 "earlier."
             )
         if only and domain not in self._spec.negatives:
             raise ValueError(
-                f"{part.where} has no column 'click', so its rows are clicks "
+                f"{where} has no column 'click', so its rows are clicks "
                 f"only. Name the label (`click` of the log), or add a table "
                 f"[negatives.{domain}] to the spec to draw negatives."
             )
@@ -215,6 +213,23 @@ class FirstPass:
         )
 
 
+def no_rows(counts: Mapping[str, Mapping[str, int]]) -> ValueError:
+    """Return the error that there is nothing to convert.
+
+    Args:
+      counts: domain -> what its tables held that is not as usual.
+    """
+    dropped = "".join(
+        f" {rows:,} of {domain}: {what}."
+        for domain, of_domain in counts.items()
+        for what, rows in of_domain.items()
+    )
+    return ValueError(
+        "There are no rows to convert. Check the paths and the "
+        f"filters (`keep`, `where`) of the logs.{dropped}"
+    )
+
+
 def _bytes(part: pa.Table) -> pa.Buffer:
     """Return the rows of a table as bytes."""
     sink = pa.BufferOutputStream()
@@ -223,7 +238,7 @@ def _bytes(part: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _where(table: pa.Table, otherwise: str) -> str:
+def name_of(table: pa.Table, otherwise: str) -> str:
     """Return the name that a reader of files gave a table for errors."""
     metadata = table.schema.metadata or {}
     return metadata.get(b"where", otherwise.encode()).decode()

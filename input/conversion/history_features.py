@@ -14,6 +14,7 @@ K keys, D days.
 import collections
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf.input.conversion.key_arrays import grown, places, trimmed
 
@@ -26,11 +27,12 @@ class ClickHistory:
 
     Args:
       max_length: T, clicks kept of a user.
+      dtype: of item keys.
     """
 
-    def __init__(self, max_length: int):
+    def __init__(self, max_length: int, dtype: npt.DTypeLike = np.int32):
         self._length = max_length
-        self._items = np.zeros((0, max_length), np.int32)  # [U, T]
+        self._items = np.zeros((0, max_length), dtype)  # [U, T]
         self._held = np.zeros(0, np.int32)  # [U]
         # Place of each user among those with clicks now, or -1.
         self._place = np.zeros(0, np.int32)  # [U]
@@ -62,7 +64,9 @@ class ClickHistory:
         self._ends = np.cumsum(held + counts)
         self._begin = self._ends - counts - held
         self._place[self._users] = np.arange(len(self._users))
-        self._clicks = np.empty(self._ends[-1] if len(user) else 0, np.int32)
+        self._clicks = np.empty(
+            self._ends[-1] if len(user) else 0, self._items.dtype
+        )
         older = np.repeat(self._begin + held, counts)
         today = np.arange(len(user)) - np.repeat(self._first, counts)
         self._clicks[older + today] = np.asarray(item)[order]
@@ -81,9 +85,9 @@ class ClickHistory:
           length: entries wanted, at most T.
 
         Returns:
-          int32 `[N, length]`, item keys, the newest last, then -1.
+          `[N, length]`, item keys, the newest last, then -1.
         """
-        out = np.full((len(user), length), -1, np.int32)
+        out = np.full((len(user), length), -1, self._items.dtype)
         known = (user >= 0) & (user < len(self._place))
         place = np.append(self._place, -1)[np.where(known, user, -1)]
         rows = np.flatnonzero(known & (place < 0))
@@ -116,7 +120,8 @@ class ClickHistory:
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Take back what `arrays` returned."""
         self._held = arrays["held"]
-        self._items = np.full((len(self._held), self._length), -1, np.int32)
+        shape = (len(self._held), self._length)
+        self._items = np.full(shape, -1, self._items.dtype)
         used = np.arange(self._length) < self._held[:, None]  # [U, T]
         self._items[used] = arrays["items"]
         self._place = np.full(len(self._held), -1, np.int32)
@@ -137,13 +142,13 @@ def _newest(
       length: values wanted.
 
     Returns:
-      int32 `[N, length]`.
+      `[N, length]`.
     """
     shorter = np.minimum(count, length)
     places = (start + count - shorter)[:, None] + np.arange(length)
     unused = np.arange(length) >= shorter[:, None]
     if not len(flat):
-        return np.full(places.shape, -1, np.int32)
+        return np.full(places.shape, -1, flat.dtype)
     found = flat.take(places, mode="clip")
     found[unused] = -1
     return found

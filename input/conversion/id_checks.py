@@ -1,7 +1,7 @@
 """Checks of the ids of a whole conversion: those that look like one another."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +10,7 @@ from ecdctr_tf.input import id_space
 from ecdctr_tf.input.conversion import ids, toml_spec
 
 # Pairs of ids that a summary shows.
-_SHOWN = 20
+SHOWN = 20
 
 
 def found(
@@ -30,7 +30,7 @@ def found(
     Raises:
       ValueError: two users or items seem to be one, written in two ways.
     """
-    _warn_of_defaults(spec, spaces)
+    warn_of_defaults(spec, spaces)
     crossings: dict[str, int] = {}
     alike: dict[str, list] = {}
     for table, space in spaces.items():
@@ -43,21 +43,38 @@ def found(
         if names:
             crossings[table] = _crossings(known, names)
         pairs = ids.alike(known)
-        roles = [r for r in (spec.user, spec.item) if _table(spec, r) == table]
-        if pairs and roles:
-            raise ValueError(
-                f"The ids {pairs[0][0]!r} and {pairs[0][1]!r} of the feature "
-                f"{roles[0]!r} seem to be one, written in two ways; so are "
-                f"{len(pairs) - 1} further pairs. Write them alike in all "
-                f'logs, or set `dtype = "int64"` of the table {table!r} if '
-                "they are numbers."
-            )
         if pairs:
-            alike[table] = [list(pair) for pair in pairs[:_SHOWN]]
+            reject_alike(spec, table, pairs[0], len(pairs))
+            alike[table] = [list(pair) for pair in pairs[:SHOWN]]
     return {"crossings": crossings, "alike": alike}
 
 
-def _warn_of_defaults(
+def reject_alike(
+    spec: toml_spec.ConversionSpec,
+    table: str,
+    pair: Sequence[str],
+    count: int,
+) -> None:
+    """Raise a ValueError if ids that seem to be one are users or items.
+
+    Args:
+      spec: of the conversion.
+      table: the table of the ids.
+      pair: the first two of them.
+      count: how many pairs there are.
+    """
+    roles = [r for r in (spec.user, spec.item) if _table(spec, r) == table]
+    if roles:
+        raise ValueError(
+            f"The ids {pair[0]!r} and {pair[1]!r} of the feature "
+            f"{roles[0]!r} seem to be one, written in two ways; so are "
+            f"{count - 1} further pairs. Write them alike in all "
+            f'logs, or set `dtype = "int64"` of the table {table!r} if '
+            "they are numbers."
+        )
+
+
+def warn_of_defaults(
     spec: toml_spec.ConversionSpec, spaces: Mapping[str, id_space.IdSpace]
 ) -> None:
     """Warn of positions that requests are scored at and that no row has."""

@@ -148,10 +148,7 @@ def alike(ids: pa.Array) -> list[tuple[str, str]]:
     programs, space around an id is seldom meant, and letters such as "é" may be
     one character or two.
     """
-    trimmed = pc.utf8_normalize(pc.utf8_trim_whitespace(ids), "NFC")
-    word = pc.is_in(pc.utf8_lower(trimmed), pa.array(list(_WORDS)))
-    odd = pc.or_(_unusual(ids), pc.or_(word, pc.not_equal(trimmed, ids)))
-    unusual = ids.filter(odd).to_pylist()
+    unusual = ids.filter(_odd(ids)).to_pylist()
     usual = [_usual(text) for text in unusual]
     there = ids.filter(pc.is_in(ids, pa.array(usual, ids.type))).to_pylist()
     first = dict(zip(there, there, strict=True))
@@ -161,6 +158,20 @@ def alike(ids: pa.Array) -> list[tuple[str, str]]:
         if other != text:
             pairs.append((text, other))
     return pairs
+
+
+def forms(ids: pa.Array) -> pa.Array:
+    """Return text ids as they are usually written; `alike` ones are equal."""
+    odd = _odd(ids)
+    usual = [_usual(text) for text in ids.filter(odd).to_pylist()]
+    return pc.replace_with_mask(ids, odd, pa.array(usual, ids.type))
+
+
+def _odd(ids: pa.Array) -> pa.Array:
+    """Return which text ids are not as they are usually written."""
+    trimmed = pc.utf8_normalize(pc.utf8_trim_whitespace(ids), "NFC")
+    word = pc.is_in(pc.utf8_lower(trimmed), pa.array(list(_WORDS)))
+    return pc.or_(_unusual(ids), pc.or_(word, pc.not_equal(trimmed, ids)))
 
 
 def _usual(text: str) -> str:

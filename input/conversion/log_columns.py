@@ -165,7 +165,7 @@ def without_texts(column: LogColumn, texts: Sequence[str]) -> LogColumn:
     if pa.types.is_string(column.type):
         wanted = list(texts)
     elif pa.types.is_integer(column.type):
-        ends = np.iinfo(column.type.to_pandas_dtype())
+        ends = np.iinfo(str(column.type))
         numbers = (int(text) for text in texts if _NUMBER.fullmatch(text))
         wanted = [n for n in numbers if ends.min <= n <= ends.max]
     if not wanted:

@@ -50,6 +50,34 @@ def tables(
       ValueError: a file cannot be read, lacks a column, or `paths` names a log
         that there is not; the message says where.
     """
+    logs, found = files_of(spec, source, paths, partly)
+    for log, of_log in zip(logs, found, strict=True):
+        sides = [joins.Side(join, source) for join in log.joins]
+        before = kept = 0
+        for file in of_log:
+            rows = 0
+            for read, made in tables_of(spec, log, file, sides, before):
+                rows, kept = read, kept + len(made)
+                yield log.domain, made
+            before += rows
+        if before and not kept:
+            logging.warning(
+                "None of the %s rows of the log %r is let through by its "
+                "`keep`, `drop` and `where`.",
+                f"{before:,}",
+                log.name or log.path,
+            )
+        for side in sides:
+            side.check(log)
+
+
+def files_of(
+    spec: toml_spec.ConversionSpec,
+    source: str | os.PathLike[str],
+    paths: dict[str, str] | None,
+    partly: bool = False,
+) -> tuple[list[log_spec.Log], list[list[files.File]]]:
+    """Return the logs of a spec, and the files of each; see `tables`."""
     paths = dict(paths or {})
     unknown = set(paths) - {log.name for log in spec.logs if log.name}
     if unknown:
@@ -72,31 +100,37 @@ def tables(
         files.warn_of_copies(of_log)
     if not any(found):
         files.find(source, logs[0].path)  # Raises.
-    for log, of_log in zip(logs, found, strict=True):
-        sides = [joins.Side(join, source) for join in log.joins]
-        before = kept = 0
-        for file in of_log:
-            reader = _Reader(spec, log, sides, file, before)
-            row = 0
-            for table in readers.batches(file, log, reader.wanted()):
-                table = table.append_column(
-                    events.ROW, pa.array(np.arange(row, row + len(table)))
-                )
-                row += len(table)
-                for part in _rows(table, log, str(file)):
-                    made = reader.events(part)
-                    kept += len(made)
-                    yield log.domain, made
-            before += row
-        if before and not kept:
-            logging.warning(
-                "None of the %s rows of the log %r is let through by its "
-                "`keep`, `drop` and `where`.",
-                f"{before:,}",
-                log.name or log.path,
-            )
-        for side in sides:
-            side.check(log)
+    return logs, found
+
+
+def tables_of(
+    spec: toml_spec.ConversionSpec,
+    log: log_spec.Log,
+    file: files.File,
+    sides: list[joins.Side],
+    before: int = 0,
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the tables of a file.
+
+    Args:
+      spec: of the conversion.
+      log: the log that the file is of.
+      file: the file.
+      sides: the files of the joins of the log.
+      before: rows of the log in the files before.
+
+    Yields:
+      How many rows of the file have been read, and a table.
+    """
+    reader = _Reader(spec, log, sides, file, before)
+    row = 0
+    for table in readers.batches(file, log, reader.wanted()):
+        table = table.append_column(
+            events.ROW, pa.array(np.arange(row, row + len(table)))
+        )
+        row += len(table)
+        for part in _rows(table, log, str(file)):
+            yield row, reader.events(part)
 
 
 def _check_disjoint(

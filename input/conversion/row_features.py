@@ -10,6 +10,7 @@ Shapes: N rows, T entries of a sequence.
 from concurrent import futures
 
 import numpy as np
+import numpy.typing as npt
 
 from ecdctr_tf import features, kinds
 from ecdctr_tf.input.conversion import (
@@ -37,7 +38,7 @@ class RowFeatures:
     ):
         self._spec = spec
         self._encoder = encoder
-        self._histories = _histories(spec)
+        self._histories = histories(spec)
         self._counts = {
             (count.name, domain): history_features.DayCounts(count.window_days)
             for count in spec.counts
@@ -78,7 +79,7 @@ class RowFeatures:
         """
         for name, history in self._histories.items():
             parts = [e for d, e in events.items() if name in (d, "both")]
-            history.start(*_clicks(parts))
+            history.start(*clicks(parts))
         if self._spec.ages:
             for part in events.values():
                 self._ages.start(part[encoding.ITEM], part[encoding.TIME])
@@ -93,12 +94,7 @@ class RowFeatures:
             history.end()
 
         def add(count: past_spec.Count, domain: str) -> None:
-            rows = made[domain]
-            events, context, item = rows.events, rows.context, rows.item
-            if count.event == "click":
-                events = rows.new_events()
-                context = item = np.flatnonzero(events[encoding.CLICK])
-            keys = self._count_keys(count, events, context, item)
+            keys = added_keys(self._spec, count, made[domain])
             self._counts[count.name, domain].add(keys)
 
         counted = [
@@ -125,39 +121,13 @@ class RowFeatures:
         """
         events = made.events
         context, item = made.context[part], made.item[part]
-        out = {
-            "click": made.click[part],
-            "timestamp": events[encoding.TIME][context],
-        }
-        if encoding.WEIGHT in events:
-            out["weight"] = events[encoding.WEIGHT][context]
-        if encoding.SOURCE in events and domain == features.NATURAL:
-            out[features.SOURCE] = events[encoding.SOURCE][context]
-        places = {
-            feature.name: item if feature.side == "item" else context
-            for feature in self._spec.features
-        }
-        for name, place in places.items():
-            kind = self._encoder.features[name]
-            if isinstance(kind, kinds.Cross):
-                # Of a drawn negative, the item's part is of another event.
-                out |= kind.crossed(
-                    {
-                        part: events[encoding.hashed(part)][places[part]]
-                        for part in kind.feature.of
-                    }
-                )
-                continue
-            for column in kind.columns():
-                out[column] = events[column][place]
-        for name in self._spec.evaluation:
-            out[name] = events[name][context]
+        out = of_events(self._encoder, domain, made, part)
         for sequence in self._spec.sequences:
             out[sequence.name] = self._sequence(
                 sequence, domain, events, context
             )
         for count in self._spec.counts:
-            keys = self._count_keys(count, events, context, item)
+            keys = count_keys(self._spec, count, events, context, item)
             name = domain if count.domain == "same" else count.domain
             out[count.name] = np.log1p(
                 sum(
@@ -194,35 +164,95 @@ class RowFeatures:
         rows = self._item_rows[sequence.table][keys]
         return rows[context - context[0]]
 
-    def _count_keys(
-        self,
-        count: past_spec.Count,
-        events: dict,
-        context: np.ndarray,
-        item: np.ndarray,
-    ) -> np.ndarray:
-        """Return one int64 for each event's values of the counted features.
 
-        It is negative where the user or the item is unknown.
-        """
-        parts = []
-        for name in count.of:
-            feature = self._spec.column(name)
-            roles = {
-                self._spec.user: encoding.USER,
-                self._spec.item: encoding.ITEM,
-            }
-            place = item if feature.side == "item" else context
-            parts.append(events[roles.get(name, name)][place])
-        return negatives.pair(
-            parts[0] if parts[1:] else 0 * parts[0], parts[-1]
-        )
+def of_events(
+    encoder: encoding.Encoder,
+    domain: str,
+    made: impressions.Impressions,
+    part: slice,
+) -> dict[str, np.ndarray]:
+    """Return the columns of some impressions that their events say.
+
+    Args:
+      encoder: has encoded the events.
+      domain: of the impressions.
+      made: the impressions of a stretch.
+      part: which of them.
+    """
+    spec, events = encoder.spec, made.events
+    context, item = made.context[part], made.item[part]
+    out = {
+        "click": made.click[part],
+        "timestamp": events[encoding.TIME][context],
+    }
+    if encoding.WEIGHT in events:
+        out["weight"] = events[encoding.WEIGHT][context]
+    if encoding.SOURCE in events and domain == features.NATURAL:
+        out[features.SOURCE] = events[encoding.SOURCE][context]
+    places = {
+        feature.name: item if feature.side == "item" else context
+        for feature in spec.features
+    }
+    for name, place in places.items():
+        kind = encoder.features[name]
+        if isinstance(kind, kinds.Cross):
+            # Of a drawn negative, the item's part is of another event.
+            out |= kind.crossed(
+                {
+                    part: events[encoding.hashed(part)][places[part]]
+                    for part in kind.feature.of
+                }
+            )
+            continue
+        for column in kind.columns():
+            out[column] = events[column][place]
+    for name in spec.evaluation:
+        out[name] = events[name][context]
+    return out
 
 
-def _histories(
+def count_keys(
     spec: toml_spec.ConversionSpec,
+    count: past_spec.Count,
+    events: dict,
+    context: np.ndarray,
+    item: np.ndarray,
+) -> np.ndarray:
+    """Return one int64 for each event's values of the counted features.
+
+    It is negative where the user or the item is unknown.
+    """
+    parts = []
+    for name in count.of:
+        feature = spec.column(name)
+        roles = {spec.user: encoding.USER, spec.item: encoding.ITEM}
+        place = item if feature.side == "item" else context
+        parts.append(events[roles.get(name, name)][place])
+    return negatives.pair(parts[0] if parts[1:] else 0 * parts[0], parts[-1])
+
+
+def added_keys(
+    spec: toml_spec.ConversionSpec,
+    count: past_spec.Count,
+    made: impressions.Impressions,
+) -> np.ndarray:
+    """Return what a stretch adds to a count, as `count_keys`."""
+    events, context, item = made.events, made.context, made.item
+    if count.event == "click":
+        events = made.new_events()
+        context = item = np.flatnonzero(events[encoding.CLICK])
+    return count_keys(spec, count, events, context, item)
+
+
+def histories(
+    spec: toml_spec.ConversionSpec, dtype: npt.DTypeLike = np.int32
 ) -> dict[str, history_features.ClickHistory]:
-    """Return the click histories that the sequences need, by domain."""
+    """Return the click histories that the sequences need, by domain.
+
+    Args:
+      spec: says which sequences there are.
+      dtype: of item keys.
+    """
     lengths: dict[str, int] = {}
     for sequence in spec.sequences:
         same = sequence.domain == "same"
@@ -230,12 +260,12 @@ def _histories(
             longest = max(lengths.get(name, 0), sequence.max_length)
             lengths[name] = longest
     return {
-        name: history_features.ClickHistory(length)
+        name: history_features.ClickHistory(length, dtype)
         for name, length in lengths.items()
     }
 
 
-def _clicks(parts: list[dict]) -> list[np.ndarray]:
+def clicks(parts: list[dict]) -> list[np.ndarray]:
     """Return user, item and second of the clicks of several domains.
 
     Clicks of unknown users, or on unknown items, are nobody's history.

@@ -74,7 +74,7 @@ class Spill:
             directory = self._directory / domain / str(day)
             directory.mkdir(parents=True, exist_ok=True)
             path = directory / f"{len(self._files[domain, day])}.arrow"
-            part = _joined(parts)
+            part = joined(parts)
             with pa.ipc.new_file(path, part.schema, options=options) as out:
                 out.write_table(part)
             self._files[domain, day].append(path)
@@ -104,7 +104,7 @@ class Spill:
             yield from self._stretches(domain, day)
         elif rows:
             parts = list(self._parts(domain, day))
-            yield _weighed(_joined(parts)).combine_chunks()
+            yield weighed(joined(parts)).combine_chunks()
 
     def _parts(self, domain: str, day: int) -> Iterator[pa.Table]:
         """Yield the events of a day as they came, and forget them."""
@@ -126,21 +126,21 @@ class Spill:
             begin = begin or (seconds[0] // _DAY_SECONDS - 2) * _DAY_SECONDS
             counts += np.bincount(seconds - begin, minlength=len(counts))
             weighted |= WEIGHT in events.column_names
-        ends = begin + _ends(counts)
+        ends = begin + ends_of(counts)
         place = self._directory / "stretches"
         stretches = Spill(place, self._limit)
         for events in self._parts(domain, day):
             if weighted:
-                events = _with_weights(events)
+                events = with_weights(events)
             seconds = events["timestamp"].to_numpy()
             number = np.searchsorted(ends, seconds, side="right")
             stretches._add(domain, events, number)
         for number in stretches.days(domain):
             parts = list(stretches._parts(domain, number))
-            yield _joined(parts).combine_chunks()
+            yield joined(parts).combine_chunks()
 
 
-def _ends(counts: np.ndarray) -> np.ndarray:
+def ends_of(counts: np.ndarray) -> np.ndarray:
     """Return where stretches end: after so many rows, or a whole second."""
     total = np.cumsum(counts)
     ends, done = [0], 0
@@ -153,7 +153,7 @@ def _ends(counts: np.ndarray) -> np.ndarray:
     return np.array(ends[1:-1], np.int64)
 
 
-def _joined(parts: list[pa.Table]) -> pa.Table:
+def joined(parts: list[pa.Table]) -> pa.Table:
     """Return the rows of several tables; null where only others have a column.
 
     Some logs have weights, others have none.
@@ -161,17 +161,17 @@ def _joined(parts: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default")
 
 
-def _weighed(events: pa.Table) -> pa.Table:
+def weighed(events: pa.Table) -> pa.Table:
     """Return events with the weights of all rows, last; none if all are 1."""
     if WEIGHT not in events.column_names:
         return events
-    events = _with_weights(events)
+    events = with_weights(events)
     if pc.all(pc.equal(events[WEIGHT], 1)).as_py():
         return events.drop_columns([WEIGHT])
     return events
 
 
-def _with_weights(events: pa.Table) -> pa.Table:
+def with_weights(events: pa.Table) -> pa.Table:
     """Return events with the weights of all rows, last, 1 if not said."""
     if WEIGHT not in events.column_names:
         ones = pa.array(np.ones(len(events), np.float32))

@@ -159,7 +159,7 @@ def described(
     window: windows.Window,
     last_days: dict[str, str],
     clicks_only: dict[str, bool],
-    id_spaces: dict[str, id_space.IdSpace],
+    ids: dict[str, dict],
     rows: int,
     former: int,
 ) -> store.Manifest:
@@ -171,7 +171,7 @@ def described(
       window: the days from the first to the last of either domain.
       last_days: domain -> its last day.
       clicks_only: domain -> whether its logs hold clicks only.
-      id_spaces: by table, at the end of the last day.
+      ids: table -> fingerprint of its ids at the end of the last day.
       rows: of all days of both domains.
       former: how many data specs there were before that of `spec`.
     """
@@ -180,7 +180,7 @@ def described(
         window=window,
         rows=rows,
         spec=spec.data_spec().fingerprint(),
-        ids={name: space.fingerprint() for name, space in id_spaces.items()},
+        ids=ids,
         config={
             "conversion": spec_changes.fingerprints(spec),
             "format": file_format,

@@ -1,5 +1,6 @@
 """What a conversion wrote: rows, clicks, users and items, and their overlap."""
 
+import collections
 from collections.abc import Mapping
 
 import numpy as np
@@ -69,23 +70,31 @@ class Tally:
         """Count a day with events."""
         self._days[domain] += 1
 
-    def result(self) -> dict:
-        """Return the summary.
+    def totals(self) -> collections.Counter[tuple[str, str]]:
+        """Return what `summary` is made of; adds up over parts of the ids."""
+        found = collections.Counter[tuple[str, str]]()
+        for domain in features.DOMAINS:
+            found[domain, "clicks"] = self._clicks[domain]
+            found[domain, "days"] = self._days[domain]
+            for what, rows in self._counts[domain].items():
+                found[domain, what] = rows
+        for role in ("user", "item"):
+            ads, natural = self._rows["ads", role], self._rows["natural", role]
+            known = np.zeros(len(ads), bool)
+            shared = min(len(ads), len(natural))
+            known[:shared] = natural[:shared] > 0
+            found[role, "shared ids"] = int((ads[known] > 0).sum())
+            found[role, "shared rows"] = int(ads[known].sum())
+            for domain in features.DOMAINS:
+                rows = self._rows[domain, role]
+                unknown = self._unknown[domain, role]
+                found[domain, f"{role}s"] = int((rows > 0).sum())
+                found[domain, f"rows of {role}s"] = int(rows.sum()) + unknown
+        return found
 
-        Returns:
-          Domain -> `rows`, `clicks`, `ctr`, `users`, `items`, `days` (those
-          with events), and `overlap` -> for "user" and "item" the share of the
-          ads' `ids` and of their `rows` whose id the natural rows have too,
-          over all days; None where there are no ads. `counts` -> domain ->
-          how many rows were dropped or are not as usual.
-        """
-        summary = {d: self._domain(d) for d in features.DOMAINS}
-        summary["overlap"] = {r: self._overlap(r) for r in ("user", "item")}
-        summary["counts"] = {
-            domain: {what: rows for what, rows in counts.items() if rows}
-            for domain, counts in self._counts.items()
-        }
-        return summary
+    def result(self) -> dict:
+        """Return the summary; see `summary`."""
+        return summary(self.totals())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the counts, all int64.
@@ -122,30 +131,54 @@ class Tally:
         ):
             self._counts[domain].update(zip(COUNTS, rows, strict=True))
 
-    def _domain(self, domain: str) -> dict:
-        users, items = (self._rows[domain, r] for r in ("user", "item"))
-        rows = int(users.sum()) + self._unknown[domain, "user"]
-        clicks = self._clicks[domain]
-        return {
+
+def summary(totals: Mapping[tuple[str, str], int]) -> dict:
+    """Return the summary of a conversion.
+
+    Args:
+      totals: as `Tally.totals` returns them, of all ids.
+
+    Returns:
+      Domain -> `rows`, `clicks`, `ctr`, `users`, `items`, `days` (those
+      with events), and `overlap` -> for "user" and "item" the share of the
+      ads' `ids` and of their `rows` whose id the natural rows have too,
+      over all days; None where there are no ads. `counts` -> domain ->
+      how many rows were dropped or are not as usual.
+    """
+
+    def share(part: int, whole: int) -> float | None:
+        return part / whole if whole else None
+
+    found: dict = {}
+    for domain in features.DOMAINS:
+        rows = totals[domain, "rows of users"]
+        clicks = totals[domain, "clicks"]
+        found[domain] = {
             "rows": rows,
             "clicks": clicks,
-            "ctr": clicks / rows if rows else None,
-            "users": int((users > 0).sum()),
-            "items": int((items > 0).sum()),
-            "days": self._days[domain],
+            "ctr": share(clicks, rows),
+            "users": totals[domain, "users"],
+            "items": totals[domain, "items"],
+            "days": totals[domain, "days"],
         }
-
-    def _overlap(self, role: str) -> dict:
-        ads, natural = self._rows["ads", role], self._rows["natural", role]
-        known = np.zeros(len(ads), bool)
-        shared = min(len(ads), len(natural))
-        known[:shared] = natural[:shared] > 0
-        count = int((ads > 0).sum())
-        rows = int(ads.sum()) + self._unknown["ads", role]
-        return {
-            "ids": float((ads[known] > 0).sum() / count) if count else None,
-            "rows": float(ads[known].sum() / rows) if rows else None,
+    found["overlap"] = {
+        role: {
+            "ids": share(totals[role, "shared ids"], totals["ads", f"{role}s"]),
+            "rows": share(
+                totals[role, "shared rows"], totals["ads", f"rows of {role}s"]
+            ),
         }
+        for role in ("user", "item")
+    }
+    found["counts"] = {
+        domain: {
+            what: totals[domain, what]
+            for what in COUNTS
+            if totals[domain, what]
+        }
+        for domain in features.DOMAINS
+    }
+    return found
 
 
 def show(summary: dict, console: rich.console.Console | None = None) -> None:

@@ -46,6 +46,8 @@ from ecdctr_tf.input.conversion import (
 )
 
 _SPILLED, _BEHIND = ".spill", ".behind"
+# Days, each with the directory that it lies in.
+Days = list[tuple[data_directory.DataDirectory, str]]
 
 
 class Passes:
@@ -349,7 +351,7 @@ class Passes:
         if self._former:
             summary["features"] = self._feature_changes()
         if self._spec.sources:
-            summary["sources"] = self._of_sources()
+            summary["sources"] = of_sources(self._spec, self._natural_days())
         (directory / state.SUMMARY).write_text(
             typed_values.to_json(summary, "the summary"), encoding="utf-8"
         )
@@ -367,7 +369,7 @@ class Passes:
                 for d, only in self._first.clicks_only.items()
                 if d in ends
             },
-            spaces,
+            {name: space.fingerprint() for name, space in spaces.items()},
             sum(summary[domain]["rows"] for domain in features.DOMAINS),
             len(self._former),
         )
@@ -375,23 +377,15 @@ class Passes:
         state.save(directory, manifest, self._carried(), behind)
         return summary
 
-    def _of_sources(self) -> dict[str, dict]:
-        """Return the rows and clicks of each source, of all days."""
-        names = (*self._spec.source_names, features.UNKNOWN_SOURCE)
-        found = {name: {"rows": 0, "clicks": 0} for name in names}
+    def _natural_days(self) -> Days:
+        """Return all natural days, those that stay last."""
         days = [(self._data, d) for d in self._data.days(features.NATURAL)]
         if self._base is not None:
             data = self._base.past.data
             kept = self._base.kept.get(features.NATURAL, "")
             own = data.days(features.NATURAL)
             days += [(data, day) for day in own if day <= kept]
-        for data, day in days:
-            for name, of in data.of_sources(day).items():
-                for count in found[name]:
-                    found[name][count] += of[count]
-        if not found[features.UNKNOWN_SOURCE]["rows"]:
-            del found[features.UNKNOWN_SOURCE]
-        return found
+        return days
 
     def _feature_changes(self) -> list[dict]:
         """Return what has changed about features, and since which days."""
@@ -402,6 +396,19 @@ class Passes:
             changes = former_specs.changes(specs[i], specs[i + 1])
             found.append({"since": since, **dataclasses.asdict(changes)})
         return found
+
+
+def of_sources(spec: toml_spec.ConversionSpec, days: Days) -> dict[str, dict]:
+    """Return the rows and clicks of each source, of natural days."""
+    names = (*spec.source_names, features.UNKNOWN_SOURCE)
+    found = {name: {"rows": 0, "clicks": 0} for name in names}
+    for data, day in days:
+        for name, of in data.of_sources(day).items():
+            for count in found[name]:
+                found[name][count] += of[count]
+    if not found[features.UNKNOWN_SOURCE]["rows"]:
+        del found[features.UNKNOWN_SOURCE]
+    return found
 
 
 def _former(

@@ -1,0 +1,232 @@
+"""Columns of stretches to files of rows, and these to days."""
+
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+from concurrent import futures
+
+import numpy as np
+from apache_beam import pvalue
+
+from ecdctr_tf import features, windows
+from ecdctr_tf.input import data_directory, new_day
+from ecdctr_tf.input.beam import job as jobs
+from ecdctr_tf.input.beam import numbering, past, planning, reading
+from ecdctr_tf.input.conversion import (
+    encoding,
+    impressions,
+    row_features,
+    stretches,
+    tally,
+)
+
+# A day and the number of a file of it.
+File = tuple[planning.Day, int]
+TALLIES = "tallies"
+
+
+def encode(found: tuple[int, Iterable], job: jobs.Job, sizes: dict) -> int:
+    """Write the columns of a stretch, and its new ids; return its number.
+
+    Args:
+      found: the stretch; None, and its numbers as `numbering` yields them.
+      job: of the conversion.
+      sizes: as `numbering.before` returns them.
+    """
+    number, numbers = found
+    encoder = encoding.Encoder(job.spec)
+    table = reading.stretch(job, number)
+    given = filter(None, numbers)
+    columns, vocabularies = numbering.renumber(encoder, table, given)
+    numbering.write_new_ids(job, number, sizes, vocabularies)
+    jobs.save_columns(job.columns(number), columns)
+    return number
+
+
+def made_of(job: jobs.Job, number: int) -> impressions.Impressions:
+    """Return the impressions of a stretch."""
+    return impressions.given(jobs.load_columns(job.columns(number)))
+
+
+def look(number: int, job: jobs.Job, plan: planning.Plan) -> Iterator:
+    """Yield what a stretch asks the past, and what it adds to it.
+
+    Yields:
+      As `past.asked`; tagged `TALLIES`, the stretch, and its impressions,
+      clicks, and impressions of unknown users and items.
+    """
+    made = made_of(job, number)
+    users = made.events[encoding.USER][made.context]
+    items = made.events[encoding.ITEM][made.item]
+    unknown = [int((keys < 0).sum()) for keys in (users, items)]
+    counted = (len(made), int(made.click.sum()), *unknown)
+    yield pvalue.TaggedOutput(TALLIES, (number, counted))
+    yield from past.asked(number, made, job, plan)
+
+
+def rows(
+    found: tuple[int, Iterable[past.Found | None]],
+    job: jobs.Job,
+    plan: planning.Plan,
+    tallies: dict[int, tuple[int, ...]],
+) -> Iterator[tuple[File, tuple[int, dict[str, np.ndarray]]]]:
+    """Yield the rows of a stretch by file, with the place of the first one.
+
+    Args:
+      found: the stretch; None, and what the past says about it.
+      job: of the conversion.
+      plan: of the conversion.
+      tallies: stretch -> its impressions and so on.
+    """
+    number, answers = found
+    stretch = plan.stretches[number]
+    made = made_of(job, number)
+    columns = row_features.of_events(
+        encoding.Encoder(job.spec), stretch.domain, made, slice(None)
+    )
+    columns |= _of_past(job, made, filter(None, answers))
+    day = stretch.domain, stretch.day
+    before = [n for n in plan.numbers[day] if n < number]
+    start = sum(tallies[n][0] for n in before)
+    ends = range(
+        start - start % job.rows_per_file, start + len(made), job.rows_per_file
+    )
+    for end in ends:
+        place = max(end - start, 0)
+        part = slice(place, end - start + job.rows_per_file)
+        of_file = {name: column[part] for name, column in columns.items()}
+        yield (day, end // job.rows_per_file), (start + place, of_file)
+
+
+def _of_past(
+    job: jobs.Job,
+    made: impressions.Impressions,
+    answers: Iterable[past.Found],
+) -> dict[str, np.ndarray]:
+    """Return the sequences, counts and ages of the impressions of a stretch."""
+    spec, size = job.spec, len(made)
+    events = len(made.new_events()[encoding.TIME])
+    columns = {
+        sequence.name: np.full(
+            (events, sequence.max_length), features.PADDING, np.int32
+        )
+        for sequence in spec.sequences
+    }
+    columns |= {count.name: np.zeros(size, np.int64) for count in spec.counts}
+    columns |= {age.name: np.zeros(size) for age in spec.ages}
+    for answer in answers:
+        columns[answer.name][answer.places] = answer.values
+    for sequence in spec.sequences:
+        of_events = columns[sequence.name]
+        columns[sequence.name] = of_events[made.context - made.first]
+    for number in (*spec.counts, *spec.ages):
+        columns[number.name] = np.log1p(columns[number.name]).astype(np.float32)
+    return columns
+
+
+def write(
+    found: tuple[File, Iterable[tuple[int, dict[str, np.ndarray]]]],
+    job: jobs.Job,
+) -> tuple[planning.Day, tuple[int, new_day.Held]]:
+    """Write a file of rows; return its day, number and what it holds."""
+    (day, number), values = found
+    parts = [part for _, part in sorted(values, key=lambda value: value[0])]
+    # Weights are in stretches of days that have some.
+    held = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    with jobs.scratch(_path(job, day, number)) as path:
+        data_directory.FORMATS[job.file_format].write(
+            path, held, job.spec.data_spec()
+        )
+    return day, (number, new_day.held(held, job.sources))
+
+
+def _path(job: jobs.Job, day: planning.Day, number: int) -> pathlib.Path:
+    return job.work / "rows" / day[0] / str(day[1]) / new_day.file_name(number)
+
+
+def days(_: None, plan: planning.Plan) -> Iterator[tuple[planning.Day, None]]:
+    """Yield all days to write: a window has no holes."""
+    for domain, span in plan.spans.items():
+        for day in span:
+            yield (domain, day), None
+
+
+def publish(
+    found: tuple[planning.Day, Iterable],
+    job: jobs.Job,
+    plan: planning.Plan,
+    sizes: dict,
+) -> None:
+    """Make a day of the data directory of its files.
+
+    Args:
+      found: the day; None, and number and content of each file.
+      job: of the conversion.
+      plan: of the conversion.
+      sizes: as `numbering.before` returns them.
+    """
+    day, values = found
+    domain, name = day[0], windows.day_name(day[1])
+    data = data_directory.DataDirectory(job.directory)
+    if (data.path / domain / name).exists():
+        return  # By the same work, done before.
+    sources = job.spec.source_names if domain == features.NATURAL else ()
+    with (
+        data.writing(domain, name, job.file_format, sources) as new,
+        futures.ThreadPoolExecutor(1) as pool,
+    ):
+        tables = (reading.stretch(job, n) for n in plan.numbers.get(day, ()))
+        path = new.staging / data_directory.EVENTS
+        for _ in stretches.written(tables, path, pool):
+            pass
+        files = sorted(filter(None, values), key=lambda file: file[0])
+        for number, held in files:
+            staged = new.staging / new_day.file_name(number)
+            os.link(_path(job, day, number), staged)
+            new.count(number, held)
+        known = table_rows(job, sizes, plan.until(day[1]))
+        new.know(known, known)
+
+
+def table_rows(job: jobs.Job, sizes: dict, number: int) -> dict[str, int]:
+    """Return the rows of each table in use before a stretch."""
+    return {
+        table.name: table.buckets + int(sizes[("ids", table.name)][number])
+        if ("ids", table.name) in sizes
+        else table.buckets
+        for table in job.spec.data_spec().tables
+    }
+
+
+def tallied(
+    plan: planning.Plan, tallies: dict[int, tuple[int, ...]], last: int
+) -> tally.Tally:
+    """Return the tally of the stretches up to a day, but for ids.
+
+    Args:
+      plan: of the conversion.
+      tallies: stretch -> impressions, clicks, and those of unknown users and
+        items.
+      last: the day.
+    """
+    domains = features.DOMAINS
+    totals = {domain: np.zeros(4, np.int64) for domain in domains}
+    for number, of in tallies.items():
+        if plan.stretches[number].day <= last:
+            totals[plan.stretches[number].domain] += of
+    with_events = [
+        sum(d == domain and day <= last for d, day in plan.numbers)
+        for domain in domains
+    ]
+    made = tally.Tally()
+    made.restore(
+        made.arrays()
+        | {
+            "clicks": np.array([totals[d][1] for d in domains]),
+            "days": np.array(with_events),
+            "unknown": np.array([n for d in domains for n in totals[d][2:]]),
+        }
+    )
+    for domain, counts in plan.counts.items():
+        made.count(domain, counts)
+    return made
