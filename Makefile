@@ -35,7 +35,7 @@ if not (3, low) <= sys.version_info[:2] < (3, high):
 endef
 export CHECK_PYTHON
 
-.PHONY: help demo test lint format verify reference venv lock clean
+.PHONY: help demo test lint format verify reference beam venv lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s: 2>/dev/null \
@@ -79,6 +79,19 @@ reference: $(VENV) ## rebuild docs/conversion_spec.md from the code
 	$(BIN)/python -m ecdctr_tf.input.conversion.reference \
 	  > docs/.conversion_spec.md
 	mv docs/.conversion_spec.md docs/conversion_spec.md
+
+beam: build/beam ## test conversion by Apache Beam
+	$</bin/python -m pytest --noconftest tests/test_beam.py
+
+# Without TensorFlow, which conversion does not need, and not of the lock: Beam
+# wants an older protobuf. TensorFlow's settings of tests are left out, too.
+build/beam: setup.py
+	rm -rf $@ && "$(PYTHON)" -m venv $@
+	$@/bin/python -m pip install -q --disable-pip-version-check \
+	  "apache-beam>=2.77,<3" absl-py google-crc32c pyarrow pytest rich \
+	  "setuptools>=77" tqdm wheel || { rm -rf $@; exit 1; }
+	$@/bin/python -m pip install -q --disable-pip-version-check \
+	  --no-deps --no-build-isolation -e .
 
 format: $(VENV) ## fix the style where it can be fixed automatically
 	$(BIN)/ruff check --fix .

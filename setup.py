@@ -21,6 +21,7 @@ setup(
         "ecdctr_tf.export.checks",
         "ecdctr_tf.export.server",
         "ecdctr_tf.input",
+        "ecdctr_tf.input.beam",
         "ecdctr_tf.input.checking",
         "ecdctr_tf.input.conversion",
         "ecdctr_tf.input.datasets",
@@ -65,6 +66,7 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        "beam": ["apache-beam>=2.77,<3"],
         "delta": ["deltalake>=1.1,<2"],
         "iceberg": ["pyiceberg>=0.10,<0.13"],
         "gpu": ["tensorflow[and-cuda]>=2.19,<2.22"],

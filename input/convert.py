@@ -173,6 +173,25 @@ def find_spec(name: str) -> pathlib.Path:
     return path
 
 
+def conversion() -> tuple["toml_spec.ConversionSpec", dict[str, str]]:
+    """Return the spec that the flags name, and the paths of its logs.
+
+    Raises:
+      FileNotFoundError, ValueError: a flag is missing or wrong, or the spec is.
+    """
+    _share_memory()
+    from ecdctr_tf.input.conversion import toml_spec
+
+    for flag in (_SPEC, _OUT):
+        if not flag.value and not (flag is _OUT and _CHECK.value):
+            raise ValueError(f"--{flag.name} is required; see --help.")
+    wrong = [text for text in _LOG.value if not all(text.partition("="))]
+    if wrong:
+        raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
+    spec = toml_spec.ConversionSpec.load(find_spec(_SPEC.value))
+    return spec, dict(text.split("=", 1) for text in _LOG.value)
+
+
 def main(argv: list[str]) -> None:
     """Convert as the flags say."""
     with command_line.reported():
@@ -193,30 +212,22 @@ def _share_memory() -> None:
 
 
 def _convert(argv: list[str]) -> None:
-    _share_memory()
-    from ecdctr_tf.input.conversion import tally, toml_spec
-
     if argv[1:]:
         raise ValueError(
             f"Arguments should be written --flag=value. Received: {argv[1:]}"
         )
     if _INFER.value:
         return _infer()
-    for flag in (_SPEC, _OUT):
-        if not flag.value and not (flag is _OUT and _CHECK.value):
-            raise ValueError(f"--{flag.name} is required; see --help.")
-    wrong = [text for text in _LOG.value if not all(text.partition("="))]
-    if wrong:
-        raise ValueError(f"--log should be name=path. Received: {wrong[0]!r}")
     changes = _changes()
-    spec = toml_spec.ConversionSpec.load(find_spec(_SPEC.value))
-    paths = dict(text.split("=", 1) for text in _LOG.value)
+    spec, paths = conversion()
     if _CHECK.value:
         return _check(spec, paths)
     if _FORMAT.value == "examples" or any(t.buckets > 1 for t in spec.tables):
         _load_tensorflow()
     if changes:
         return _change(spec, paths)
+    from ecdctr_tf.input.conversion import tally
+
     summary = convert_logs(
         spec,
         _SOURCE.value,

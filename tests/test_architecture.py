@@ -75,7 +75,8 @@ MAY_IMPORT = {
 
 # What makes data directories; nothing but itself may import it.
 WRITING = ("input.conversion", "input.convert", "input.datasets")
-WRITING += ("input.inference", "input.checking", "input.doctor")
+WRITING += ("input.beam", "input.inference", "input.checking")
+WRITING += ("input.doctor",)
 
 
 def part_of(path):

@@ -25,27 +25,29 @@ File = tuple[planning.Day, int]
 TALLIES = "tallies"
 
 
-def encode(found: tuple[int, Iterable], job: jobs.Job, sizes: dict) -> int:
+def encode(
+    found: tuple[int, Iterable],
+    job: jobs.Job,
+    sizes: dict[numbering.Name, np.ndarray],
+    paddings: dict[numbering.Name, int],
+) -> int:
     """Write the columns of a stretch, and its new ids; return its number.
 
     Args:
       found: the stretch; None, and its numbers as `numbering` yields them.
       job: of the conversion.
       sizes: as `numbering.before` returns them.
+      paddings: as of `numbering.renumber`, of all stretches.
     """
     number, numbers = found
     encoder = encoding.Encoder(job.spec)
-    table = reading.stretch(job, number)
-    given = filter(None, numbers)
-    columns, vocabularies = numbering.renumber(encoder, table, given)
+    earlier = {n: i for n, i in paddings.items() if i < sizes[n][number]}
+    columns, vocabularies = numbering.renumber(
+        encoder, reading.stretch(job, number), filter(None, numbers), earlier
+    )
     numbering.write_new_ids(job, number, sizes, vocabularies)
     jobs.save_columns(job.columns(number), columns)
     return number
-
-
-def made_of(job: jobs.Job, number: int) -> impressions.Impressions:
-    """Return the impressions of a stretch."""
-    return impressions.given(jobs.load_columns(job.columns(number)))
 
 
 def look(number: int, job: jobs.Job, plan: planning.Plan) -> Iterator:
@@ -55,7 +57,7 @@ def look(number: int, job: jobs.Job, plan: planning.Plan) -> Iterator:
       As `past.asked`; tagged `TALLIES`, the stretch, and its impressions,
       clicks, and impressions of unknown users and items.
     """
-    made = made_of(job, number)
+    made = jobs.load_impressions(job, number)
     users = made.events[encoding.USER][made.context]
     items = made.events[encoding.ITEM][made.item]
     unknown = [int((keys < 0).sum()) for keys in (users, items)]
@@ -80,7 +82,7 @@ def rows(
     """
     number, answers = found
     stretch = plan.stretches[number]
-    made = made_of(job, number)
+    made = jobs.load_impressions(job, number)
     columns = row_features.of_events(
         encoding.Encoder(job.spec), stretch.domain, made, slice(None)
     )
@@ -106,7 +108,7 @@ def _of_past(
     """Return the sequences, counts and ages of the impressions of a stretch."""
     spec, size = job.spec, len(made)
     events = len(made.new_events()[encoding.TIME])
-    columns = {
+    columns: dict[str, np.ndarray] = {
         sequence.name: np.full(
             (events, sequence.max_length), features.PADDING, np.int32
         )
@@ -119,8 +121,8 @@ def _of_past(
     for sequence in spec.sequences:
         of_events = columns[sequence.name]
         columns[sequence.name] = of_events[made.context - made.first]
-    for number in (*spec.counts, *spec.ages):
-        columns[number.name] = np.log1p(columns[number.name]).astype(np.float32)
+    for name in [f.name for f in spec.counts] + [f.name for f in spec.ages]:
+        columns[name] = np.log1p(columns[name]).astype(np.float32)
     return columns
 
 

@@ -1,17 +1,18 @@
 """Vocabularies, summary and state, from what the workers left behind."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from ecdctr_tf import features, store, typed_values, windows
 from ecdctr_tf.input import data_directory, id_space
-from ecdctr_tf.input.beam import assembling, pieces, planning
+from ecdctr_tf.input.beam import assembling, drawing, pieces, planning
 from ecdctr_tf.input.beam import job as jobs
 from ecdctr_tf.input.conversion import (
     encoding,
@@ -173,7 +174,21 @@ class _State:
         with self._archive("ages") as file:
             of = self._pieces("ages")
             self._add_by_key(file, of, "first", _FIRST)
-        np.savez(self._place / "seen_pairs.npz", pairs=np.zeros(0, np.int64))
+        for domain in spec.negatives:
+            clicks = drawing.tail(
+                self._job, self._result.plan, domain, self._day
+            )
+            arrays: dict = {f"tail/{name}": c for name, c in clicks.items()}
+            np.savez(self._place / f"negatives-{domain}.npz", **arrays)
+        with self._archive("seen_pairs") as file:
+            of_pairs = self._pieces("seen_pairs")
+            file.add(
+                "pairs",
+                np.int64,
+                lambda: (
+                    pairs for pairs, _ in of_pairs.merged("pairs", "pairs")
+                ),
+            )
         self._write_summary()
 
     def _archive(self, part: str) -> pieces.Archive:
@@ -216,28 +231,31 @@ class _State:
         days, sizes = np.zeros((2, 0), np.int64)
         if of.numbers:
             days = of.array(of.numbers[0], "days")
-            sizes = sum(of.array(number, "sizes") for number in of.numbers)
+            every = [of.array(number, "sizes") for number in of.numbers]
+            sizes = np.sum(every, 0)
+        by_day = range(len(days))
         with self._archive(part) as file:
-            for place, name in enumerate(("keys", "counts")):
-                file.add(
-                    name,
-                    np.int64,
-                    lambda place=place: (
-                        pair[place] for pair in of.merged("keys", "counts")
-                    ),
-                )
+            self._add_merged(file, of, ("keys", "counts"), [None])
             file.put("days", days)
             file.put("sizes", sizes)
-            for place, name in enumerate(("day_keys", "day_counts")):
-                file.add(
-                    name,
-                    np.int64,
-                    lambda place=place: (
-                        pair[place]
-                        for day in range(len(days))
-                        for pair in of.merged("day_keys", "day_counts", day)
-                    ),
-                )
+            self._add_merged(file, of, ("day_keys", "day_counts"), by_day)
+
+    def _add_merged(
+        self,
+        file: pieces.Archive,
+        of: pieces.Pieces,
+        names: tuple[str, str],
+        days: Iterable[int | None],
+    ) -> None:
+        """Add keys and values of pieces, one day after the other."""
+
+        def made(place: int) -> Iterator[np.ndarray]:
+            for day in days:
+                for pair in of.merged(*names, day):
+                    yield pair[place]
+
+        for place, name in enumerate(names):
+            file.add(name, np.int64, functools.partial(made, place))
 
     def _write_summary(self) -> None:
         made = assembling.tallied(

@@ -5,17 +5,20 @@ import dataclasses
 import os
 import pathlib
 import secrets
+import typing
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from ecdctr_tf import features
-from ecdctr_tf.input.conversion import encoding, impressions, toml_spec
+from ecdctr_tf.input.conversion import impressions, toml_spec
 
 # The two moments that a state is kept of; see `conversion.state`.
 BEHIND, END = "behind", "end"
-_WORK = ".beam"
+_WORK, _ERROR = ".beam", "error.txt"
+# What the names of arrays of places begin with, and those of no column.
+_PLACES = "@places/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,18 @@ class Job:
         """Return the file of the columns of a stretch, its ids numbered."""
         return self.work / "columns" / f"{number}.npz"
 
+    def impressions(self, number: int) -> pathlib.Path:
+        """Return the file of the impressions of a stretch of clicks."""
+        return self.work / "impressions" / f"{number}.npz"
+
+    def clicks(self, number: int) -> pathlib.Path:
+        """Return the file with the clicks of a stretch that get negatives."""
+        return self.work / "clicks" / f"{number}.npz"
+
+    def answers(self, number: int) -> pathlib.Path:
+        """Return the file with what a stretch asked before it drew."""
+        return self.work / "answers" / f"{number}.npz"
+
     def new_ids(self, vocabulary: tuple[str, str]) -> pathlib.Path:
         """Return the folder of the ids that are new, a file a stretch."""
         return self.work / "ids" / "/".join(vocabulary)
@@ -77,16 +92,64 @@ def scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
     os.replace(made, path)
 
 
+@contextlib.contextmanager
+def noting(job: Job) -> Iterator[None]:
+    """Keep an error of the input for the user, as runners bury it in theirs."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        with scratch(job.work / _ERROR) as path:
+            path.write_text(str(error), encoding="utf-8")
+        raise
+
+
+def raise_noted(job: Job, error: Exception) -> None:
+    """Raise the error of the input that a runner's error comes from, if any."""
+    path = job.work / _ERROR
+    if path.exists():
+        raise ValueError(path.read_text("utf-8")) from error
+
+
 def save_columns(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
     """Write columns to a file of `scratch`."""
+    arrays: dict[str, typing.Any] = {
+        f"column/{name}": column for name, column in columns.items()
+    }
     with scratch(path) as made, open(made, "wb") as file:
-        np.savez(file, **{f"column/{n}": c for n, c in columns.items()})
+        np.savez(file, **arrays)
 
 
 def load_columns(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Read what `save_columns` wrote."""
     with np.load(path) as file:
         return {n.removeprefix("column/"): file[n] for n in file.files}
+
+
+def save_impressions(
+    job: Job, number: int, made: impressions.Impressions
+) -> None:
+    """Write the impressions of a stretch of clicks."""
+    places = {
+        "context": made.context,
+        "item": made.item,
+        "click": made.click,
+        "first": np.array(made.first),
+    }
+    arrays = {_PLACES + name: array for name, array in places.items()}
+    save_columns(job.impressions(number), made.events | arrays)
+
+
+def load_impressions(job: Job, number: int) -> impressions.Impressions:
+    """Return the impressions of a stretch."""
+    path = job.impressions(number)
+    if not path.exists():
+        return impressions.given(load_columns(job.columns(number)))
+    events = load_columns(path)
+    context, item, click, first = (
+        events.pop(_PLACES + name)
+        for name in ("context", "item", "click", "first")
+    )
+    return impressions.Impressions(events, int(first), context, item, click)
 
 
 def save_piece(
@@ -122,17 +185,12 @@ def hashed(keys: np.ndarray) -> np.ndarray:
 
 def check(spec: toml_spec.ConversionSpec) -> None:
     """Raise a ValueError for what a pipeline cannot do as `convert` does."""
-    item_table = spec.column(spec.item).table
     refused = {
         "`min_count` above 1": max(spec.min_count.values(), default=1) > 1,
-        "[negatives]": bool(spec.negatives),
         "[[logs.joins]]": any(log.joins for log in spec.logs),
         "`rows_per_day` of a log": any(log.rows_per_day for log in spec.logs),
         "`id_spaces` of a log": any(
             spec.foreign_spaces(table.name) for table in spec.tables
-        ),
-        f"a sequence on another table than {item_table!r}": any(
-            sequence.table != item_table for sequence in spec.sequences
         ),
     }
     found = [what for what, there in refused.items() if there]
@@ -141,23 +199,6 @@ def check(spec: toml_spec.ConversionSpec) -> None:
             f"The spec has {', '.join(found)}, which a Beam pipeline cannot "
             "convert. Convert these logs with `ecdctr_tf.input.convert`."
         )
-
-
-def vocabularies(
-    encoder: encoding.Encoder,
-) -> dict[str, dict[tuple[str, str], int]]:
-    """Return the number of table rows before the first id, by vocabulary."""
-    return {
-        name: vocabulary.table.buckets
-        for name, vocabulary in encoder.vocabularies().items()
-    }
-
-
-def impressions_of(
-    columns: dict[str, np.ndarray],
-) -> impressions.Impressions:
-    """Return the impressions of a stretch."""
-    return impressions.given(columns)
 
 
 def domain_number(domain: str) -> int:

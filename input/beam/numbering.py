@@ -27,7 +27,7 @@ from ecdctr_tf.input.conversion import encoding, id_checks, ids
 Name = tuple[str, str]
 # A vocabulary and the number of a partition of its ids.
 Part = tuple[Name, int]
-NEW, ALIKE = "new", "alike"
+NEW, ALIKE, PADDINGS = "new", "alike", "paddings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +95,12 @@ class _Partition:
         self.stretches = np.repeat(numbers, sizes)[first]
         self.places = places[first]
 
+    def place(self, encoder: encoding.Encoder, name: Name) -> int | None:
+        """Return the place of the id that stands for a missing one."""
+        padding = encoder.vocabularies()[name].table.padding
+        place = pa.compute.index(self.ids, padding).as_py()
+        return None if place < 0 else place
+
     def firsts(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield stretches, and the places of the ids that are new in them."""
         starts = np.flatnonzero(np.diff(self.stretches, prepend=-1))
@@ -160,7 +166,8 @@ def numbered(
     Yields:
       Stretch; vocabulary, places among its ids and numbers of these, int64
       `[N]`. Tagged `ALIKE`, table, number of pairs of ids that seem to be one,
-      and the first of them as number of the id, and pair.
+      and the first of them as number of the id, and pair. Tagged `PADDINGS`,
+      vocabulary and number of the id that a missing one is looked up as.
     """
     (name, _), values = found
     partition = _Partition(values["appeared"])
@@ -175,6 +182,9 @@ def numbered(
         strict=True,
     ):
         yield part.stretch, (name, part.places, numbers[indices])
+    padding = partition.place(encoding.Encoder(job.spec), name)
+    if padding is not None:
+        yield pvalue.TaggedOutput(PADDINGS, (name, int(numbers[padding])))
     if name[0] == "ids" and pa.types.is_string(partition.ids.type):
         pairs = ids.alike(partition.ids)
         places = pa.array([text for text, _ in pairs], pa.string())
@@ -188,6 +198,7 @@ def renumber(
     encoder: encoding.Encoder,
     table: pa.Table,
     found: Iterable[tuple[Name, np.ndarray, np.ndarray]],
+    paddings: dict[Name, int],
 ) -> tuple[dict[str, np.ndarray], dict[Name, id_space.Renumbered]]:
     """Return the columns of a stretch, and its vocabularies.
 
@@ -195,18 +206,23 @@ def renumber(
       encoder: a new one.
       table: the events of the stretch.
       found: vocabulary, places and numbers, as `numbered` yields them.
+      paddings: vocabulary -> number of the id that a missing one is looked up
+        as, where an earlier stretch has it.
     """
     own = encoding.Encoder(encoder.spec)
     own.encode(table)
+    vocabularies = own.vocabularies()
+    for name in paddings:
+        vocabularies[name].append([vocabularies[name].table.padding])
     numbers = {
-        name: np.zeros(len(vocabulary.entries), np.int64)
-        for name, vocabulary in own.vocabularies().items()
+        name: np.full(len(vocabulary.entries), paddings.get(name, 0))
+        for name, vocabulary in vocabularies.items()
     }
     for name, places, of in found:
         numbers[name][places] = of
     made = {
         name: id_space.Renumbered(vocabulary, numbers[name])
-        for name, vocabulary in own.vocabularies().items()
+        for name, vocabulary in vocabularies.items()
     }
     encoder.renumber(made)
     return encoder.encode(table), made

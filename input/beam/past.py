@@ -283,11 +283,10 @@ class _Counts:
             name = domain if name == "same" else name
             for number in numbers:
                 for part in events.of(number):
-                    before = sum(
-                        counts.before(part["asked"])
-                        for d, counts in self._counts.items()
-                        if name in (d, "both")
-                    )
+                    before = np.zeros(len(part["asked"]), np.int64)
+                    for other, counts in self._counts.items():
+                        if name in (other, "both"):
+                            before += counts.before(part["asked"])
                     yield number, Found(self._count.name, part[_PLACE], before)
         for domain, counts in self._counts.items():
             if self._plan.numbers_of(domain, day):

@@ -12,6 +12,7 @@ from apache_beam.options import pipeline_options
 from ecdctr_tf.input import data_directory
 from ecdctr_tf.input.beam import (
     assembling,
+    drawing,
     finishing,
     numbering,
     past,
@@ -63,8 +64,12 @@ def convert(
         job.work.mkdir()
         spec.data_spec().save(staging / data_directory.SPEC)
         files = reading.log_files(job, source, paths)
-        with beam.Pipeline(options=options) as pipeline:
-            build(pipeline, job, files)
+        try:
+            with beam.Pipeline(options=options) as pipeline:
+                build(pipeline, job, files)
+        except Exception as error:
+            jobs.raise_noted(job, error)
+            raise
         with open(job.work / _RESULT, "rb") as file:
             return finishing.finish(job, pickle.load(file))
 
@@ -106,7 +111,8 @@ def build(
         | "Order" >> beam.Map(reading.order, job, plan)
     )
     encoded, sizes, alike = _numbered(ordered, job, plan)
-    looked = encoded | "Look" >> beam.FlatMap(
+    made = drawing.drawn(encoded, job, plan) if job.spec.negatives else encoded
+    looked = made | "Look" >> beam.FlatMap(
         assembling.look, job, plan
     ).with_outputs(assembling.TALLIES, main="events")
     tallies = pvalue.AsDict(looked[assembling.TALLIES])
@@ -119,7 +125,7 @@ def build(
         )
     )
     files_of_days = (
-        _with_tokens("Rows", encoded, known["found"])
+        _with_tokens("Rows", made, known["found"])
         | "Rows" >> beam.FlatMap(assembling.rows, job, plan, tallies)
         | "ByFile" >> beam.GroupByKey()
         | "Write" >> beam.Map(assembling.write, job)
@@ -174,11 +180,17 @@ def _numbered(
         | "Numbers" >> beam.CoGroupByKey()
         | "Number"
         >> beam.FlatMap(numbering.numbered, job, sizes).with_outputs(
-            numbering.ALIKE, main="numbers"
+            numbering.ALIKE, numbering.PADDINGS, main="numbers"
         )
     )
     encoded = _with_tokens("Encode", ordered, numbered["numbers"]) | (
-        "Encode" >> beam.Map(assembling.encode, job, sizes)
+        "Encode"
+        >> beam.Map(
+            assembling.encode,
+            job,
+            sizes,
+            pvalue.AsDict(numbered[numbering.PADDINGS]),
+        )
     )
     return encoded, sizes, numbered[numbering.ALIKE]
 

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -116,6 +115,11 @@ class Plan:
         days = [stretch.day for stretch in self.stretches]
         return int(np.searchsorted(days, day, side="right"))
 
+    def draws(self, job: jobs.Job) -> bool:
+        """Return whether negatives are drawn, or may be of later days."""
+        domains = job.spec.negatives
+        return any(self.clicks_only.get(domain, True) for domain in domains)
+
     def partitions(self, job: jobs.Job) -> int:
         """Return into how many parts ids and counts are divided."""
         return -(-self.rows // job.partition_rows)
@@ -158,19 +162,20 @@ def plan(
     checks = first_pass.FirstPass(job.spec, job.work, None, "")
     rows: collections.Counter[Day] = collections.Counter()
     weighted = set()
-    for found in sorted(facts, key=lambda found: found.number):
-        if found.clicks_only is not None:
-            checks.check_label(found.domain, found.clicks_only, found.where)
-        checks.counts[found.domain].update(found.counts)
-        watch.merge(found.watch)
-        rows.update(found.rows)
-        weighted |= found.weighted
-    watch.check_zone()
-    for domain, day, count in watch.far({}):
-        del rows[domain, day]
-        checks.counts[domain][tally.FAR] += count
-    if not rows:
-        raise first_pass.no_rows(checks.counts)
+    with jobs.noting(job):
+        for found in sorted(facts, key=lambda found: found.number):
+            if found.clicks_only is not None:
+                checks.check_label(found.domain, found.clicks_only, found.where)
+            checks.counts[found.domain].update(found.counts)
+            watch.merge(found.watch)
+            rows.update(found.rows)
+            weighted |= found.weighted
+        watch.check_zone()
+        for domain, day, count in watch.far({}):
+            del rows[domain, day]
+            checks.counts[domain][tally.FAR] += count
+        if not rows:
+            raise first_pass.no_rows(checks.counts)
     watch.warn()
     stops = {day: stop for day, stop in of_days if day in rows}
     stretches = [
@@ -184,13 +189,12 @@ def plan(
     days = {
         d: [s.day for s in stretches if s.domain == d] for d in features.DOMAINS
     }
-    logging.info("%s rows in %d stretches", rows.total(), len(stretches))
     return Plan(
         {d: range(n[0], n[-1] + 1) if n else range(0) for d, n in days.items()},
         tuple(stretches),
         stops,
         frozenset(weighted & stops.keys()),
-        checks.clicks_only,
+        {d: only for d, only in checks.clicks_only.items() if days[d]},
         checks.counts,
         rows.total(),
     )

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from apache_beam import pvalue
 
-from ecdctr_tf import features
 from ecdctr_tf.input.beam import job as jobs
 from ecdctr_tf.input.beam import planning
 from ecdctr_tf.input.conversion import (
@@ -52,22 +51,23 @@ def read(given: LogFile, job: jobs.Job) -> Iterator:
     domain = given.log.domain
     found = planning.Facts(given.number, domain, day_watch.DayWatch(job.spec))
     checks = first_pass.FirstPass(job.spec, job.work, None, "")
-    for _, table in logs.tables_of(job.spec, given.log, given.file, []):
-        where = first_pass.name_of(table, str(given.file))
-        part = events.normalised(table, job.spec, domain, where)
-        checks.check_label(domain, part.clicks_only, where)
-        found.clicks_only, found.where = part.clicks_only, where
-        found.counts.update(part.counts)
-        found.watch.add(domain, part)
-        for day, of_day in _by_day(part.table):
-            key = domain, day
-            found.rows[key] += len(of_day)
-            if columns.WEIGHT in of_day.column_names:
-                found.weighted.add(key)
-            seconds = of_day["timestamp"].to_numpy()
-            counted = np.unique(seconds, return_counts=True)
-            yield pvalue.TaggedOutput(SECONDS, (key, counted))
-            yield key, jobs.table_bytes(of_day)
+    with jobs.noting(job):
+        for _, table in logs.tables_of(job.spec, given.log, given.file, []):
+            where = first_pass.name_of(table, str(given.file))
+            part = events.normalised(table, job.spec, domain, where)
+            checks.check_label(domain, part.clicks_only, where)
+            found.clicks_only, found.where = part.clicks_only, where
+            found.counts.update(part.counts)
+            found.watch.add(domain, part)
+            for day, of_day in _by_day(part.table):
+                key = domain, day
+                found.rows[key] += len(of_day)
+                if columns.WEIGHT in of_day.column_names:
+                    found.weighted.add(key)
+                seconds = of_day["timestamp"].to_numpy()
+                counted = np.unique(seconds, return_counts=True)
+                yield pvalue.TaggedOutput(SECONDS, (key, counted))
+                yield key, jobs.table_bytes(of_day)
     yield pvalue.TaggedOutput(FACTS, found)
 
 
@@ -123,8 +123,3 @@ def stretch(job: jobs.Job, number: int) -> pa.Table:
     """Return the events of a stretch, in order."""
     with pa.ipc.open_file(str(job.events(number))) as file:
         return file.read_all()
-
-
-def is_natural(domain: str) -> bool:
-    """Return whether a domain is that of natural logs."""
-    return domain == features.NATURAL

@@ -23,6 +23,11 @@ class Spool:
             self._places.setdefault(number, []).append(self._file.tell())
             pickle.dump(value, self._file, pickle.HIGHEST_PROTOCOL)
 
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers that there are values of, in order."""
+        return sorted(self._places)
+
     def __contains__(self, number: int) -> bool:
         """Return whether there are values of a number."""
         return number in self._places

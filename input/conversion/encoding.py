@@ -5,6 +5,8 @@ history is kept by key. Rows come from the id spaces, which grow in order of
 days, the natural events of a day before its ads.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 
@@ -64,7 +66,7 @@ class Encoder:
         }
 
     def renumber(
-        self, vocabularies: dict[tuple[str, str], id_space.Vocabulary]
+        self, vocabularies: Mapping[tuple[str, str], id_space.Vocabulary]
     ) -> None:
         """Number ids by other vocabularies; see `vocabularies`."""
         for (what, name), vocabulary in vocabularies.items():

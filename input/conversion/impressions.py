@@ -44,6 +44,41 @@ def given(events: dict[str, np.ndarray]) -> Impressions:
     return Impressions(events, 0, places, places, events[encoding.CLICK])
 
 
+def with_drawn(
+    pool: dict[str, np.ndarray],
+    first: int,
+    clicks: np.ndarray,
+    drawn: np.ndarray,
+) -> Impressions:
+    """Return the impressions of clicks and their negatives.
+
+    Args:
+      pool: columns of the events, those of the stretch behind others.
+      first: place of the first event of the stretch.
+      clicks: int, places of the clicks that get negatives.
+      drawn: int `[., k]`, as `negatives.draw` returns them.
+    """
+    places = np.concatenate([clicks[:, None], drawn], 1)  # [., 1 + k]
+    labels = np.zeros(places.shape, np.uint8)
+    labels[:, 0] = 1
+    context = np.repeat(clicks, places.shape[1])
+    there = places.ravel() >= 0
+    return Impressions(
+        pool,
+        first,
+        context[there],
+        places.ravel()[there],
+        labels.ravel()[there],
+    )
+
+
+def earliest_midnight(events: dict[str, np.ndarray]) -> int:
+    """Return the earliest end that the day of the last event may have."""
+    time, second = events[encoding.TIME], events[encoding.SECOND]
+    # The shortest day, when clocks go forward, has 23 hours.
+    return time[-1] - second[-1] + 23 * 3600
+
+
 class Sampler:
     """Makes impressions of clicks, day after day of one domain.
 
@@ -97,20 +132,9 @@ class Sampler:
             pool, clicks, seen, self._rule, stream, self._done
         )
         self._done += len(clicks)
-        places = np.concatenate([clicks[:, None], drawn], 1)  # [., 1 + k]
-        labels = np.zeros(places.shape, np.uint8)
-        labels[:, 0] = 1
-        context = np.repeat(clicks, places.shape[1])
-        there = places.ravel() >= 0
         self._tail = pool
         self._keep_tail(min(pool[encoding.TIME][-1], self._midnight()))
-        return Impressions(
-            pool,
-            first,
-            context[there],
-            places.ravel()[there],
-            labels.ravel()[there],
-        )
+        return with_drawn(pool, first, clicks, drawn)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the columns of the clicks kept for tomorrow."""
@@ -128,10 +152,7 @@ class Sampler:
             self._keep_tail(self._midnight())
 
     def _midnight(self) -> int:
-        """Return the earliest end that the day of the last click may have."""
-        time, second = self._tail[encoding.TIME], self._tail[encoding.SECOND]
-        # The shortest day, when clocks go forward, has 23 hours.
-        return time[-1] - second[-1] + 23 * 3600
+        return earliest_midnight(self._tail)
 
     def _keep_tail(self, moment: int) -> None:
         """Keep the clicks that may be drawn at a moment or later."""

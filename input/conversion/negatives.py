@@ -20,7 +20,7 @@ from ecdctr_tf.input.conversion import (
 )
 
 # Draws after which a negative that is never allowed is given up.
-_ROUNDS = 20
+ROUNDS = 20
 
 
 def pair(user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -100,6 +100,7 @@ def draw(
     rule: past_spec.Negatives,
     stream: tuple[int, ...],
     before: int = 0,
+    rounds: int = ROUNDS,
 ) -> np.ndarray:
     """Draw negatives.
 
@@ -111,31 +112,103 @@ def draw(
       rule: number, window and seed.
       stream: further numbers of the seed: the day and the domain.
       before: clicks of the day that got negatives before.
+      rounds: draws after which a negative is given up.
 
     Returns:
       int64 `[N, k]`, places in the pool of the clicks whose items are the
       negatives; -1 where there was nothing to draw.
     """
-    time, k = pool[encoding.TIME][clicks], rule.per_click
-    low = np.searchsorted(pool[encoding.TIME], time - rule.window_seconds)
-    width = np.searchsorted(pool[encoding.TIME], time) - low
-    drawn = np.full((len(clicks), k), -1, np.int64)
-    row = np.repeat(np.arange(len(clicks)), k)
+    draws = _Draws(pool, clicks, rule, stream, before)
+    drawn = np.full((len(clicks), rule.per_click), -1, np.int64)
     flat = drawn.reshape(-1)
-    for attempt in range(_ROUNDS):
-        open_places = np.flatnonzero((flat < 0) & (width[row] > 0))
+    for attempt in range(rounds):
+        open_places = np.flatnonzero((flat < 0) & draws.possible)
         if not len(open_places):
             break
-        bits = np.random.PCG64([rule.seed, *stream, attempt])
-        # Each number takes one step.
-        bits.advance(before * k)
-        uniform = np.random.Generator(bits).random(len(row))[open_places]
-        rows = row[open_places]
-        place = low[rows] + (uniform * width[rows]).astype(np.int64)
+        place = draws.places(attempt, open_places)
+        rows = draws.row[open_places]
         good = _allowed(pool, clicks[rows], place, seen)
         flat[open_places[good]] = place[good]
         _reopen_repeats(drawn, pool[encoding.ITEM], np.unique(rows))
     return drawn
+
+
+def asked(
+    pool: dict[str, np.ndarray],
+    clicks: np.ndarray,
+    rule: past_spec.Negatives,
+    stream: tuple[int, ...],
+    before: int,
+    attempts: range,
+    drawn: np.ndarray,
+) -> np.ndarray:
+    """Return the pairs that `draw` may look up in some of its rounds.
+
+    Args:
+      pool: as of `draw`; so are `clicks`, `rule`, `stream` and `before`.
+      clicks: which get negatives.
+      rule: number, window and seed.
+      stream: further numbers of the seed.
+      before: clicks of the day that got negatives before.
+      attempts: the rounds.
+      drawn: int64 `[N, k]`, as `draw` returned it of the rounds before; clicks
+        that have all negatives ask nothing.
+
+    Returns:
+      int64, sorted, each pair once.
+    """
+    draws = _Draws(pool, clicks, rule, stream, before)
+    waiting = np.repeat((drawn < 0).any(1), rule.per_click)
+    open_places = np.flatnonzero(waiting & draws.possible)
+    click = clicks[draws.row[open_places]]
+    pairs = [np.zeros(0, np.int64)]
+    for attempt in attempts:
+        place = draws.places(attempt, open_places)
+        of, other = _drawn(pool, click, place)
+        pairs.append(np.unique(of[other]))
+    return np.unique(np.concatenate(pairs))
+
+
+class _Draws:
+    """What is drawn for each negative in each round, allowed or not."""
+
+    def __init__(
+        self,
+        pool: dict[str, np.ndarray],
+        clicks: np.ndarray,
+        rule: past_spec.Negatives,
+        stream: tuple[int, ...],
+        before: int,
+    ):
+        times, time = pool[encoding.TIME], pool[encoding.TIME][clicks]
+        self._low = np.searchsorted(times, time - rule.window_seconds)
+        self._width = np.searchsorted(times, time) - self._low
+        self._seed = [rule.seed, *stream]
+        self._before = before * rule.per_click
+        # int `[N * k]`, the click of each negative.
+        self.row = np.repeat(np.arange(len(clicks)), rule.per_click)
+        # bool `[N * k]`, whether there is anything to draw.
+        self.possible = self._width[self.row] > 0
+
+    def places(self, attempt: int, which: np.ndarray) -> np.ndarray:
+        """Return places in the pool, int64, of some negatives in a round."""
+        bits = np.random.PCG64([*self._seed, attempt])
+        # Each number takes one step.
+        bits.advance(self._before)
+        uniform = np.random.Generator(bits).random(len(self.row))[which]
+        rows = self.row[which]
+        return self._low[rows] + (uniform * self._width[rows]).astype(np.int64)
+
+
+def _drawn(
+    pool: dict[str, np.ndarray], click: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return drawn pairs, and whether users and items are others."""
+    user, item = pool[encoding.USER][click], pool[encoding.ITEM][place]
+    other = (pool[encoding.USER][place] != user) & (
+        pool[encoding.ITEM][click] != item
+    )
+    return pair(user, item), other
 
 
 def _allowed(
@@ -145,11 +218,8 @@ def _allowed(
     seen: SeenPairs,
 ) -> np.ndarray:
     """Return which drawn places may be negatives of their clicks."""
-    user, item = pool[encoding.USER][click], pool[encoding.ITEM][place]
-    other = (pool[encoding.USER][place] != user) & (
-        pool[encoding.ITEM][click] != item
-    )
-    return other & ~seen.seen(pair(user, item), pool[encoding.TIME][click])
+    pairs, other = _drawn(pool, click, place)
+    return other & ~seen.seen(pairs, pool[encoding.TIME][click])
 
 
 def _reopen_repeats(

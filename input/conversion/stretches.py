@@ -10,8 +10,9 @@ features share a table: those of a stretch get numbers feature by feature.
 """
 
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -86,7 +87,14 @@ class Encoded:
             yield number == self._count, columns
 
 
-def together(days: dict[str, Encoded]) -> Iterator[dict[str, Columns]]:
+class Stretches(Protocol):
+    """Columns of a day of a domain, stretch by stretch."""
+
+    def stretches(self) -> Iterator[tuple[bool, Columns]]:
+        """Yield whether a stretch is the last one, and its columns."""
+
+
+def together(days: Mapping[str, Stretches]) -> Iterator[dict[str, Columns]]:
     """Yield the events of both domains, stretch by stretch.
 
     Args:

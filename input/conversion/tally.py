@@ -86,10 +86,10 @@ class Tally:
             found[role, "shared ids"] = int((ads[known] > 0).sum())
             found[role, "shared rows"] = int(ads[known].sum())
             for domain in features.DOMAINS:
-                rows = self._rows[domain, role]
-                unknown = self._unknown[domain, role]
-                found[domain, f"{role}s"] = int((rows > 0).sum())
-                found[domain, f"rows of {role}s"] = int(rows.sum()) + unknown
+                of_ids = self._rows[domain, role]
+                all_rows = int(of_ids.sum()) + self._unknown[domain, role]
+                found[domain, f"{role}s"] = int((of_ids > 0).sum())
+                found[domain, f"rows of {role}s"] = all_rows
         return found
 
     def result(self) -> dict:
