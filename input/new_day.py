@@ -5,11 +5,11 @@ import pathlib
 import threading
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from ecdctr_tf import features, store
-from ecdctr_tf.input import id_space
 
 # In the manifest of a day that came late: rows of each table in use when it was
 # written. Days after it that were there before it have taken some of them.
@@ -28,6 +28,13 @@ class Held:
     # Rows, clicks and weights of each source, float64 `[sources, 3]`; None
     # where there are no sources.
     sources: np.ndarray | None
+
+
+class Fingerprinted(Protocol):
+    """Ids of a table, those known early first, such as an id space."""
+
+    def fingerprint(self, rows: int) -> dict:
+        """Return `{"rows", "sha256"}` of the ids of the first rows."""
 
 
 class NewDay:
@@ -95,7 +102,7 @@ class NewDay:
         self,
         table_rows: dict[str, int],
         in_use: dict[str, int],
-        id_spaces: Mapping[str, id_space.IdSpace] | None = None,
+        id_spaces: Mapping[str, Fingerprinted] | None = None,
     ) -> None:
         """Say which rows of each table there are at the end of the day.
 

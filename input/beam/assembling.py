@@ -1,5 +1,7 @@
 """Columns of stretches to files of rows, and these to days."""
 
+import dataclasses
+import hashlib
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -9,7 +11,7 @@ import numpy as np
 from apache_beam import pvalue
 
 from ecdctr_tf import features, windows
-from ecdctr_tf.input import data_directory, new_day
+from ecdctr_tf.input import data_directory, id_space, new_day
 from ecdctr_tf.input.beam import job as jobs
 from ecdctr_tf.input.beam import numbering, past, planning, reading
 from ecdctr_tf.input.conversion import (
@@ -23,6 +25,18 @@ from ecdctr_tf.input.conversion import (
 # A day and the number of a file of it.
 File = tuple[planning.Day, int]
 TALLIES = "tallies"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprints:
+    """Those that a table's ids have at the end of each day."""
+
+    # Rows in use -> as `id_space.Vocabulary.fingerprint` returns it.
+    by_rows: dict[int, dict]
+
+    def fingerprint(self, rows: int) -> dict:
+        """Return the fingerprint of the ids when there were so many rows."""
+        return self.by_rows[rows]
 
 
 def encode(
@@ -157,7 +171,8 @@ def publish(
     found: tuple[planning.Day, Iterable],
     job: jobs.Job,
     plan: planning.Plan,
-    sizes: dict,
+    sizes: dict[numbering.Name, np.ndarray],
+    fingerprints: dict[str, Fingerprints],
 ) -> None:
     """Make a day of the data directory of its files.
 
@@ -166,6 +181,7 @@ def publish(
       job: of the conversion.
       plan: of the conversion.
       sizes: as `numbering.before` returns them.
+      fingerprints: of each table.
     """
     day, values = found
     domain, name = day[0], windows.day_name(day[1])
@@ -187,7 +203,36 @@ def publish(
             os.link(_path(job, day, number), staged)
             new.count(number, held)
         known = table_rows(job, sizes, plan.until(day[1]))
-        new.know(known, known)
+        new.know(known, known, fingerprints)
+
+
+def fingerprints(
+    table: str,
+    job: jobs.Job,
+    plan: planning.Plan,
+    sizes: dict[numbering.Name, np.ndarray],
+    _: Iterable[int],
+) -> tuple[str, Fingerprints]:
+    """Return a table and the fingerprints of its ids.
+
+    Args:
+      table: the table.
+      job: of the conversion.
+      plan: of the conversion.
+      sizes: as `numbering.before` returns them.
+      _: stretches, the new ids of which are written.
+    """
+    space = encoding.Encoder(job.spec).id_spaces[table]
+    if not isinstance(space, id_space.Vocabulary):
+        return table, Fingerprints({space.rows: space.fingerprint()})
+    digest, found = hashlib.sha256(), {}
+    for number in range(len(plan.stretches) + 1):
+        rows = table_rows(job, sizes, number)[table]
+        found[rows] = {"rows": rows, "sha256": digest.hexdigest()}
+        path = job.new_ids(("ids", table)) / f"{number}.txt"
+        if path.exists():
+            digest.update(path.read_bytes())
+    return table, Fingerprints(found)
 
 
 def table_rows(job: jobs.Job, sizes: dict, number: int) -> dict[str, int]:

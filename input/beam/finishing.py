@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import pathlib
 import shutil
@@ -35,6 +34,8 @@ class Result:
     sizes: dict[tuple[str, str], np.ndarray]
     # Stretch -> its impressions and so on; see `assembling.look`.
     tallies: dict[int, tuple[int, ...]]
+    # Table -> the fingerprints of its ids.
+    fingerprints: dict[str, assembling.Fingerprints]
     # What the parts of the ids add to the summary.
     totals: dict[tuple[str, str], int]
     # Table -> pairs of ids that seem to be one, and how many.
@@ -75,22 +76,17 @@ def finish(job: jobs.Job, result: Result) -> dict:
 
 def _write_vocabularies(job: jobs.Job, result: Result) -> dict[str, dict]:
     """Write the vocabularies; return the fingerprint of each table's ids."""
-    found = {}
     (job.directory / "ids").mkdir()
     for name, space in encoding.Encoder(job.spec).id_spaces.items():
-        if not isinstance(space, id_space.Vocabulary):
-            found[name] = space.fingerprint()
-            continue
-        digest, count = hashlib.sha256(), space.table.buckets
-        with store.replacing(job.directory / "ids" / f"{name}.txt") as path:
-            with open(path, "wb") as file:
-                for lines in _lines(job, ("ids", name)):
-                    file.write(lines)
-                    digest.update(lines)
-        if ("ids", name) in result.sizes:
-            count += int(result.sizes["ids", name][-1])
-        found[name] = {"rows": count, "sha256": digest.hexdigest()}
-    return found
+        if isinstance(space, id_space.Vocabulary):
+            with store.replacing(job.directory / "ids" / f"{name}.txt") as path:
+                with open(path, "wb") as file:
+                    file.writelines(_lines(job, ("ids", name)))
+    rows = assembling.table_rows(job, result.sizes, len(result.plan.stretches))
+    return {
+        name: result.fingerprints[name].fingerprint(count)
+        for name, count in rows.items()
+    }
 
 
 def _lines(

@@ -130,6 +130,15 @@ def build(
         | "ByFile" >> beam.GroupByKey()
         | "Write" >> beam.Map(assembling.write, job)
     )
+    tables = [table.name for table in job.spec.data_spec().tables]
+    fingerprints = pvalue.AsDict(
+        pipeline
+        | "Tables" >> beam.Create(tables)
+        | "Fingerprint"
+        >> beam.Map(
+            assembling.fingerprints, job, plan, sizes, pvalue.AsIter(encoded)
+        )
+    )
     days = _once(pipeline, "Days") | "Days" >> beam.FlatMap(
         assembling.days, plan
     )
@@ -137,7 +146,8 @@ def build(
         (days, files_of_days)
         | "FilesAndDays" >> beam.Flatten()
         | "ByDay" >> beam.GroupByKey()
-        | "Publish" >> beam.Map(assembling.publish, job, plan, sizes)
+        | "Publish"
+        >> beam.Map(assembling.publish, job, plan, sizes, fingerprints)
     )
     _ = _once(pipeline, "Keep") | "Keep" >> beam.Map(
         _keep,
@@ -145,6 +155,7 @@ def build(
         plan,
         sizes,
         tallies,
+        fingerprints,
         pvalue.AsIter(known[past.TOTALS]),
         pvalue.AsIter(alike),
         pvalue.AsIter(published),
@@ -221,6 +232,7 @@ def _keep(
     plan: planning.Plan,
     sizes: dict,
     tallies: dict,
+    fingerprints: dict[str, assembling.Fingerprints],
     totals: Iterable[dict],
     alike: Iterable[tuple[str, int, list]],
     published: Iterable[typing.Any],
@@ -239,6 +251,6 @@ def _keep(
         table: (count, [p for _, p in sorted(pairs)][: id_checks.SHOWN])
         for table, (count, pairs) in of_tables.items()
     }
-    result = finishing.Result(plan, sizes, tallies, summed, shown)
+    result = finishing.Result(plan, sizes, tallies, fingerprints, summed, shown)
     with jobs.scratch(job.work / _RESULT) as path, open(path, "wb") as file:
         pickle.dump(result, file)
