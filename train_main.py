@@ -13,6 +13,9 @@ CPM, A-CTR). Each stage does one step:
   export     write the newest A-CTR day as a SavedModel for TensorFlow Serving
   report     write one HTML page and a summary of the models
   all        run these six in order
+  auto       do what is due on a date, each level at its own pace, and say what
+             waits for logs, is late or was skipped; to be run once a day
+  replay     run --start to --end as auto would have, and report on them
   compare    train and compare any models and ablations on the same days and
              rows, all tuned alike: intervals, slices, costs, forgetting
   diagnose   tell, before any training, whether natural logs can help these ads:
@@ -47,6 +50,10 @@ was interrupted continues when it is given again. Examples:
   python train_main.py --stage=diagnose --data_dir=DATA --report_dir=REPORT
   python train_main.py --stage=compare_sets --report_dir=REPORT \
       --results=docs/results/globo.json,docs/results/movielens.json
+  python train_main.py --stage=auto --date=2024-06-03 --data_dir=DATA \
+      --workdir=RUN
+  python train_main.py --stage=replay --start=2024-01-01 --end=2024-06-30 \
+      --data_dir=DATA --workdir=REPLAY
   python train_main.py --stage=rollback --export_dir=RUN/export --note=slow
   python train_main.py --stage=verify --export_dir=RUN/export
   python train_main.py --stage=explain --path=RUN/e_cdctr/ctr/2024-06-28
@@ -74,6 +81,8 @@ STAGES = (
     "export",
     "report",
     "all",
+    "auto",
+    "replay",
     "compare",
     "diagnose",
     "compare_sets",
@@ -91,26 +100,38 @@ _WITHOUT_LOGS = (
 )
 _OF_LOGS = tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS)
 # They leave gauges for Prometheus.
-_RUNNING = ("tpm", "aggregate", "cpm", "ctr", "export", "report", "all")
+_RUNNING = (
+    "tpm",
+    "aggregate",
+    "cpm",
+    "ctr",
+    "export",
+    "report",
+    "all",
+    "auto",
+    "replay",
+)
+
+_REPORTING = ("report", "all", "replay")
+_EXPORTING = ("export", "all", "auto", "replay")
 
 # Flag -> the stages that read it; flags that are not here are for all stages.
 _READ_BY = {
-    "start": ("tpm", "cpm", "ctr"),
-    "end": ("tpm", "cpm", "ctr", "aggregate", "export"),
+    "start": ("tpm", "cpm", "ctr", "replay"),
+    "end": ("tpm", "cpm", "ctr", "aggregate", "export", "replay"),
+    "date": ("auto",),
     "trials": ("compare",),
-    "report_dir": ("report", "all", "compare", "diagnose", *_OF_RESULTS),
-    "export_dir": (
-        *("export", "all", "rollback", "verify", "monitor", "clean"),
-    ),
+    "report_dir": (*_REPORTING, "compare", "diagnose", *_OF_RESULTS),
+    "export_dir": (*_EXPORTING, "rollback", "verify", "monitor", "clean"),
     "metrics_file": (*_RUNNING, "monitor"),
     "pythons": ("verify",),
     "path": ("explain",),
-    "dry_run": ("clean",),
+    "dry_run": ("auto", "clean"),
     "version": ("export",),
-    "keep_versions": ("export", "all"),
-    "force_publish": ("export", "all"),
-    "note": ("report", "all", "compare", "diagnose", "rollback", *_OF_RESULTS),
-    "scores": ("report", "all", "compare"),
+    "keep_versions": _EXPORTING,
+    "force_publish": _EXPORTING,
+    "note": (*_REPORTING, "compare", "diagnose", "rollback", *_OF_RESULTS),
+    "scores": (*_REPORTING, "compare"),
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
     **dict.fromkeys(("data_dir", "models"), _OF_LOGS),
@@ -138,13 +159,29 @@ _SET = flags.DEFINE_multi_string(
     "May be repeated.",
 )
 _START = flags.DEFINE_string(
-    "start", None, "First day of the window, YYYY-MM-DD (tpm, cpm, ctr)."
+    "start",
+    None,
+    "First day of the window, YYYY-MM-DD (tpm, cpm, ctr), or first date "
+    "(replay).",
 )
 _END = flags.DEFINE_string(
     "end",
     None,
-    "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr), or last day to "
-    "include (aggregate, export).",
+    "Last day of the window, YYYY-MM-DD (tpm, cpm, ctr), last day to include "
+    "(aggregate, export), or last date (replay).",
+)
+_DATE = flags.DEFINE_string(
+    "date",
+    None,
+    "Date, YYYY-MM-DD, of which and after which no day is read: the logs of "
+    "the day before are the newest (auto). By default today, in the zone of "
+    "the days.",
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Say what would be done and why (auto), or what would be deleted (clean); "
+    "do and write nothing.",
 )
 _MODELS = flags.DEFINE_list(
     "models",
@@ -218,9 +255,6 @@ _METRICS_FILE = flags.DEFINE_string(
     "WORKDIR/metrics.prom; give one in the directory of its textfile "
     "collector.",
 )
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Say what would be deleted, and delete nothing (clean)."
-)
 _VERSION = flags.DEFINE_integer(
     "version",
     None,
@@ -230,15 +264,15 @@ _VERSION = flags.DEFINE_integer(
 _KEEP_VERSIONS = flags.DEFINE_integer(
     "keep_versions",
     0,
-    "How many of the newest exported versions stay (export, all). By default "
-    "all.",
+    "How many of the newest exported versions stay (export, all, auto, "
+    "replay). By default all.",
     lower_bound=0,
 )
 _FORCE_PUBLISH = flags.DEFINE_bool(
     "force_publish",
     False,
-    "Publish a version that the gate would refuse (export, all); its lineage "
-    "says so.",
+    "Publish a version that the gate, or the age of a level, would refuse "
+    "(export, all, auto, replay); its lineage says so.",
 )
 _NOTE = flags.DEFINE_multi_string(
     "note",
@@ -305,6 +339,10 @@ def _check_flags() -> None:
                 f"stages do: {', '.join(stages)}. Remove the flag."
             )
     ends = {"start": _START.value, "end": _END.value}
+    if _STAGE.value == "replay" and not all(ends.values()):
+        raise ValueError(
+            "--stage=replay needs --start and --end, its first and last date."
+        )
     if _STAGE.value in _READ_BY["start"] and 1 == sum(map(bool, ends.values())):
         raise ValueError(
             f"--stage={_STAGE.value} needs both --start and --end, the first "
@@ -371,6 +409,7 @@ def main(argv: list[str]) -> None:
                 metrics_file=_path(_METRICS_FILE.value),
                 dry_run=_DRY_RUN.value,
                 force_publish=_FORCE_PUBLISH.value,
+                date=_DATE.value or "",
             )
         )
 

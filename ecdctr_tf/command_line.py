@@ -80,7 +80,7 @@ def reported(verbose: bool = False) -> Iterator[None]:
                     TERMINATED if asked else INTERRUPTED,
                 )
             status = getattr(error, "exit_status", 0)
-            if not status and (verbose or not _expected(error)):
+            if not status and (verbose or not expected(error)):
                 raise
             _exit(f"error: {one_line(error)}", status or 1)
 
@@ -122,7 +122,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(" ".join(lines).split()) or type(error).__name__
 
 
-def _expected(error: BaseException) -> bool:
+def expected(error: BaseException) -> bool:
     """Return whether an error comes from input or machine, not from a bug."""
     kinds = (OSError, ValueError, MemoryError, ImportError)
     return isinstance(error, kinds) or _of_tensorflow(error)

@@ -28,6 +28,9 @@ START_TABLES = ("auto", "true", "false")
 # Precision of the computation -> the policy of Keras.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 DAMAGED = ("fail", "skip_shard", "skip_record")
+# What is done about a day that is not whole.
+INCOMPLETE = ("wait", "skip", "refuse")
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # What the tables of an exported model hold.
 TABLES = ("float32", "float16", "int8")
 
@@ -346,6 +349,87 @@ class GateConfig(_Checked):
     training_loss: float = _positive(1.25)
 
 
+def _ages(default: tuple[int, int]) -> typing.Any:
+    return _limited(
+        default,
+        "two numbers of days, of which the second is not the smaller one, or "
+        "empty",
+        lambda ages: not ages or (len(ages) == 2 and 0 <= ages[0] <= ages[1]),
+    )
+
+
+def _weekdays() -> typing.Any:
+    return _limited(
+        (),
+        f"some of {', '.join(WEEKDAYS)}",
+        lambda days: set(days) <= set(WEEKDAYS),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClockConfig(_Checked):
+    """What `--stage=auto` and `--stage=replay` do on a date.
+
+    How long windows are, and how often they come, is `ScheduleConfig`'s.
+
+    Example:
+      >>> clock = ecdctr_tf.config.ClockConfig(least_rows=("ads:1000",))
+      >>> clock.least_rows_of
+      {'ads': 1000}
+    """
+
+    # What is done about a day of natural logs, or of ads, that is not whole:
+    # "wait" (the level does nothing until it is), "skip" (the level goes on
+    # without the day's rows) or "refuse" (the level fails).
+    natural: str = _one_of(INCOMPLETE, "wait")
+    ads: str = _one_of(INCOMPLETE, "wait")
+    # File without which a day is not whole, such as
+    # `/logs/{domain}/{day}/_SUCCESS`; `{domain}` stands for "natural" or "ads"
+    # and `{day}` for YYYY-MM-DD. Relative to the data directory. Empty: none.
+    done_file: str = _limited(
+        "",
+        "a path with {day} in it",
+        lambda path: not path or "{day}" in path,
+    )
+    # Fewest rows of a whole day, such as `natural:100000,ads:1000`.
+    least_rows: tuple[str, ...] = _entries(
+        "domain:rows, of natural and ads, whole numbers of at least 0",
+        int,
+        lambda rows: all(n >= 0 for n in rows),
+    )
+    # Fewest rows as a share of the median of the 28 days with rows before,
+    # [0, 1); 0: any. Not asked of the first three days.
+    least_share: float = _below_one(0.1)
+    # Days that TPM, CPM and A-CTR may be behind: with more than the first
+    # number there is a warning, with more than the second nothing is exported.
+    # Empty: any.
+    tpm_ages: tuple[int, ...] = _ages((45, 75))
+    cpm_ages: tuple[int, ...] = _ages((14, 28))
+    ctr_ages: tuple[int, ...] = _ages((2, 7))
+    # Weekdays on which TPM and CPM are trained, and on which versions are
+    # exported, such as `sat,sun`; empty: all.
+    tpm_on: tuple[str, ...] = _weekdays()
+    cpm_on: tuple[str, ...] = _weekdays()
+    export_on: tuple[str, ...] = _weekdays()
+    # Which dates of a replay are exported: "each", or only the "last" one.
+    replay_exports: str = _one_of(("each", "last"), "last")
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        super().__post_init__()
+        unknown = set(self.least_rows_of) - {"natural", "ads"}
+        if unknown:
+            raise ValueError(
+                "`least_rows` should be of natural and ads. Received: "
+                f"{', '.join(sorted(unknown))}"
+            )
+
+    @property
+    def least_rows_of(self) -> dict[str, int]:
+        """Domain -> fewest rows of a whole day."""
+        return {n: int(r) for n, r in _by_name(self.least_rows, int).items()}
+
+
 @dataclasses.dataclass(frozen=True)
 class RetentionConfig(_Checked):
     """How many of the newest artefacts `--stage=clean` leaves at least.
@@ -447,6 +531,7 @@ class Config(_Checked):
     history: HistoryConfig = HistoryConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    clock: ClockConfig = ClockConfig()
     sources: SourcesConfig = SourcesConfig()
     input: InputConfig = InputConfig()
     forgetting: ForgettingConfig = ForgettingConfig()

@@ -8,85 +8,19 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from ecdctr_tf import (
-    artefacts,
-    diagnostics,
-    export,
-    model_table,
-    store,
-    windows,
-)
-from ecdctr_tf import config as configs
+from ecdctr_tf import artefacts, diagnostics, export, store, windows
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.monitoring import prometheus
-from ecdctr_tf.operation import family, retention
+from ecdctr_tf.operation import auto, family, pages, replay, retention
+from ecdctr_tf.request import Request
 from ecdctr_tf.results import data_sets, given, page, report, sections, text
 from ecdctr_tf.results import models as models_lib
 from ecdctr_tf.training import daily, history, mixing, natural, schedule
 from ecdctr_tf.training.level import Level
-from ecdctr_tf.training.workdir import Workdir
 
 _ENTROPY = "normalized_entropy"
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What a command asks for."""
-
-    # A key of `STAGES`, `APART` or `WITHOUT_LOGS`, or "all".
-    stage: str
-    # None for stages `WITHOUT_LOGS`.
-    data_dir: pathlib.Path | None
-    # None for stages `WITHOUT_LOGS`, and if "diagnose" looks at the data only.
-    workdir: pathlib.Path | None
-    config: configs.Config
-    # Names of `model_table.MODELS`; for "compare", of `variants.VARIANTS`.
-    models: tuple[str, ...]
-    # Days to train on instead of the schedule's.
-    window: windows.Window | None = None
-    # Seeds to repeat the run with, each in a directory of its own.
-    seeds: tuple[int, ...] = ()
-    report_dir: pathlib.Path | None = None
-    export_dir: pathlib.Path | None = None
-    # Sentences that qualify the report's numbers.
-    notes: tuple[str, ...] = ()
-    deterministic: bool = False
-    # `name=file` of scores that join a report or comparison.
-    scores: tuple[str, ...] = ()
-    # Trials of learning rates and penalties for each model of "compare".
-    trials: int = 1
-    # Comparisons of data sets that "compare_sets" reads, `file` or `name=file`.
-    results: tuple[str, ...] = ()
-    # Name of the model that the others are compared with there.
-    reference: str = "e_cdctr"
-    # Number of the version that is exported; None: the day, as YYYYMMDD.
-    version: int | None = None
-    # How many of the newest exported versions stay; 0: all.
-    keep_versions: int = 0
-    # Interpreters with other versions of TensorFlow, for "verify".
-    pythons: tuple[str, ...] = ()
-    # What "explain" tells the family of.
-    path: pathlib.Path | None = None
-    # Whether "clean" deletes nothing.
-    dry_run: bool = False
-    # Whether a version is published that the gate would refuse.
-    force_publish: bool = False
-    # Where the gauges for Prometheus are written; None: inside the workdir.
-    metrics_file: pathlib.Path | None = None
-
-    def runs(self) -> list[tuple[Workdir, configs.Config]]:
-        """Return the work directory and the config of each seed."""
-        if not self.seeds:
-            return [(Workdir(self.workdir), self.config)]
-        return [
-            (
-                Workdir(self.workdir / f"seed-{seed}"),
-                dataclasses.replace(self.config, seed=seed),
-            )
-            for seed in self.seeds
-        ]
 
 
 def run(request: Request) -> None:
@@ -127,13 +61,15 @@ def run(request: Request) -> None:
 
 
 def _watched(stage: str, data: DataDirectory, request: Request) -> dict | None:
-    """Run a stage and write what monitoring reads, also if it is refused."""
-    refusal = found = None
+    """Run a stage and write what monitoring reads, also if some is not done."""
+    refusal: ValueError | None = None
+    found = None
     try:
         found = STAGES[stage](data, request)
-    except export.RefusedError as error:
+    except (export.RefusedError, auto.UnfinishedError) as error:
         refusal = error
-    _monitor(request)
+    if not request.dry_run:
+        _monitor(request)
     if refusal is not None:
         raise refusal
     return found
@@ -145,12 +81,14 @@ def _monitor(request: Request) -> None:
     prometheus.write(
         request.metrics_file or run_dir.path / prometheus.FILE,
         run_dir.levels(),
-        request.export_dir or request.workdir / "export",
+        request.export_place,
     )
 
 
 def _keep_config(request: Request) -> None:
     """Leave the config of the last command that succeeded, for `--config`."""
+    if request.dry_run:
+        return
     for run_dir, config in request.runs():
         if run_dir.path.is_dir():
             path = run_dir.path / artefacts.CONFIG
@@ -158,7 +96,6 @@ def _keep_config(request: Request) -> None:
 
 
 def _tpm(data: DataDirectory, request: Request) -> None:
-    request = dataclasses.replace(request, models=("e_cdctr",))
     _natural(data, request, artefacts.TPM)
 
 
@@ -168,29 +105,12 @@ def _cpm(data: DataDirectory, request: Request) -> None:
 
 def _natural(data: DataDirectory, request: Request, kind: str) -> None:
     """Train TPMs or CPMs on the window asked for, or on those planned."""
-    seen = set()
-    for level in _levels(data, request, kind):
-        if kind == artefacts.CPM and not level.row.has_cpm:
-            continue
-        if level.directory in seen:
-            continue  # Another model reads it too.
-        seen.add(level.directory)
+    for level in request.levels(data, kind):
         with _said(level):
             if request.window is not None:
                 natural.train(level, request.window)
             else:
                 natural.train_planned(level)
-
-
-def _levels(
-    data: DataDirectory, request: Request, kind: str
-) -> Iterator[Level]:
-    """Yield the level of each seed and model."""
-    for run_dir, config in request.runs():
-        for row in model_table.chosen(request.models):
-            own = configs.of_model(config, row)
-            places = run_dir.of_model(row, config, own)
-            yield Level(data, places, own, row, kind)
 
 
 @contextlib.contextmanager
@@ -234,11 +154,7 @@ def _quality(found: list[store.Manifest]) -> str:
 
 def _aggregate(data: DataDirectory, request: Request) -> None:
     last = request.window.last if request.window is not None else ""
-    places = {run_dir: config for run_dir, config in request.runs()}
-    for level in _levels(data, request, artefacts.CTR):
-        if level.run.history_of:
-            places[level.run] = level.config
-    for place, config in places.items():
+    for place, config in request.histories(data).items():
         new = history.aggregate(place, config, last)
         print(
             f"aggregate: {text.plural(len(new), 'new historical version')} "
@@ -248,7 +164,7 @@ def _aggregate(data: DataDirectory, request: Request) -> None:
 
 
 def _ctr(data: DataDirectory, request: Request) -> None:
-    for level in _levels(data, request, artefacts.CTR):
+    for level in request.levels(data, artefacts.CTR):
         if request.window is None:
             parts = schedule.plan(data, level.config.schedule).ctr
         else:
@@ -264,9 +180,7 @@ def _export(data: DataDirectory, request: Request) -> None:
     there are no ads yet, it is what would score their first day.
     """
     run_dir, _ = request.runs()[0]
-    name = "e_cdctr"
-    if name not in request.models:
-        name = request.models[0]
+    name = request.exported_model
     days = store.dated(run_dir.ctr(name))
     if days and request.window is not None:
         there = f"{days[0]}..{days[-1]}" if len(days) > 1 else days[0]
@@ -279,19 +193,7 @@ def _export(data: DataDirectory, request: Request) -> None:
     artefact = (
         run_dir.ctr(name) / days[-1] if days else _launched(data, request, name)
     )
-    export_dir = request.export_dir or request.workdir / "export"
-    print(
-        export.publish(
-            artefact,
-            data.path,
-            export_dir,
-            request.version,
-            request.keep_versions,
-            request.config.serving,
-            bounds=request.config.gate,
-            force=request.force_publish,
-        )
-    )
+    print(request.export(artefact))
 
 
 def _launched(data: DataDirectory, request: Request, name: str) -> pathlib.Path:
@@ -303,7 +205,7 @@ def _launched(data: DataDirectory, request: Request, name: str) -> pathlib.Path:
       ValueError: the CPM does not fit.
     """
     request = dataclasses.replace(request, models=(name,))
-    level = next(_levels(data, request, artefacts.CTR))
+    level = next(request.levels(data, artefacts.CTR))
     eve = data.window("natural").last
     if request.window is not None:
         eve = request.window.last
@@ -324,11 +226,27 @@ def _report(data: DataDirectory, request: Request) -> dict:
     )
     notes = [*request.notes, *left_out]
     found = report.write(
-        data, models, report_dir, notes, False, _scores(request)
+        data,
+        models,
+        report_dir,
+        notes,
+        False,
+        _scores(request),
+        pages.sections(request.workdir),
     )
     if request.stage == "report":
         sections.print_table(found)
     return found
+
+
+def _replay(data: DataDirectory, request: Request) -> None:
+    """Replay dates, then report what they came to."""
+    found = replay.run(data, request)
+    if any(of.learned["ctr"] for of in found):
+        sections.print_table(_report(data, request))
+    else:
+        logging.warning("There is no report: no day of ads was scored.")
+    replay.check(found)
 
 
 def _compare(data: DataDirectory, request: Request) -> None:
@@ -432,6 +350,8 @@ STAGES = {
     "ctr": _ctr,
     "export": _export,
     "report": _report,
+    "auto": auto.run,
+    "replay": _replay,
 }
 # Stages that do not take up a run: its config is neither kept nor compared.
 APART = {"compare": _compare, "diagnose": _diagnose}

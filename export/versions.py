@@ -59,6 +59,16 @@ def refused(export_dir: pathlib.Path) -> list[int]:
     return sorted(int(number) for number in found if number.isdecimal())
 
 
+def live_day(export_dir: pathlib.Path) -> str:
+    """Return the day that the newest version is of; empty if there is none."""
+    there = numbers(export_dir)
+    if not there:
+        return ""
+    path = export_dir / str(there[-1])
+    window = store.read_manifest(path, saved_model.KIND).window
+    return window.last if window else ""
+
+
 def withdrawn(export_dir: pathlib.Path) -> dict[int, Withdrawal]:
     """Return the versions that were rolled back.
 
@@ -123,7 +133,7 @@ def publish(
         number = version
         if number is None:
             number = int(artefact.name.replace("-", ""))
-            refusal = _refusal(export_dir, artefact)
+            refusal = withheld(export_dir, artefact)
             if refusal:
                 return refusal
         _check_number(export_dir, number)
@@ -203,7 +213,7 @@ def _report_file(place: pathlib.Path) -> pathlib.Path:
     return place.with_name(f"refused-{place.name}.json")
 
 
-def _refusal(export_dir: pathlib.Path, artefact: pathlib.Path) -> str:
+def withheld(export_dir: pathlib.Path, artefact: pathlib.Path) -> str:
     """Return why an artefact is not published by itself; empty if it may be."""
     wanted = store.file_hash(artefact / store.MANIFEST)
     for number, entry in withdrawn(export_dir).items():

@@ -38,6 +38,13 @@ PENDING = ".pending"
 FORMATS = {"blocks": blocks, "examples": examples}
 
 
+class ExchangedError(ValueError):
+    """Days are being exchanged; they can be read when that is over."""
+
+    # As `EX_TEMPFAIL` of sysexits.h: a scheduler tries again.
+    exit_status = 75
+
+
 class DataDirectory:
     """The days, rows and id spaces of a data directory.
 
@@ -49,7 +56,8 @@ class DataDirectory:
 
     Raises:
       FileNotFoundError: there is no data directory at `path`.
-      ValueError: its spec is damaged, or days of it are being exchanged.
+      ExchangedError: days of it are being exchanged.
+      ValueError: its spec is damaged.
 
     Example:
       >>> spec = ecdctr_tf.DataSpec(
@@ -81,7 +89,7 @@ class DataDirectory:
         self.path = pathlib.Path(path)
         self.damaged = damaged
         if (self.path / PENDING).exists():
-            raise ValueError(
+            raise ExchangedError(
                 f"Days of {self.path} are being exchanged, or were when "
                 "`convert` was interrupted. Wait for it to finish, or run its "
                 "command again."

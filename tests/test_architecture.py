@@ -59,17 +59,22 @@ MAY_IMPORT = {
     # The kit of pages, and the measures of scored days, are those of results.
     "diagnostics": ("config", "features", "kinds", "store", "windows")
     + ("input", "metrics", "results", "training.workdir", "transfer"),
-    # What goes on around the levels; the stages only call it.
-    "operation": ("artefacts", "config", "model_table", "store", "windows")
-    + ("export", "results.page", "results.text", "training", "transfer")
-    + ("typed_values",),
+    # What a command asks for: levels and places follow from it.
+    "request": ("artefacts", "config", "model_table", "windows")
+    + ("export", "input", "training"),
+    # What goes on around the levels; the clock carries out what stages do.
+    "operation": ("artefacts", "command_line", "config", "features")
+    + ("model_table", "store", "typed_values", "windows")
+    + ("export", "input", "request", "training")
+    + ("transfer",)
+    # Its plan is a table, its dates are sections of the report.
+    + ("results.page", "results.plots", "results.text"),
     "monitoring": ("artefacts", "config", "export", "features", "kinds")
     + ("metrics", "store", "transfer", "windows"),
     # The stages tie the parts together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
     + ("comparison", "diagnostics", "export", "input", "monitoring")
-    + ("operation",)
-    + ("results", "training"),
+    + ("operation", "request", "results", "training"),
 }
 
 

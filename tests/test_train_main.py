@@ -276,9 +276,24 @@ def test_half_a_window_is_rejected(error_of, tmp_path, stage, name):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("ends", [{}, {"start": "2024-01-05"}])
+def test_a_replay_has_a_first_and_a_last_date(error_of, ends):
+    assert "--stage=replay needs --start and --end" in error_of(
+        stage="replay", **ends
+    )
+
+
+def test_a_date_that_is_none(error_of, tmp_path):
+    message = error_of(stage="auto", date="2024-1-5")
+    assert "YYYY-MM-DD. Received: '2024-1-5'" in message
+    assert not (tmp_path / "run/operation").exists()
+
+
 UNREAD = {
     "start": "2024-01-05",
     "end": "2024-01-05",
+    "date": "2024-01-05",
+    "dry_run": True,
     "trials": 2,
     "report_dir": "report",
     "export_dir": "export",
@@ -297,7 +312,9 @@ UNREAD = {
         ("report", "start end trials export_dir"),
         ("compare", "start end export_dir"),
         ("diagnose", "start end trials export_dir"),
-        ("all", "trials"),
+        ("all", "trials date dry_run"),
+        ("auto", "start end trials report_dir note"),
+        ("replay", "date dry_run trials"),
     ],
 )
 def test_flag_that_a_stage_does_not_read_is_rejected(

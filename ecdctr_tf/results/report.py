@@ -34,6 +34,7 @@ from ecdctr_tf.results.models import (
     common_days,
     seed_name,
 )
+from ecdctr_tf.results.page import Section
 from ecdctr_tf.results.slices import ScoredDay
 
 # Of the bootstrap of models and differences.
@@ -50,6 +51,7 @@ def write(
     notes: Sequence[str] = (),
     rescored: bool = True,
     others: Sequence[given.Given] = (),
+    more: Sequence[Section] = (),
 ) -> dict:
     """Measure models on the days that all of them scored; write what came out.
 
@@ -63,6 +65,7 @@ def write(
       rescored: whether models of past days score again: what they forget, and
         E-CDCTR with its history down.
       others: scores from files, which join on the days that means are over.
+      more: sections at the end of the page.
 
     Returns:
       `paths`, what was written, and what `results.json` holds:
@@ -82,7 +85,8 @@ def write(
     """
     notes = [*notes, *data.losses()]
     results = _measured(data, models, notes, rescored, others)
-    page = sections.full_page(results, details.sections(models))
+    own = details.sections(models)
+    page = sections.full_page(results, [*own, *more])
     files = {
         "results.json": text.to_json(results),
         "results.csv": _csv(results),

@@ -37,7 +37,7 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
       ValueError: a date is not one, or a window ends before it starts.
     """
     natural = data.window("natural")
-    ads = data.window("ads") if data.days("ads") else None
+    ads = _ads(data)
     try:
         return _plan(schedule, natural, ads, data.days_with_rows("natural"))
     except ValueError as error:
@@ -45,6 +45,83 @@ def plan(data: DataDirectory, schedule: configs.ScheduleConfig) -> Plan:
             f"{error} There are natural logs of {natural}, and ads of "
             f"{ads or 'no day'}."
         ) from error
+
+
+def due(
+    data: DataDirectory, schedule: configs.ScheduleConfig, date: str
+) -> Plan:
+    """Return the windows that are over before a date, also of late days.
+
+    They are those that `plan` returns once all days up to the date are there.
+    So a domain that is late holds up nothing of the other one, and a window
+    that is not over is never cut. Nothing is due while the first scored day is
+    not known: the first ads may only be late, and a TPM must not have learned
+    their day.
+
+    Args:
+      data: the data directory, with days before the date only.
+      schedule: the schedule.
+      date: the day after the last one that is over.
+
+    Raises:
+      FileNotFoundError, ValueError: as `plan`.
+    """
+    yesterday = windows.plus(date, -1)
+    known = data.window("natural")
+    natural = windows.Window(known.first, yesterday)
+    # Natural days that are late still come, with rows.
+    late = [day for day in natural.days if day > known.last]
+    days = [*data.days_with_rows("natural"), *late]
+    ads = _ads(data)
+    launch = schedule.ctr_first
+    if not launch and ads:
+        launch = _earliest(schedule, natural, ads)
+    if not launch:
+        return Plan([], [], [])
+    if launch > date:
+        first = schedule.tpm_first or natural.first
+        if first > yesterday:
+            return Plan([], [], [])
+        last = min(yesterday, schedule.tpm_last or yesterday)
+        whole = _split(_window("TPM", "tpm_first", first, last), schedule)
+        if not _is_whole(whole[-1], schedule.tpm_days):
+            whole.pop()
+        return Plan(_with_rows(whole, natural, days), [], [])
+    # What trains TPM and CPM is ready before the day of the date is scored.
+    ctr = windows.Window(launch, min(date, schedule.ctr_last or date))
+    scored = []
+    if launch <= yesterday:
+        over = windows.Window(launch, min(yesterday, ctr.last))
+        scored = over.split(schedule.ctr_days)
+        if scored[-1].last < ctr.last and not _is_whole(
+            scored[-1], schedule.ctr_days
+        ):
+            scored.pop()
+    tpm, cpm = (
+        _with_rows([w for w in planned if w.last < date], natural, days)
+        for planned in (
+            _tpm_windows(schedule, natural, ctr),
+            _cpm_windows(schedule, days, ctr),
+        )
+    )
+    return Plan(tpm, cpm, scored)
+
+
+def _ads(data: DataDirectory) -> windows.Window | None:
+    return data.window("ads") if data.days("ads") else None
+
+
+def _earliest(
+    schedule: configs.ScheduleConfig,
+    natural: windows.Window,
+    ads: windows.Window,
+) -> str:
+    """Return the first scored day where the schedule does not say it."""
+    earliest = windows.plus(ads.first, schedule.catch_up_days)
+    if earliest <= natural.first:
+        # Something has to be learned before the first scored day.
+        earliest = windows.plus(natural.first, schedule.cpm_days)
+    return earliest
 
 
 def _plan(
@@ -61,13 +138,11 @@ def _plan(
       ads: the days of ads, None if there are none.
       days: the natural days with rows.
     """
-    if ads:
-        earliest = windows.plus(ads.first, schedule.catch_up_days)
-        if earliest <= natural.first:
-            # Something has to be learned before the first scored day.
-            earliest = windows.plus(natural.first, schedule.cpm_days)
-    else:
-        earliest = windows.plus(natural.last, 1)
+    earliest = (
+        _earliest(schedule, natural, ads)
+        if ads
+        else windows.plus(natural.last, 1)
+    )
     first = schedule.ctr_first or earliest
     ctr = _window(
         "A-CTR",
@@ -167,19 +242,21 @@ def _tpm_windows(
         schedule.tpm_first or natural.first,
         min(before, schedule.tpm_last or natural.last),
     )
-    found = _split(launch, schedule.tpm_days)
+    found = _split(launch, schedule)
     end = schedule.tpm_last or min(windows.plus(ctr.last, -1), natural.last)
     if end <= launch.last:
         return found
-    later = _split(
-        windows.Window(windows.plus(launch.last, 1), end), schedule.tpm_days
-    )
+    later = _split(windows.Window(windows.plus(launch.last, 1), end), schedule)
     if not schedule.tpm_last and not _is_whole(later[-1], schedule.tpm_days):
         later.pop()
     return found + later
 
 
-def _split(window: windows.Window, days: int) -> list[windows.Window]:
+def _split(
+    window: windows.Window, schedule: configs.ScheduleConfig
+) -> list[windows.Window]:
+    """Return the TPM's windows of some days in a row."""
+    days = schedule.tpm_days
     return window.split(days) if days else window.months()
 
 

@@ -1,0 +1,221 @@
+"""`--stage=auto`: carry out what is due on a date, each level on its own."""
+
+import contextlib
+import logging
+import pathlib
+import time
+import traceback
+from collections.abc import Callable
+
+from ecdctr_tf import artefacts, command_line, export, store, windows
+from ecdctr_tf.export import versions
+from ecdctr_tf.input import as_of
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.operation import ages, plan, record, steps
+from ecdctr_tf.operation.recording import Recording, days_of, outcome
+from ecdctr_tf.operation.steps import Plan, Step
+from ecdctr_tf.request import Request
+from ecdctr_tf.results import page, text
+from ecdctr_tf.training import history, mixing, natural
+from ecdctr_tf.training.level import Level
+from ecdctr_tf.training.workdir import newest_before
+from ecdctr_tf.transfer import historical
+
+# In the work directory: one clock at a time.
+LOCK = ".clock.lock"
+
+
+class UnfinishedError(ValueError):
+    """Something that was due on a date was not done; the message says what."""
+
+    exit_status = 1
+
+
+class WaitingError(UnfinishedError):
+    """Logs are not whole yet: give the command again later."""
+
+    # As `EX_TEMPFAIL` of sysexits.h.
+    exit_status = 75
+
+
+class RefusedError(UnfinishedError):
+    """The gate refused the version; everything else was done."""
+
+    exit_status = export.RefusedError.exit_status
+
+
+ERRORS = {
+    record.FAILED: UnfinishedError,
+    record.REFUSED: RefusedError,
+    record.WAITING: WaitingError,
+}
+
+
+def run(data: DataDirectory, request: Request) -> None:
+    """Do what is due on a date, and say so.
+
+    Args:
+      data: the data directory; days from the date on are not read.
+      request: with `date`, empty for today; with `dry_run`, nothing is done
+        or written.
+
+    Raises:
+      UnfinishedError: something was not done; the rest was.
+      FileNotFoundError, ValueError: nothing could be planned, or another
+        process is at work.
+    """
+    date = request.date or as_of.today(data)
+    if request.dry_run:
+        planned = _planned(as_of.AsOf(data, date), request, exports=True)
+        rows = {
+            f"{i}": [s.title, s.days, s.action, s.reason]
+            for i, s in enumerate(planned.steps, 1)
+        }
+        header = ["", "level", "days", "action", "because"]
+        page.print_table(f"Plan of {date}", header, rows, {}, [], "left")
+        return
+    with locked(request):
+        found = on_date(data, request, date)
+    _print(found, record.path(request.workdir, date))
+    check(found)
+
+
+def locked(request: Request) -> contextlib.AbstractContextManager:
+    """Keep another clock out of the work directory.
+
+    Raises:
+      ValueError: another process is at work there.
+    """
+    return store.lock(request.workdir, f"running --stage={request.stage}", LOCK)
+
+
+def check(found: record.Record) -> None:
+    """Raise an error with the exit status of a date unless all was done."""
+    if found.status in ERRORS:
+        said = [a.text for a in found.alarms if a.what == found.status]
+        raise ERRORS[found.status](
+            f"{found.date} is {found.status}: {'; '.join(said)}"
+        )
+
+
+def on_date(
+    data: DataDirectory, request: Request, date: str, exports: bool = True
+) -> record.Record:
+    """Carry out what is due on a date; errors of one level stay its own.
+
+    Args:
+      data: the data directory.
+      request: what the command asks for.
+      date: the first day of which nothing is read.
+      exports: whether the date exports a version.
+
+    Returns:
+      What was done, which is written to `operation/<date>.json`.
+    """
+    seen = as_of.AsOf(data, date)
+    planned = _planned(seen, request, exports)
+    runner = _Runner(request, seen)
+    recording = Recording(request, planned)
+    recording.begin()
+    found = recording.end([runner.carry_out(step) for step in planned.steps])
+    for alarm in found.alarms:
+        logging.warning("%s: %s", date, alarm.text)
+    return found
+
+
+def _planned(data: as_of.AsOf, request: Request, exports: bool) -> Plan:
+    data.without(request.config.model.exclude)  # A misspelt one is an error.
+    before = record.newest(request.workdir, data.date)
+    return plan.make(request, data, before.skipped if before else (), exports)
+
+
+class _Runner:
+    """Carries out steps; what failed keeps only its own later steps back."""
+
+    def __init__(self, request: Request, data: as_of.AsOf):
+        self._request = request
+        self._data = data
+        self._failed: set[str] = set()
+        # What trains the steps of one level, which still has its weights.
+        self._trains: tuple[tuple, Callable[[windows.Window], object]] | None
+        self._trains = None
+
+    def carry_out(self, step: Step) -> record.Outcome:
+        """Carry out a step, if it does anything; return what became of it."""
+        if step.action not in steps.DOES:
+            return outcome(step)
+        if step.place in self._failed:
+            return outcome(step, record.NOT_TRIED)
+        began = time.monotonic()
+        said, result = "", record.DONE
+        try:
+            said = self._do(step)
+        except export.RefusedError as error:
+            said, result = command_line.one_line(error), record.REFUSED
+        except Exception as error:
+            if not command_line.expected(error):
+                traceback.print_exc()
+            self._failed.add(step.place)
+            said, result = command_line.one_line(error), record.FAILED
+        return outcome(step, result, said, time.monotonic() - began)
+
+    def _do(self, step: Step) -> str:
+        """Do what a step says; return what is to be said of it."""
+        if step.kind == steps.VERSION:
+            return self._export()
+        if step.kind == steps.HISTORICAL:
+            for run, config in self._request.histories(self._data).items():
+                if run.historical == self._request.workdir / step.place:
+                    history.aggregate(run, config, step.window.last)
+                    # Raises where the TPM failed.
+                    store.read_manifest(
+                        run.historical / step.window.last, historical.KIND
+                    )
+            return ""
+        key = step.place, tuple(sorted(step.left_out.items()))
+        if self._trains is None or self._trains[0] != key:
+            level = plan.level_of(self._request, self._data, step)
+            self._trains = key, _training(level)
+        self._trains[1](step.window)
+        return ""
+
+    def _export(self) -> str:
+        """Export the newest day there is, be it the one planned or not."""
+        request, date = self._request, self._data.date
+        newest = newest_before(ages.places(request)["ctr"], date)
+        live = versions.live_day(request.export_place)
+        if newest is None or newest.name <= live:
+            return "there is no newer day of the A-CTR"
+        behind = ages.behind(ages.newest(request, date), date)
+        refused = ages.too_old(behind, request.config)
+        if refused and not request.force_publish:
+            raise ValueError(f"nothing is exported: {refused}")
+        return " ".join(request.export(newest).split())
+
+
+def _training(level: Level) -> Callable[[windows.Window], object]:
+    """Return what trains a level on a window."""
+    if level.kind != artefacts.CTR:
+        return lambda window: natural.train(level, window)
+    trainer = mixing.trainer(level)
+    return lambda window: trainer.run([window])
+
+
+def _print(found: record.Record, file: pathlib.Path) -> None:
+    rows = {
+        f"{i}": [
+            of.title,
+            days_of(of),
+            of.result or of.action,
+            of.said or of.reason,
+        ]
+        for i, of in enumerate(found.steps, 1)
+    }
+    behind = ", ".join(
+        f"{ages.LEVELS.get(level, level)} {text.plural(age, 'day')}"
+        for level, age in found.ages.items()
+        if age is not None
+    )
+    title = f"{found.date}: {found.status}; behind: {behind or text.NOTHING}"
+    header = ["", "level", "days", "done", "because"]
+    page.print_table(title, header, rows, {}, [str(file)], "left")
