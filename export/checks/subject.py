@@ -95,23 +95,14 @@ def compare(found: Mapping[str, Answers], wanted: Mapping[str, Answers]) -> str:
     for name, answers in found.items():
         for output, values in answers.items():
             reference = wanted[name][output]
-            if reference.dtype == object:
-                same = np.array_equal(values, reference)
-            else:
-                tolerance = verify.TOLERANCES["float32"]
-                allowed = tolerance.ctr
-                if output == "logit":
-                    allowed = tolerance.logit
-                scale = np.maximum(np.abs(reference), 1.0)
-                difference = np.abs(np.float64(values) - reference) / scale
-                same = values.shape == reference.shape and bool(
-                    np.all(difference <= allowed)
-                )
-                if output != "logit" and same:
-                    worst = max(worst, float(difference.max(initial=0.0)))
-            if not same:
+            # What came as text is wider.
+            values = values.astype(reference.dtype)
+            apart = verify.difference(output, values, reference)
+            if apart is None:
                 raise ValueError(
                     f"{output} of {name} should be {reference}. "
                     f"Received: {values}"
                 )
+            if not output.endswith(("logit", "_vector")):
+                worst = max(worst, apart)
     return f"{len(found)} requests, at most {worst:.1e} apart"
