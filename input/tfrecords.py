@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import google_crc32c
 
 _LENGTH_BYTES, _SUM_BYTES = 8, 4
+_HEAD_BYTES = _LENGTH_BYTES + _SUM_BYTES
 # How the format changes a CRC-32C, so that data with check sums in it has
 # another one.
 _ROTATED, _ADDED = 15, 0xA282EAD8
@@ -27,13 +28,18 @@ def write(path: str | pathlib.Path, records: Iterable[bytes]) -> None:
 
 
 def places(path: str | pathlib.Path) -> list[int]:
-    """Return the first byte of each record, counted from the file's start."""
+    """Return the first byte of each record, counted from the file's start.
+
+    Raises:
+      ValueError: a record is longer than what is left of the file.
+    """
     found, place = [], 0
     with open(path, "rb", buffering=0) as file:
-        while size := file.read(_LENGTH_BYTES):
+        size = os.fstat(file.fileno()).st_size
+        while head := file.read(_LENGTH_BYTES):
             found.append(place)
-            length = int.from_bytes(size, "little")
-            place += _LENGTH_BYTES + _SUM_BYTES + length + _SUM_BYTES
+            place += _HEAD_BYTES
+            place += _length(head, size - place, path) + _SUM_BYTES
             file.seek(place)
     return found
 
@@ -42,12 +48,35 @@ def read(path: str | pathlib.Path) -> Iterator[bytes]:
     """Yield the records of a file; check sums are not compared.
 
     For counting: `tf.data.TFRecordDataset` takes several times as long.
+
+    Raises:
+      ValueError: a record is longer than what is left of the file.
     """
     with open(path, "rb") as file:
-        while head := file.read(_LENGTH_BYTES + _SUM_BYTES):
-            length = int.from_bytes(head[:_LENGTH_BYTES], "little")
+        left = os.fstat(file.fileno()).st_size
+        while head := file.read(_HEAD_BYTES):
+            length = _length(head, left - _HEAD_BYTES, path)
             yield file.read(length)
             file.seek(_SUM_BYTES, os.SEEK_CUR)
+            left -= _HEAD_BYTES + length + _SUM_BYTES
+
+
+def _length(head: bytes, left: int, path: str | pathlib.Path) -> int:
+    """Return the length of a record that begins with `head`.
+
+    Args:
+      head: what the record begins with.
+      left: bytes of the file behind its head.
+      path: of the file, for the message.
+    """
+    length = int.from_bytes(head[:_LENGTH_BYTES], "little")
+    if length + _SUM_BYTES > left:
+        raise ValueError(
+            f"{path} is damaged: a record should have {length} bytes, but only "
+            f"{max(left - _SUM_BYTES, 0)} of the file are left. Convert its "
+            "day again."
+        )
+    return length
 
 
 def checked(path: str | pathlib.Path) -> Iterator[bytes | None]:
@@ -57,7 +86,7 @@ def checked(path: str | pathlib.Path) -> Iterator[bytes | None]:
     counts as one that is not whole.
     """
     with open(path, "rb") as file:
-        while head := file.read(_LENGTH_BYTES + _SUM_BYTES):
+        while head := file.read(_HEAD_BYTES):
             size, check_sum = head[:_LENGTH_BYTES], head[_LENGTH_BYTES:]
             if check_sum != _check_sum(size):
                 yield None

@@ -29,3 +29,15 @@ def test_an_existing_file_is_overwritten(tmp_path):
     tfrecords.write(tmp_path / "f", RECORDS)
     tfrecords.write(tmp_path / "f", RECORDS[:1])
     assert list(tfrecords.read(tmp_path / "f")) == RECORDS[:1]
+
+
+@pytest.mark.parametrize("read", [tfrecords.places, tfrecords.read])
+@pytest.mark.parametrize("length", [b"\x10" + bytes(7), b"\xff" * 8])
+def test_a_record_that_is_longer_than_its_file(tmp_path, read, length):
+    tfrecords.write(tmp_path / "f", [b"a", b"bc"])
+    content = bytearray((tmp_path / "f").read_bytes())
+    second = tfrecords.places(tmp_path / "f")[1]
+    content[second : second + 8] = length
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(ValueError, match="f is damaged: .* only 2 of the file"):
+        list(read(tmp_path / "f"))

@@ -74,9 +74,8 @@ class Manifest:
         given = typed_values.from_json(text)
         if not isinstance(given, dict):
             raise ValueError(f"It should be a table. Received: {text[:40]!r}")
-        said = dict(given)
-        published = said.pop(HASH, None)
-        given = dict(said)
+        # Raised last: what is wrong says more than that something is.
+        edited = HASH in given and given.pop(HASH) != _hash(given)
         missing = {field.name for field in dataclasses.fields(cls)} - set(given)
         missing -= _MAY_LACK
         if missing:
@@ -110,7 +109,7 @@ class Manifest:
             for key, expected in (("bytes", int), ("sha256", str)):
                 what = f"`files.{name}.{key}`"
                 typed_values.check(what, expected, entry.get(key))
-        if published is not None and published != _hash(said):
+        if edited:
             raise ValueError(
                 "It is damaged or was edited: it no longer says what was "
                 "published."
