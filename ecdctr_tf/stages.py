@@ -13,7 +13,14 @@ from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.monitoring import prometheus
-from ecdctr_tf.operation import auto, family, pages, replay, retention
+from ecdctr_tf.operation import (
+    auto,
+    family,
+    pages,
+    record,
+    replay,
+    retention,
+)
 from ecdctr_tf.request import Request
 from ecdctr_tf.results import data_sets, given, page, report, sections, text
 from ecdctr_tf.results import models as models_lib
@@ -82,6 +89,7 @@ def _monitor(request: Request) -> None:
         request.metrics_file or run_dir.path / prometheus.FILE,
         run_dir.levels(),
         request.export_place,
+        record.newest(request.workdir),
     )
 
 

@@ -14,6 +14,7 @@ import train_main
 from ecdctr_tf import store, windows
 from ecdctr_tf.export import versions
 from ecdctr_tf.monitoring import prometheus
+from ecdctr_tf.operation import record
 from ecdctr_tf.training.workdir import Workdir
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -73,9 +74,9 @@ def values(text):
     }
 
 
-def written(run, export_dir=None):
+def written(run, newest=None):
     file = run.path / prometheus.FILE
-    prometheus.write(file, run.levels(), export_dir or run.path / "export")
+    prometheus.write(file, run.levels(), run.path / "export", newest)
     return file.read_text("utf-8")
 
 
@@ -141,6 +142,25 @@ def test_refusals_count_until_a_newer_version_is_there(run):
         (export_dir / f"refused-{number}.json").write_text("{}")
     assert versions.refused(export_dir) == [20240131, 20240202, 20240203]
     assert values(written(run))["ecdctr_refused_versions", ()] == 2
+
+
+def test_alarms_are_those_of_the_newest_date(run):
+    alarms = [record.Alarm(what, "x") for what in ("old", "old", "failed")]
+    newest = record.Record(
+        *("2024-02-03", record.FAILED, (), {}, {}, tuple(alarms), (), 1.0)
+    )
+    record.write(run.path, newest)
+    found = values(written(run, record.newest(run.path)))
+    of_kinds = {
+        dict(labels)["what"]: value
+        for (name, labels), value in found.items()
+        if name == "ecdctr_alarms"
+    }
+    none = {"refused": 0, "waiting": 0, "skipped": 0}
+    assert of_kinds == {"old": 2, "failed": 1, **none}
+    midnight = windows.day_number("2024-02-03") * DAY
+    seen = found["ecdctr_newest_day_timestamp_seconds", of_level("clock")]
+    assert seen == midnight
 
 
 def test_every_gauge_says_what_it_is(run):

@@ -1,9 +1,10 @@
 """`metrics.prom`: what a work directory came to, as gauges of Prometheus.
 
 The textfile collector of the node exporter reads the file. All of it is from
-manifests, so any process may write it anew at any time. Ages are left to
-Prometheus, which knows the time: `time() - ecdctr_newest_day_timestamp_seconds`
-keeps growing when nothing is written any more.
+manifests and from records of the clock, so any process may write it anew at any
+time. Ages are left to Prometheus, which knows the time:
+`time() - ecdctr_newest_day_timestamp_seconds` keeps growing when nothing is
+written any more.
 """
 
 import pathlib
@@ -14,10 +15,13 @@ import prometheus_client
 
 from ecdctr_tf import artefacts, metrics, store, windows
 from ecdctr_tf.export import saved_model, versions
+from ecdctr_tf.operation import record
 from ecdctr_tf.transfer import historical
 
 FILE = "metrics.prom"
 EXPORT = "export"
+# In place of a level: the dates of --stage=auto.
+CLOCK = "clock"
 # Level -> the kind of its artefacts.
 _KINDS = {
     "tpm": artefacts.TPM,
@@ -30,8 +34,8 @@ _DAY = 86_400
 _OF_LEVEL = ("level", "model")
 _OF_MODEL = ("model",)
 _OF_FEATURE = ("model", "feature")
-# Name -> what it says, and its labels. `level` is tpm, historical, cpm, ctr or
-# export; `model` is empty for what models share.
+# Name -> what it says, and its labels. `level` is tpm, historical, cpm, ctr,
+# export or clock; `model` is empty for what models share.
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ecdctr_newest_day_timestamp_seconds": (
         "End of the newest day that a level has seen, at midnight UTC.",
@@ -50,6 +54,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Versions that the gate refused since the newest export.",
         (),
     ),
+    "ecdctr_alarms": ("Alarms of the newest date of --stage=auto.", ("what",)),
     "ecdctr_scored_rows": ("Rows of the newest scored day.", _OF_MODEL),
     "ecdctr_scored_clicks": ("Clicks of the newest scored day.", _OF_MODEL),
     "ecdctr_feature_psi": (
@@ -88,6 +93,7 @@ def write(
     file: pathlib.Path,
     levels: Mapping[tuple[str, str], pathlib.Path],
     export_dir: pathlib.Path,
+    newest: record.Record | None = None,
 ) -> None:
     """Write the gauges of a work directory; an older file is replaced at once.
 
@@ -95,6 +101,7 @@ def write(
       file: its place. The collector reads names that end with `.prom`.
       levels: level and model -> the directory of its artefacts.
       export_dir: the base path of the served model, or where none is yet.
+      newest: what happened on the newest date of the clock; None without one.
 
     Raises:
       FileNotFoundError, ValueError: a manifest is missing or damaged.
@@ -104,7 +111,8 @@ def write(
         name: prometheus_client.Gauge(name, said, labels, registry=registry)
         for name, (said, labels) in GAUGES.items()
     }
-    for name, labels, value in _samples(levels, export_dir):
+    samples = [*_samples(levels, export_dir), *_of_clock(newest)]
+    for name, labels, value in samples:
         if value is not None:
             gauge = gauges[name]
             (gauge.labels(*labels) if labels else gauge).set(value)
@@ -132,6 +140,17 @@ def _samples(
     newest = numbers[-1] if numbers else 0
     refused = [n for n in versions.refused(export_dir) if n > newest]
     yield "ecdctr_refused_versions", (), len(refused)
+
+
+def _of_clock(newest: record.Record | None) -> Iterator[Sample]:
+    """Yield what became of the newest date."""
+    if newest is None:
+        return
+    midnight = windows.day_number(newest.date) * _DAY
+    yield "ecdctr_newest_day_timestamp_seconds", (CLOCK, ""), midnight
+    raised = [alarm.what for alarm in newest.alarms]
+    for what in record.ALARMS:
+        yield "ecdctr_alarms", (what,), raised.count(what)
 
 
 def _of_level(

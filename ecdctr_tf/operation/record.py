@@ -13,6 +13,10 @@ FAILED, REFUSED, WAITING, DONE = "failed", "refused", "waiting", "done"
 WORST = (FAILED, REFUSED, WAITING)
 # Its command is at work, or was killed.
 RUNNING = "running"
+# What an alarm may be of, beside these: days of ads that were passed over, and
+# levels that are behind.
+SKIPPED, OLD = "skipped", "old"
+ALARMS = (*WORST, SKIPPED, OLD)
 # What became of a step that does something, beside some of these.
 PLANNED, NOT_TRIED = "planned", "not tried"
 
@@ -39,7 +43,7 @@ class Outcome:
 class Alarm:
     """Something that a person should know."""
 
-    # "failed", "refused", "waiting", "skipped" or "old".
+    # One of `ALARMS`.
     what: str
     # One line.
     text: str
@@ -116,7 +120,12 @@ def dates(workdir: pathlib.Path) -> list[str]:
     return sorted(name for name in names if windows.is_day(name))
 
 
-def newest(workdir: pathlib.Path, date: str) -> Record | None:
-    """Return the last record up to a date, if there is one."""
-    known = [found for found in dates(workdir) if found <= date]
+def newest(workdir: pathlib.Path, date: str = "") -> Record | None:
+    """Return the last record, if there is one.
+
+    Args:
+      workdir: the work directory.
+      date: the last date that counts; empty: any.
+    """
+    known = [found for found in dates(workdir) if not date or found <= date]
     return read(workdir, known[-1]) if known else None

@@ -90,7 +90,7 @@ class Recording:
         behind = ages.behind(learned, date)
         alarms = [alarm for of in every for alarm in _alarms(of)]
         alarms += [
-            record.Alarm("old", of.words())
+            record.Alarm(record.OLD, of.words())
             for of in ages.judge(behind, request.config)
         ]
         whats = {alarm.what for alarm in alarms}
@@ -146,4 +146,4 @@ def _alarms(of: record.Outcome) -> Iterator[record.Alarm]:
     elif of.action == steps.WAIT:
         yield record.Alarm(record.WAITING, f"{title}: {of.reason}")
     elif of.action == steps.SKIP or of.reason.startswith(steps.WITHOUT):
-        yield record.Alarm("skipped", f"{title}: {of.reason}")
+        yield record.Alarm(record.SKIPPED, f"{title}: {of.reason}")
