@@ -72,6 +72,7 @@ from absl import logging as absl_logging
 from ecdctr_tf import command_line, model_table, presets, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import variants
+from ecdctr_tf.distributed import roles
 
 STAGES = (
     "tpm",
@@ -132,6 +133,7 @@ _READ_BY = {
     "force_publish": _EXPORTING,
     "note": (*_REPORTING, "compare", "diagnose", "rollback", *_OF_RESULTS),
     "scores": (*_REPORTING, "compare"),
+    "strategy": ("tpm", "cpm", "ctr", "all"),
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
     **dict.fromkeys(("data_dir", "models"), _OF_LOGS),
@@ -280,6 +282,14 @@ _NOTE = flags.DEFINE_multi_string(
     "Remark to print on the page, or why a version is rolled back. May be "
     "repeated.",
 )
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    roles.NONE,
+    roles.STRATEGIES,
+    "How the steps of training are shared (tpm, cpm, ctr, all): mirrored over "
+    "the GPUs of this machine; multi_worker or parameter_server over the "
+    "processes that TF_CONFIG names, all of which are given the same command.",
+)
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic",
     False,
@@ -369,11 +379,16 @@ def main(argv: list[str]) -> None:
         # Users need neither the time nor the place in the code.
         plain = logging.Formatter("%(levelname)s: %(message)s")
         absl_logging.get_absl_handler().setFormatter(plain)
-    with command_line.reported(_VERBOSE.value):
+    several = _STRATEGY.value in roles.OF_CLUSTERS
+    with (
+        command_line.ending_at_once(several),
+        command_line.reported(_VERBOSE.value),
+    ):
         if len(argv) > 1:
             raise ValueError(f"Unknown arguments: {' '.join(argv[1:])}")
         _check_flags()
         config = config_from_flags()
+        role = roles.of_environment(_STRATEGY.value)
         if _STAGE.value in ("export", "verify"):
             # By default TensorFlow keeps what it has freed, and takes memory
             # in powers of two: twice as much as tables need.
@@ -410,6 +425,7 @@ def main(argv: list[str]) -> None:
                 dry_run=_DRY_RUN.value,
                 force_publish=_FORCE_PUBLISH.value,
                 date=_DATE.value or "",
+                role=role,
             )
         )
 

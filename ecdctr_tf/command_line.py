@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -83,6 +84,32 @@ def reported(verbose: bool = False) -> Iterator[None]:
             if not status and (verbose or not expected(error)):
                 raise
             _exit(f"error: {one_line(error)}", status or 1)
+
+
+@contextlib.contextmanager
+def ending_at_once(wanted: bool) -> Iterator[None]:
+    """End the process with the `with` block, as it ends or exits.
+
+    TensorFlow would first take leave of the other processes of a cluster, and
+    wait for ever for those that are gone.
+
+    Args:
+      wanted: False does nothing.
+    """
+    if not wanted:
+        yield
+        return
+    status = 0
+    try:
+        yield
+    except SystemExit as error:
+        status = int(error.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @contextlib.contextmanager

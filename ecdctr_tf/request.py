@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ecdctr_tf import artefacts, export, model_table, windows
 from ecdctr_tf import config as configs
+from ecdctr_tf.distributed import roles
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import level as level_lib
 from ecdctr_tf.training.workdir import Workdir
@@ -57,6 +58,10 @@ class Request:
     date: str = ""
     # Whether "auto" and "clean" only say what they would do.
     dry_run: bool = False
+    # What this process does of the stage, beside others.
+    role: roles.Role = roles.Role(roles.NONE)
+    # The processes that take the steps; None: this one.
+    cluster: level_lib.Cluster | None = None
 
     def runs(self) -> list[tuple[Workdir, configs.Config]]:
         """Return the work directory and the config of each seed."""
@@ -87,7 +92,9 @@ class Request:
                     continue
                 own = configs.of_model(config, row)
                 places = run_dir.of_model(row, config, own)
-                level = level_lib.Level(data, places, own, row, kind)
+                level = level_lib.Level(
+                    data, places, own, row, kind, cluster=self.cluster
+                )
                 if level.directory not in seen:
                     # A CPM may be read by several models.
                     seen.add(level.directory)

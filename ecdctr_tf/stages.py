@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from ecdctr_tf import artefacts, diagnostics, export, store, windows
 from ecdctr_tf.comparison import matrix, search, variants
+from ecdctr_tf.distributed import clusters
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.monitoring import prometheus
@@ -41,6 +42,16 @@ def run(request: Request) -> None:
         tf.config.experimental.enable_op_determinism()
     if request.stage in WITHOUT_LOGS:
         return WITHOUT_LOGS[request.stage](request)
+    clusters.check(request.role, request.models)
+    if not request.role.leads:
+        clusters.follow(request.role, request.data_dir, request.workdir)
+        return
+    with clusters.lead(request.role, request.workdir) as cluster:
+        _run(dataclasses.replace(request, cluster=cluster))
+
+
+def _run(request: Request) -> None:
+    """Run stages that read logs."""
     data = DataDirectory(request.data_dir, request.config.input.damaged)
     if request.stage in APART:
         APART[request.stage](data, request)

@@ -51,6 +51,10 @@ MAY_IMPORT = {
     # What days hold, counted while they are scored.
     + ("monitoring.bins", "monitoring.drift")
     + ("store", "termination", "transfer", "windows"),
+    # Which process this one is, and what it does of the steps of windows.
+    "distributed": ("artefacts", "config", "features", "model_table")
+    + ("command_line", "input", "layers", "models", "store", "training")
+    + ("transfer", "windows"),
     "comparison": ("artefacts", "config", "model_table", "store", "windows")
     + ("input", "results.models", "training"),
     "results": ("artefacts", "config", "model_table", "store", "windows")
@@ -61,7 +65,7 @@ MAY_IMPORT = {
     + ("input", "metrics", "results", "training.workdir", "transfer"),
     # What a command asks for: levels and places follow from it.
     "request": ("artefacts", "config", "model_table", "windows")
-    + ("export", "input", "training"),
+    + ("distributed.roles", "export", "input", "training"),
     # What goes on around the levels; the clock carries out what stages do.
     "operation": ("artefacts", "command_line", "config", "features")
     + ("model_table", "store", "typed_values", "windows")
@@ -73,8 +77,8 @@ MAY_IMPORT = {
     + ("metrics", "operation.record", "store", "transfer", "windows"),
     # The stages tie the parts together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
-    + ("comparison", "diagnostics", "export", "input", "monitoring")
-    + ("operation", "request", "results", "training"),
+    + ("comparison", "diagnostics", "distributed", "export", "input")
+    + ("monitoring", "operation", "request", "results", "training"),
 }
 
 

@@ -426,7 +426,7 @@ def test_newer_history_has_statistics_estimated_as_of_the_scored_day(
     # With the vectors that those days saw themselves it would be otherwise.
     level = opened(data, run, path, "ctr", Window(day(3), day(7)))
     level.model.estimate_statistics(
-        level._stream({"ads": Window(day(3), day(6))}, Window(day(3), day(6)))
+        level.stream({"ads": Window(day(3), day(6))})
     )
     other = level.score(Window(day(7), day(7)))["ctr"]
     assert np.abs(expected - other).max() > 1e-4

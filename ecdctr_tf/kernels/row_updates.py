@@ -38,10 +38,10 @@ def usable(variable: tf.Variable) -> bool:
     `tf.distribute` strategies.
     """
     return (
-        variable.dtype == tf.float32
+        not tf.distribute.has_strategy()
+        and variable.dtype == tf.float32
         and variable.shape.rank == 2
         and "GPU" not in variable.device
-        and not tf.distribute.has_strategy()
         and load() is not None
     )
 

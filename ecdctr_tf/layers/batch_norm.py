@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from ecdctr_tf.layers import replicas
+
 
 @keras.saving.register_keras_serializable("ecdctr_tf")
 class BatchNorm(keras.layers.BatchNormalization):
@@ -18,6 +20,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     Keras has a fused kernel for images only; on a matrix it is several ops
     that each go through memory. Batch statistics are float32 whatever the
     inputs are. The moving variance is the unbiased one.
+
+    Replicas that share a batch normalise it by the statistics of all its rows.
 
     With `full_batch`, a batch of fewer rows counts for less in the moving
     statistics: n rows keep `momentum ** (n / full_batch)` of the old value. A
@@ -46,11 +50,31 @@ class BatchNorm(keras.layers.BatchNormalization):
         self, inputs: tf.Tensor, training: bool | None = None
     ) -> tf.Tensor:
         """Return the normalised inputs, `[B, N]`."""
+        if training and replicas.count() > 1:
+            return self._over_replicas(inputs)
         columns = inputs.shape[-1]
         images = tf.reshape(inputs, [-1, 1, 1, columns])
         self._rows = tf.shape(inputs)[0]
         outputs = super().call(images, training=training)
         return tf.reshape(outputs, [-1, columns])
+
+    def _over_replicas(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return what `call` does, of a batch that replicas share."""
+        x = tf.cast(inputs, tf.float32)
+        self._rows = replicas.total(tf.shape(x)[0])
+        rows = tf.cast(self._rows, tf.float32)
+        mean = replicas.total(tf.reduce_sum(x, axis=0)) / rows  # [N]
+        squares = tf.reduce_sum(tf.square(x - mean), axis=0)
+        squares = replicas.total(squares)
+        unbiased = squares / tf.maximum(rows - 1, 1)
+        for moving, new in (
+            (self.moving_mean, mean),
+            (self.moving_variance, unbiased),
+        ):
+            kept = self.momentum * moving + (1 - self.momentum) * new
+            self._assign_new_value(moving, kept)
+        scale = tf.math.rsqrt(squares / rows + self.epsilon) * self.gamma
+        return tf.cast((x - mean) * scale + self.beta, inputs.dtype)
 
     def _assign_new_value(
         self, variable: tf.Variable, value: tf.Tensor

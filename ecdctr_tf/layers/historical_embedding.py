@@ -13,6 +13,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
+from ecdctr_tf.layers.table_embedding import read_rows
+
 
 class HistoricalTable(tf.Module):
     """Dated versions of the frozen vectors of one table.
@@ -23,6 +25,8 @@ class HistoricalTable(tf.Module):
       visible_from: int `[S]`, the first day (days since 1970-01-01) whose rows
         may see the version: the day after its window. Rising.
       name: of the module.
+      fixed: whether there will always be as many versions and rows, as there
+        have to be on a parameter server.
 
     Example:
       >>> table = ecdctr_tf.HistoricalTable(
@@ -44,6 +48,7 @@ class HistoricalTable(tf.Module):
         present: npt.ArrayLike,
         visible_from: npt.ArrayLike,
         name: str | None = None,
+        fixed: bool = False,
     ):
         """Check the shapes and freeze the arrays."""
         super().__init__(name=name)
@@ -67,10 +72,9 @@ class HistoricalTable(tf.Module):
             )
         # Ids without a vector read zeros, whatever the version holds for them.
         vectors = np.where(present[:, :, np.newaxis], vectors, 0)
-        # Of any length, so that newer versions can be taken over in place.
-        self.vectors = _frozen(vectors.reshape(-1, self.dim), [None, self.dim])
-        self.present = _frozen(present.astype(np.bool_).reshape(-1), [None])
-        self.visible_from = _frozen(np.asarray(visible_from, np.int32), [None])
+        self.vectors = _frozen(vectors.reshape(-1, self.dim), fixed)
+        self.present = _frozen(present.astype(np.bool_).reshape(-1), fixed)
+        self.visible_from = _frozen(np.asarray(visible_from, np.int32), fixed)
 
     @property
     def versions(self) -> int:
@@ -131,12 +135,14 @@ class HistoricalTable(tf.Module):
         place = version * size + rows[:, tf.newaxis]  # [B, K]
         place = tf.where(valid, place, 0)
         found = tf.logical_and(valid, tf.gather(self.present, place))
-        vectors = tf.gather(self.vectors, place)  # [B, K, D]
+        vectors = read_rows(self.vectors, place)  # [B, K, D]
         mask = tf.cast(found, vectors.dtype)[:, :, tf.newaxis]
         return vectors * mask, found
 
 
-def _frozen(values: np.ndarray, shape: list[int | None]) -> tf.Variable:
+def _frozen(values: np.ndarray, fixed: bool) -> tf.Variable:
+    # Of any length, so that newer versions can be taken over in place.
+    shape = values.shape if fixed else [None, *values.shape[1:]]
     return tf.Variable(values, trainable=False, shape=shape)
 
 

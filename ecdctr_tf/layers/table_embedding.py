@@ -104,7 +104,7 @@ class TableEmbedding(keras.layers.Layer):
             and the converter give to the id of that row.
         """
         self.unknown_rows = tf.Variable(
-            np.asarray(buckets, np.int32), trainable=False, shape=[None]
+            np.asarray(buckets, np.int32), trainable=False
         )
 
     def initial_rows(self, first: int, last: int) -> np.ndarray:
@@ -123,7 +123,7 @@ class TableEmbedding(keras.layers.Layer):
         """
         numbers = self.numbers(rows)
         known = tf.logical_and(numbers >= 0, numbers < self.vocab_size)
-        vectors = tf.gather(self.embeddings, tf.where(known, numbers, 0))
+        vectors = read_rows(self.embeddings, tf.where(known, numbers, 0))
         return self.features(vectors, rows)
 
     def numbers(self, rows: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -170,6 +170,22 @@ class TableEmbedding(keras.layers.Layer):
             "vocab_size": self._initial_vocab_size,
             "seed": self.seed,
         }
+
+
+def read_rows(table: tf.Variable, numbers: tf.Tensor) -> tf.Tensor:
+    """Return rows of a table, which may lie on several parameter servers.
+
+    Args:
+      table: `[V, D]`.
+      numbers: int32 `[N]` or `[N, K]`, rows of it.
+
+    Returns:
+      `[N, D]` or `[N, K, D]`.
+    """
+    if getattr(table, "is_sharded_variable", False):
+        # `tf.gather` would fetch all rows of all servers first.
+        return tf.nn.embedding_lookup(table, numbers)
+    return tf.gather(table, numbers)
 
 
 class _ByRow(keras.initializers.Initializer):

@@ -15,6 +15,7 @@ import tf_keras as keras
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, kinds
+from ecdctr_tf.layers import replicas
 from ecdctr_tf.layers.batch_norm import BatchNorm, averaging
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
 from ecdctr_tf.layers.head import Head, cross_network, crossed
@@ -479,7 +480,7 @@ class CTRModel(keras.Model):
                 for of_head in tf.unstack(logits, axis=1)
             ]
             loss = tf.add_n(losses) / len(losses)
-            total = tf.add_n([loss, *self.losses])
+            total = _share_of_loss(loss, self.losses, base)
         dense, tables = self.split_variables()  # The first call makes them.
         dense_gradients, table_gradients = tape.gradient(total, (dense, tables))
         self.optimizer.apply_gradients(zip(dense_gradients, dense, strict=True))
@@ -683,6 +684,24 @@ def log_loss(
     total = tf.reduce_sum(weights * losses)
     base = weights if base is None else base
     return tf.math.divide_no_nan(total, tf.reduce_sum(base))
+
+
+def _share_of_loss(
+    loss: tf.Tensor, more: list[tf.Tensor], base: tf.Tensor
+) -> tf.Tensor:
+    """Return what a replica adds to the loss of a batch, a scalar.
+
+    Args:
+      loss: the mean loss of its rows.
+      more: penalties and further losses.
+      base: float32 `[B]`, weights by which its rows are averaged.
+    """
+    count = replicas.count()
+    if count == 1:
+        return tf.add_n([loss, *more])
+    own = tf.reduce_sum(base)
+    share = tf.math.divide_no_nan(own, replicas.total(own))
+    return tf.add_n([share * loss, *(part / count for part in more)])
 
 
 def _products(spec: features.DataSpec) -> list[tuple[str, str]]:

@@ -6,6 +6,10 @@ The newest two are kept: a damaged one is passed over. Since a stream's order
 depends on its seed only, a killed run passes over the batches it has seen and
 ends with the same numbers as an uninterrupted one. States are kept until the
 window has been published (`forget`).
+
+Steps are taken by this process, or by several together (`distributed`). The
+model is whole in this process all the same: what is recorded, kept, scored and
+published is read from it.
 """
 
 import contextlib
@@ -16,6 +20,7 @@ import math
 import pathlib
 import shutil
 import time
+import typing
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
@@ -60,12 +65,71 @@ class Task:
     start: dict = dataclasses.field(default_factory=dict)
 
 
+class Steps(typing.Protocol):
+    """Takes the steps of a window."""
+
+    def take(self, steps: int) -> float:
+        """Take the next steps; let the model's running loss know of them.
+
+        Args:
+          steps: how many, at least 1.
+
+        Returns:
+          Seconds spent waiting for batches, or not a number.
+        """
+        ...
+
+    def collect(self) -> None:
+        """Give the model the weights and the state that there are now."""
+        ...
+
+
+class Here:
+    """Takes the steps of a window in this process.
+
+    Args:
+      model: the model, compiled.
+      task: the window.
+      step: how many of its steps were taken before.
+    """
+
+    def __init__(self, model: CTRModel, task: "Task", step: int):
+        """Trace the loop, unless the model has been trained before."""
+        self._batches = iter(task.stream(step))
+        self._train_steps = model.train_steps
+        if not tf.config.functions_run_eagerly():
+            # Traced once a model: streams of all windows have one signature.
+            self._train_steps = model.train_steps.get_concrete_function(
+                self._batches, tf.TensorSpec([], tf.int32)
+            )
+
+    def take(self, steps: int) -> float:
+        """Take the next steps; return seconds spent waiting for batches."""
+        return float(self._train_steps(self._batches, tf.constant(steps)))
+
+    def collect(self) -> None:
+        """Do nothing: it is the model itself that is trained."""
+
+
+# Model as it begins, window, and steps of it that were taken before.
+Begin: typing.TypeAlias = Callable[[CTRModel, Task, int], Steps]
+
+
 class DivergenceError(ValueError):
     """Training has left the finite numbers."""
 
 
-def fit(model: CTRModel, task: Task) -> list[dict]:
+def fit(
+    model: CTRModel,
+    task: Task,
+    begin: Begin = Here,
+) -> list[dict]:
     """Fit a compiled model on a window; return its learning curve.
+
+    Args:
+      model: the model.
+      task: the window.
+      begin: makes what takes the steps that are left.
 
     Returns:
       `[{"step", "rows", "loss"}, ...]`: mean log loss since the point before.
@@ -76,23 +140,18 @@ def fit(model: CTRModel, task: Task) -> list[dict]:
       Terminated: the process was asked to end; the state has been kept.
     """
     recorder = _Recorder(model, task)
-    recorder.restore(_state_variables(model))
+    recorder.restore(state_variables(model))
     if recorder.left():
-        batches = iter(task.stream(recorder.step))
-        train_steps = model.train_steps
-        if not tf.config.functions_run_eagerly():
-            # Traced once a model: streams of all windows have one signature.
-            train_steps = train_steps.get_concrete_function(
-                batches, tf.TensorSpec([], tf.int32)
-            )
-        recorder.open()
+        taken = begin(model, task, recorder.step)
+        recorder.open(taken)
         with termination.deferred() as ending:
             while (steps := recorder.left()) and not ending():
                 began = time.perf_counter()
-                waited = float(train_steps(batches, tf.constant(steps)))
+                waited = taken.take(steps)
                 recorder.record(steps, waited, time.perf_counter() - began)
             if ending():
                 recorder.keep()
+        taken.collect()
     recorder.close()
     return recorder.curve
 
@@ -122,7 +181,7 @@ def over(progress: pathlib.Path, day: str) -> list[pathlib.Path]:
     return [w for w in progress.iterdir() if w.name[-len(day) :] <= day]
 
 
-def _state_variables(model: CTRModel) -> dict[str, tf.Variable]:
+def state_variables(model: CTRModel) -> dict[str, tf.Variable]:
     """Return all that training changes, by name."""
     return {
         **checkpoint.named_variables(model.parts()),
@@ -207,8 +266,13 @@ class _Recorder:
             _STEPS_AT_ONCE,
         )
 
-    def open(self) -> None:
-        """Show the progress bar."""
+    def open(self, taken: Steps) -> None:
+        """Show the progress bar.
+
+        Args:
+          taken: what takes the steps.
+        """
+        self._taken = taken
         self._bar = tqdm.tqdm(
             total=self._task.rows,
             initial=self._rows(),
@@ -303,6 +367,7 @@ class _Recorder:
         path = self._task.progress / f"{self.step:09d}"
         if path.exists():
             return
+        self._taken.collect()
         metric = [float(v) for v in self._model.loss_metric.variables]
         manifest = store.Manifest(
             kind=_KIND,

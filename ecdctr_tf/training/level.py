@@ -34,6 +34,7 @@ from ecdctr_tf.input import former_specs, streams, time_parts
 from ecdctr_tf.input import sources as natural_sources
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.layers.batch_norm import BatchNorm
+from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.optimizers.lazy_adam import LazyAdam
 from ecdctr_tf.optimizers.row_wise_adagrad import RowWiseAdagrad
@@ -68,6 +69,19 @@ def wish(config: configs.Config) -> natural_sources.Wish:
     return natural_sources.Wish(asked.share_of, asked.days_of, asked.exclude)
 
 
+class Cluster(typing.Protocol):
+    """Processes that take the steps of windows together; see `distributed`."""
+
+    def begin(
+        self,
+        level: "Level",
+        parts: dict[str, windows.Window],
+        part: time_parts.Part | None,
+    ) -> fit.Begin:
+        """Return what begins a window of a level; arguments as `Level.fit`."""
+        ...
+
+
 class Level:
     """A model under training, with what its artefact has to tell.
 
@@ -78,6 +92,7 @@ class Level:
       row: the model.
       kind: "snapshot", "cpm" or "ctr".
       spec: the data spec of the model; None: that of the data now.
+      cluster: who takes the steps of its windows; None: this process.
 
     Attributes:
       model: the model; None before `fresh` and `open`.
@@ -101,6 +116,7 @@ class Level:
         row: model_table.ModelRow,
         kind: str,
         spec: features.DataSpec | None = None,
+        cluster: Cluster | None = None,
     ):
         """Keep what the level is made from."""
         self.data = data
@@ -112,6 +128,7 @@ class Level:
         self.directory = run.level(kind, row.base)
         model_config, self.training = artefacts.stage(config, kind)
         self.batch_size = self.training.batch_size
+        self._cluster = cluster
         self._looks_up = model_config.history
         self._wish = wish(config)
         self._wish.check(data)
@@ -244,32 +261,47 @@ class Level:
                 self._reads_natural,
             )
 
-    def _build(self, capacities: dict[str, int] | None = None) -> None:
-        """Make the model, with fresh weights, and its optimizers."""
-        self.model = artefacts.build(
+    def make(
+        self,
+        capacities: dict[str, int] | None,
+        tables: Mapping[str, HistoricalTable],
+    ) -> CTRModel:
+        """Return a model of the level, with fresh weights, and its optimizers.
+
+        Args:
+          capacities: table name -> rows there is room for; None: some to grow.
+          tables: table name -> historical vectors.
+        """
+        model = artefacts.build(
             self.spec,
             self.config,
             self.row,
             self.kind,
             self.table_rows,
             capacities,
-            self._history.tables,
+            tables,
             self.sources,
         )
-        self.model.compile(
+        model.compile(
             # Adam, of dense gradients.
             LazyAdam(self.training.dense_learning_rate),
             TABLE_OPTIMIZERS[self.training.table_optimizer](
                 self.training.table_learning_rate
             ),
         )
+        artefacts.set_buckets(model, self.data)
+        for norm in model.own_layers(BatchNorm):
+            norm.full_batch = self.batch_size
+        return model
+
+    def _build(self, capacities: dict[str, int] | None = None) -> None:
+        """Make the model, with fresh weights, and its optimizers."""
+        self.model = self.make(capacities, self._history.tables)
         artefacts.weights(self.model)  # Each has to have a place to be saved.
-        artefacts.set_buckets(self.model, self.data)
         if not self.calibration.learned:
             heads = self.model.line.shape[0] - 1
             self.calibration = calibration.Calibration(heads)
         self.model.line.assign(self.calibration.weights())
-        self._set_batch_size(self.batch_size)
 
     def _set_batch_size(self, size: int) -> None:
         self.batch_size = size
@@ -391,7 +423,7 @@ class Level:
           DivergenceError: the loss or a weight is not finite.
         """
         self._choose_batch_size(parts)
-        newest = max(parts.values(), key=lambda window: window.last)
+        newest = _newest(parts)
         use = self.use(parts[NATURAL]) if NATURAL in parts else None
         rows = self.trained_rows(parts) if part is None else part.rows
         progress = self._progress_of(newest)
@@ -400,7 +432,7 @@ class Level:
             progress = progress.with_name(f"later-{progress.name}")
         task = fit.Task(
             label=f"{label} {newest}",
-            stream=lambda skip: self._stream(parts, newest, skip, use, part),
+            stream=lambda skip: self.stream(parts, skip, part),
             rows=sum(rows.values()) * self.training.passes,
             batch_size=self.batch_size,
             checkpoint_steps=self.training.checkpoint_steps,
@@ -408,7 +440,7 @@ class Level:
             tensorboard=tensorboard,
             bar=bar,
             files=lambda step, steps: self._files(
-                parts, self._stream(parts, newest, step, use, part).take(steps)
+                parts, self.stream(parts, step, part).take(steps)
             ),
             start={
                 "parents": dict(self.parents),
@@ -425,7 +457,10 @@ class Level:
         self.last = None  # Until the next one is published.
         if not later:  # Else they were taken of the part before.
             statistics.adapt(self.model, self.data, parts, self.rows, use)
-        curve = fit.fit(self.model, task)
+        begin: fit.Begin = fit.Here
+        if self._cluster is not None:
+            begin = self._cluster.begin(self, parts, part)
+        curve = fit.fit(self.model, task, begin)
         self._skipped |= self.data.skipped(parts)
         self.rows += task.rows
         return curve
@@ -473,15 +508,20 @@ class Level:
             for day in days.days
         }
 
-    def _stream(
+    def stream(
         self,
         parts: dict[str, windows.Window],
-        newest: windows.Window,
         skip: int = 0,
-        use: natural_sources.Use | None = None,
         part: time_parts.Part | None = None,
     ) -> tf.data.Dataset:
-        """Return the batches of days, in the order of the seed."""
+        """Return the batches of days, in the order of the seed.
+
+        Args:
+          parts: domain -> its days.
+          skip: batches at the beginning to pass over.
+          part: the rows of the days; None: all.
+        """
+        newest = _newest(parts)
         options: dict[str, typing.Any] = {
             "batch_size": self.batch_size,
             "seed": self.config.seed * 1_000_000
@@ -489,7 +529,7 @@ class Level:
             "passes": self.training.passes,
             "skip": skip,
             "spec": self.model.spec,
-            "use": use,
+            "use": self.use(parts[NATURAL]) if NATURAL in parts else None,
             "part": part,
         }
         if self.row.origin == model_table.BOTH_DOMAINS:
@@ -533,7 +573,7 @@ class Level:
             return {**inputs, "day": tf.fill(tf.shape(click), number)}, click
 
         self._choose_batch_size({ADS: window})
-        stream = self._stream({ADS: window}, window).map(as_of)
+        stream = self.stream({ADS: window}).map(as_of)
         self.model.estimate_statistics(stream)
 
     def calibrate(self, window: windows.Window, day: str) -> None:
@@ -709,3 +749,8 @@ class Level:
         if self._looks_up and merges:
             arrays = artefacts.merged_arrays(self.model, self._history.tables)
             checkpoint.write(staging / artefacts.MERGED, arrays)
+
+
+def _newest(parts: dict[str, windows.Window]) -> windows.Window:
+    """Return the window that ends last."""
+    return max(parts.values(), key=lambda window: window.last)

@@ -29,7 +29,9 @@ def named_variables(parts: dict) -> dict[str, tf.Variable]:
         if id(trackable) in seen:
             return
         seen[id(trackable)] = trackable
-        if isinstance(trackable, tf.Variable):
+        # A table may lie on several parameter servers.
+        sharded = getattr(trackable, "is_sharded_variable", False)
+        if sharded or isinstance(trackable, tf.Variable):
             if path.split("/")[-1] not in _NOT_KEPT:
                 found[path] = trackable
             return
