@@ -71,6 +71,7 @@ setup(
         "delta": ["deltalake>=1.1,<2"],
         "iceberg": ["pyiceberg>=0.10,<0.13"],
         "gpu": ["tensorflow[and-cuda]>=2.19,<2.22"],
+        "mlflow": ["mlflow-skinny>=3.1,<4"],
         "server": [
             "grpcio>=1.68,<2",
             "tensorflow-serving-api>=2.19,<2.22",

@@ -452,7 +452,7 @@ class RetentionConfig(_Checked):
 
 @dataclasses.dataclass(frozen=True)
 class MonitoringConfig(_Checked):
-    """What is said of a scored day that is not like those before it."""
+    """What is said of a scored day unlike those before it, and to whom."""
 
     # Newest scored days that the inputs of a day are compared with; 0: they are
     # not looked at.
@@ -466,6 +466,9 @@ class MonitoringConfig(_Checked):
     # By how much the share of the rows with a historical vector may fall below
     # its mean over the days before, (0, 1].
     coverage: float = _limited(0.1, "in (0, 1]", lambda value: 0 < value <= 1)
+    # Experiment of MLflow that artefacts are logged to, at the place that
+    # MLFLOW_TRACKING_URI names; empty: none.
+    mlflow: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

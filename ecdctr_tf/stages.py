@@ -13,7 +13,7 @@ from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.distributed import clusters
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.monitoring import prometheus
+from ecdctr_tf.monitoring import prometheus, tracking
 from ecdctr_tf.operation import (
     auto,
     family,
@@ -94,14 +94,21 @@ def _watched(stage: str, data: DataDirectory, request: Request) -> dict | None:
 
 
 def _monitor(request: Request) -> None:
-    """Write the gauges of the run; of several seeds, those of the first."""
-    run_dir, _ = request.runs()[0]
+    """Write the gauges of the run, and log its artefacts to MLflow.
+
+    Of several seeds, the gauges are those of the first.
+    """
+    runs = request.runs()
+    run_dir, _ = runs[0]
     prometheus.write(
         request.metrics_file or run_dir.path / prometheus.FILE,
         run_dir.levels(),
         request.export_place,
         record.newest(request.workdir),
     )
+    for run_dir, config in runs:
+        if config.monitoring.mlflow:
+            tracking.log(config.monitoring.mlflow, run_dir.levels())
 
 
 def _keep_config(request: Request) -> None:

@@ -74,7 +74,8 @@ MAY_IMPORT = {
     # Its plan is a table, its dates are sections of the report.
     + ("results.page", "results.plots", "results.text"),
     "monitoring": ("artefacts", "config", "export", "features", "kinds")
-    + ("metrics", "operation.record", "store", "transfer", "windows"),
+    + ("metrics", "operation.family", "operation.record", "store")
+    + ("transfer", "windows"),
     # The stages tie the parts together for the command line.
     "stages": ("artefacts", "config", "model_table", "store", "windows")
     + ("comparison", "diagnostics", "distributed", "export", "input")

@@ -23,7 +23,7 @@ EXPORT = "export"
 # In place of a level: the dates of --stage=auto.
 CLOCK = "clock"
 # Level -> the kind of its artefacts.
-_KINDS = {
+KINDS = {
     "tpm": artefacts.TPM,
     "historical": historical.KIND,
     "cpm": artefacts.CPM,
@@ -128,7 +128,7 @@ def _samples(
         days = store.dated(directory)
         if days:
             path = directory / days[-1]
-            manifest = store.read_manifest(path, _KINDS[level])
+            manifest = store.read_manifest(path, KINDS[level])
             yield from _of_level((level, model), path, manifest, len(days))
             if level == "ctr":
                 yield from _of_day(model, manifest)
