@@ -15,6 +15,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "ecdctr_tf",
+        "ecdctr_tf.artefacts",
         "ecdctr_tf.comparison",
         "ecdctr_tf.diagnostics",
         "ecdctr_tf.distributed",

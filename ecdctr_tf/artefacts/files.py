@@ -1,0 +1,163 @@
+"""The files of an artefact of a level, and its manifest."""
+
+import dataclasses
+import json
+import pathlib
+import typing
+from collections.abc import Mapping
+
+import numpy as np
+
+from ecdctr_tf import model_table, store, typed_values
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.transfer import evidence, warm_start
+from ecdctr_tf.transfer.calibration import Calibration
+
+TPM, CPM, CTR = "snapshot", "cpm", "ctr"
+CONFIG = "config.json"
+SPEC = "spec.json"
+WEIGHTS = "weights"
+OPTIMIZER = "optimizer"
+CURVE = "curve.json"
+MERGED = "merged"
+SCORES = "scores.npz"
+HELD_OUT = "held_out.npz"
+INPUTS = "inputs.json"
+RESTORE = "restore.json"
+MIXTURE = "mixture.json"
+
+
+def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
+    """Return what a JSON file of an artefact holds; None if it never had one.
+
+    Raises:
+      FileNotFoundError, ValueError: the file is missing or damaged.
+    """
+    manifest = store.verify(path, kind, [name])
+    if name not in manifest.files:
+        return None
+    return json.loads((path / name).read_text("utf-8"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Noted:
+    """What a level notes of its training in `config` of its manifests."""
+
+    # Table name -> rows that there is room for.
+    capacities: dict[str, int]
+    # Name of the model.
+    model: str
+    # Rows of a step; 0 where it was not noted.
+    batch_size: int = 0
+    # What is known of changes, see `transfer.evidence`.
+    evidence: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    # How scores are corrected, see `transfer.calibration`.
+    calibration: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+
+
+def verified(
+    path: pathlib.Path, kind: str, data: DataDirectory
+) -> store.Manifest:
+    """Return the manifest of a whole artefact that fits a data directory.
+
+    Its data spec may be one that earlier days were written with.
+
+    Raises:
+      FileNotFoundError, ValueError: it is missing, damaged, of another kind,
+        of no spec of the directory, or of another id space.
+    """
+    manifest = store.verify(path, kind)
+    warm_start.check_spec(manifest, data.specs, path)
+    warm_start.check_ids(manifest, data.id_spaces, path)
+    try:
+        for name in (f"{WEIGHTS}.index", CONFIG, SPEC):
+            if name not in manifest.files:
+                raise ValueError(f"`files` lacks {name}.")
+        noted = typed_values.make(Noted, "`config`", manifest.config)
+        _check_noted(noted, table_rows(manifest))
+    except ValueError as error:
+        raise ValueError(
+            f"{path / store.MANIFEST} is damaged: {error} Delete {path} to "
+            "rebuild it, or restore the file."
+        ) from error
+    return manifest
+
+
+def _check_noted(noted: Noted, rows: Mapping[str, int]) -> None:
+    """Raise if what a level noted cannot be."""
+    model_table.model(noted.model)
+    evidence.Evidence.from_dict(noted.evidence)
+    Calibration.of(noted.calibration)
+    if noted.batch_size < 0:
+        raise ValueError(
+            "`batch_size` of `config` should be at least 0. Received: "
+            f"{noted.batch_size}."
+        )
+    for name, capacity in noted.capacities.items():
+        if name not in rows:
+            raise ValueError(f"`ids` lacks the table {name!r}.")
+        if capacity < rows[name]:
+            raise ValueError(
+                f"Table {name!r} should have room for its {rows[name]} rows. "
+                f"Received: a capacity of {capacity}."
+            )
+
+
+def table_rows(manifest: store.Manifest) -> dict[str, int]:
+    """Return the rows of each table that an artefact knows."""
+    return {name: int(entry["rows"]) for name, entry in manifest.ids.items()}
+
+
+def read_scores(
+    path: pathlib.Path, name: str = SCORES
+) -> dict[str, np.ndarray]:
+    """Return `ctr`, `click`, `weight`, `user` and `item`, `[N]`, of a day.
+
+    Days that were scored before rows had weights weigh all rows alike.
+
+    Args:
+      path: a `ctr/<day>` artefact.
+      name: `SCORES`, or `HELD_OUT` for those of the last rows.
+
+    Raises:
+      FileNotFoundError: the day was not scored, or its scores are gone.
+      ValueError: it is not the artefact of a ctr day, the scores are damaged,
+        or a column is missing.
+    """
+    store.verify(path, CTR, [name])
+    with np.load(path / name) as file:
+        missing = {"ctr", "click", "user", "item"} - set(file.files)
+        if missing:
+            raise ValueError(
+                f"{path / name} lacks "
+                f"{', '.join(sorted(missing))}. Delete {path} and the days "
+                "after it, and run `--stage=ctr` again."
+            )
+        scores = {name: file[name] for name in file.files}
+    scores.setdefault("weight", np.ones_like(scores["click"]))
+    return scores
+
+
+def check_rows(
+    path: pathlib.Path,
+    scores: Mapping[str, np.ndarray],
+    others: Mapping[str, np.ndarray],
+) -> None:
+    """Raise if the scores of a day are of other rows than what is beside them.
+
+    Args:
+      path: the day's artefact.
+      scores: what `read_scores` returned.
+      others: scores of the day by another model, or its columns in the data,
+        `[N]`; columns that are missing are not compared.
+
+    Raises:
+      ValueError: a column differs.
+    """
+    for name in ("click", "weight", "user", "item"):
+        if name in others and not np.array_equal(scores[name], others[name]):
+            raise ValueError(
+                f"{path} scored different rows of {path.name} than the data "
+                f"directory or the other models have: {name!r} differs. Score "
+                "the day again with the same data directory."
+            )
