@@ -94,11 +94,15 @@ STAGES = (
     "clean",
 )
 _OF_RESULTS = ("compare_sets",)
-# They read no logs, and train nothing.
-_WITHOUT_LOGS = (
-    *_OF_RESULTS,
-    *("rollback", "verify", "explain", "monitor", "clean"),
-)
+# Stages that read no logs and train nothing -> the flags that they need.
+_WITHOUT_LOGS = {
+    "compare_sets": ("results", "report_dir"),
+    "rollback": ("export_dir",),
+    "verify": ("export_dir",),
+    "explain": ("path",),
+    "monitor": ("workdir",),
+    "clean": ("workdir",),
+}
 _OF_LOGS = tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS)
 # They leave gauges for Prometheus.
 _RUNNING = (
@@ -318,23 +322,14 @@ def config_from_flags() -> configs.Config:
 
 def _check_flags() -> None:
     """Raise a ValueError if a flag is missing or not read by the stage."""
-    needed: list[flags.FlagHolder] = [_STAGE]
-    if _STAGE.value in _OF_RESULTS:
-        needed += [_RESULTS, _REPORT_DIR]
-    elif _STAGE.value == "explain":
-        needed.append(_PATH)
-    elif _STAGE.value in ("monitor", "clean"):
-        needed.append(_WORKDIR)
-    elif _STAGE.value in _WITHOUT_LOGS:
-        needed.append(_EXPORT_DIR)
-    else:
-        needed.append(_DATA_DIR)
-        if _STAGE.value != "diagnose" or not _REPORT_DIR.value:
-            needed.append(_WORKDIR)
-    for flag in needed:
-        if not flag.value:
-            raise ValueError(f"--{flag.name} is required; see --helpshort.")
-    if _STAGE.value == "all" and (_START.value or _END.value):
+    stage = _STAGE.value
+    needed = _WITHOUT_LOGS.get(stage, ("data_dir", "workdir"))
+    if stage == "diagnose" and _REPORT_DIR.value:
+        needed = ("data_dir",)
+    for name in ("stage", *needed):
+        if not flags.FLAGS[name].value:
+            raise ValueError(f"--{name} is required; see --helpshort.")
+    if stage == "all" and (_START.value or _END.value):
         raise ValueError(
             "--stage=all does not read --start and --end; it takes its windows "
             "from the config. Use settings such as "
@@ -343,19 +338,19 @@ def _check_flags() -> None:
     for name, stages in _READ_BY.items():
         read = flags.FLAGS[name]
         given = not read.using_default_value and read.value not in (None, [])
-        if given and _STAGE.value not in stages:
+        if given and stage not in stages:
             raise ValueError(
-                f"--stage={_STAGE.value} does not read --{name}; only these "
+                f"--stage={stage} does not read --{name}; only these "
                 f"stages do: {', '.join(stages)}. Remove the flag."
             )
     ends = {"start": _START.value, "end": _END.value}
-    if _STAGE.value == "replay" and not all(ends.values()):
+    if stage == "replay" and not all(ends.values()):
         raise ValueError(
             "--stage=replay needs --start and --end, its first and last date."
         )
-    if _STAGE.value in _READ_BY["start"] and 1 == sum(map(bool, ends.values())):
+    if stage in _READ_BY["start"] and 1 == sum(map(bool, ends.values())):
         raise ValueError(
-            f"--stage={_STAGE.value} needs both --start and --end, the first "
+            f"--stage={stage} needs both --start and --end, the first "
             "and the last day of its window, or neither. Received: "
             + "".join(f"--{name}={day}" for name, day in ends.items() if day)
         )
