@@ -20,7 +20,7 @@ pytest.importorskip(
 
 from apache_beam.options import pipeline_options  # noqa: E402
 
-from ecdctr_tf.input.beam import pieces, pipeline  # noqa: E402
+from ecdctr_tf.input.beam import __main__, pieces, pipeline  # noqa: E402
 
 # Small parts: each conversion has several of every kind.
 SIZES = {"range_keys": 7, "partition_rows": 150}
@@ -171,6 +171,11 @@ def test_error_of_the_input_is_the_users(tmp_path):
 def test_refuses_what_it_cannot_do_alike(tmp_path):
     with pytest.raises(ValueError, match="has `min_count` above 1, which"):
         by_beam(spec(min_count={"item": 2}), tmp_path, tmp_path / "beam")
+
+
+def test_a_flag_that_is_nearly_one_of_ours_is_not_passed_over():
+    with pytest.raises(ValueError, match="Is it --rows_per_file?"):
+        __main__._check(["--runner=DirectRunner", "--rows_per_fil=3"])
 
 
 def test_archive_is_that_of_numpy(tmp_path):

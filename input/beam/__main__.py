@@ -10,6 +10,8 @@ Flags that are not of `convert` are those of Beam and its runners. `--out` is on
 a file system that all workers see under this path.
 """
 
+import difflib
+
 from absl import app, flags
 
 from ecdctr_tf import command_line
@@ -47,6 +49,7 @@ def _convert(beam_flags: list[str]) -> None:
                 f"--{name} is none of a Beam pipeline, which makes a new data "
                 "directory. Use `python -m ecdctr_tf.input.convert`."
             )
+    _check(beam_flags)
     spec, paths = convert.conversion()
     try:
         from apache_beam.options import pipeline_options
@@ -65,6 +68,18 @@ def _convert(beam_flags: list[str]) -> None:
         given["rows_per_file"].value,
     )
     tally.show(summary)
+
+
+def _check(beam_flags: list[str]) -> None:
+    """Raise a ValueError for what is most likely no flag of Beam.
+
+    Beam passes over flags that it does not know: its runners may.
+    """
+    for text in beam_flags:
+        name = text.lstrip("-").partition("=")[0]
+        near = difflib.get_close_matches(name, list(flags.FLAGS), 1, 0.8)
+        if text.startswith("-") and near:
+            raise ValueError(f"There is no flag {text}. Is it --{near[0]}?")
 
 
 def run() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import shutil
 from collections.abc import Iterable, Iterator
 from concurrent import futures
 
@@ -200,7 +201,7 @@ def publish(
         files = sorted(filter(None, values), key=lambda file: file[0])
         for number, held in files:
             staged = new.staging / new_day.file_name(number)
-            os.link(_path(job, day, number), staged)
+            _link(_path(job, day, number), staged)
             new.count(number, held)
         known = table_rows(job, sizes, plan.until(day[1]))
         new.know(known, known, fingerprints)
@@ -233,6 +234,14 @@ def fingerprints(
         if path.exists():
             digest.update(path.read_bytes())
     return table, Fingerprints(found)
+
+
+def _link(path: pathlib.Path, place: pathlib.Path) -> None:
+    """Let a file be at another place too; a copy where there are no links."""
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)
 
 
 def table_rows(job: jobs.Job, sizes: dict, number: int) -> dict[str, int]:
