@@ -97,7 +97,14 @@ def _monitor(request: Request) -> None:
     """Write the gauges of the run, and log its artefacts to MLflow.
 
     Of several seeds, the gauges are those of the first.
+
+    Raises:
+      FileNotFoundError: there is no work directory.
     """
+    if not request.workdir.is_dir():
+        raise FileNotFoundError(
+            f"There is no work directory at {request.workdir}."
+        )
     runs = request.runs()
     run_dir, _ = runs[0]
     prometheus.write(
@@ -356,9 +363,15 @@ def _clean(request: Request) -> None:
             "--export_dir, so that what they were made from stays.",
             export_dir,
         )
-    for run_dir, config in request.runs():
-        freed = retention.clean(run_dir, export_dir, config, request.dry_run)
-        retention.show(freed, run_dir.path, request.dry_run)
+    with contextlib.ExitStack() as locks:
+        if request.workdir.is_dir() and not request.dry_run:
+            # Between its steps a clock holds no level.
+            locks.enter_context(auto.locked(request))
+        for run_dir, config in request.runs():
+            freed = retention.clean(
+                run_dir, export_dir, config, request.dry_run
+            )
+            retention.show(freed, run_dir.path, request.dry_run)
 
 
 def _diagnose(data: DataDirectory, request: Request) -> None:

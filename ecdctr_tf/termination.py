@@ -31,6 +31,11 @@ def handle(number: int, frame: types.FrameType | None) -> None:
         raise Terminated
 
 
+def asked() -> bool:
+    """Return whether the process was asked to end and has not done so yet."""
+    return _asked
+
+
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
     """Let the `with` block end by itself where the process is asked to end.
@@ -48,4 +53,5 @@ def deferred() -> Iterator[Callable[[], bool]]:
     finally:
         _deferring = before
     if _asked:
+        _asked = False
         raise Terminated

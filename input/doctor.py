@@ -172,6 +172,11 @@ def _of_day(
         else:
             remedy = "in part: --repair"
             findings.append(Finding(file, what, remedy, (domain, day)))
+    converted = (data.path / state.STATE).is_dir()
+    lost = damage.LOST in manifest.metrics
+    if converted and lost and data_directory.EVENTS not in manifest.files:
+        what = f"had a damaged {data_directory.EVENTS} when it was repaired"
+        findings.append(Finding(place, what, _COPY))
     if not wrong.keys() & set(names):
         try:
             data.files(domain, day)

@@ -69,7 +69,7 @@ MAY_IMPORT = {
     # What goes on around the levels; the clock carries out what stages do.
     "operation": ("artefacts", "command_line", "config", "features")
     + ("model_table", "store", "typed_values", "windows")
-    + ("export", "input", "request", "training")
+    + ("export", "input", "request", "termination", "training")
     + ("transfer",)
     # Its plan is a table, its dates are sections of the report.
     + ("results.page", "results.plots", "results.text"),

@@ -22,6 +22,7 @@ from ecdctr_tf import (
     export,
     stages,
     store,
+    termination,
     windows,
 )
 from ecdctr_tf.export import saved_model
@@ -419,6 +420,78 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     fresh = dataclasses.replace(request, workdir=tmp_path / "fresh")
     stages.run(fresh)
     assert not fresh.workdir.exists()
+
+
+def _go_on(world, last):
+    """Write the days after those of `launched`."""
+    for number in range(LAUNCH, last + 1):
+        for domain in clock_world.ROWS:
+            world.add(domain, day(number))
+
+
+def test_a_date_in_the_past_is_not_behind_what_is_live(launched, tmp_path):
+    _go_on(launched, LAUNCH + 3)
+    run(launched, tmp_path, LAUNCH + 4)
+    found, _ = run(launched, tmp_path, LAUNCH + 1)
+    assert found.learned["version"] > found.date
+    assert found.ages["version"] == 0
+
+
+def test_a_date_in_the_future_is_only_planned(
+    launched, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(as_of, "today", lambda data: day(LAUNCH))
+    date = day(LAUNCH + 2)
+    request = launched.request(tmp_path / "run", date=date)
+    with pytest.raises(ValueError, match="lies in the future: today is "):
+        stages.run(request)
+    assert record.read(tmp_path / "run", date) is None
+    stages.run(dataclasses.replace(request, dry_run=True))
+    assert f"Plan of {date}" in capsys.readouterr().out
+
+
+def test_nothing_begins_after_an_end_was_asked_for(
+    launched, tmp_path, trained, monkeypatch
+):
+    """Also where an error hides that."""
+    _go_on(launched, LAUNCH)
+    before = list(trained.calls)
+    trained.failing.add("e_cdctr/ctr")
+    monkeypatch.setattr(termination, "asked", lambda: True)
+    with pytest.raises(ValueError, match="The disk is slow"):
+        run(launched, tmp_path, LAUNCH + 1)
+    found = record.read(tmp_path / "run", day(LAUNCH + 1))
+    assert found.status == record.RUNNING
+    assert trained.calls == before
+
+
+def test_a_model_is_not_added_without_what_it_begins_with(launched, tmp_path):
+    _go_on(launched, LAUNCH + 5)
+    run(launched, tmp_path, LAUNCH + 6)
+    directory = tmp_path / "run/e_cdctr/cpm"
+    for name in store.dated(directory)[:-1]:
+        store.remove(directory / name)
+    found, status = run(
+        launched, tmp_path, LAUNCH + 6, models=("e_cdctr", "cpm_only")
+    )
+    assert status == 1
+    (alarm,) = found.alarms
+    assert "there is no CPM from before " in alarm.text
+    assert "in another --workdir" in alarm.text
+
+
+def test_a_work_directory_that_is_not_there_is_not_made(world, tmp_path):
+    place = tmp_path / "misspelt"
+    with pytest.raises(FileNotFoundError, match="no work directory at"):
+        stages.run(world.request(place, stage="monitor"))
+    assert not place.exists()
+
+
+def test_nothing_is_deleted_beside_a_clock(launched, tmp_path):
+    request = launched.request(tmp_path / "run", stage="clean")
+    with processes.locked_by_another_process(request.workdir, auto.LOCK):
+        with pytest.raises(ValueError, match="in use by another process"):
+            stages.run(request)
 
 
 def test_one_clock_at_a_time(launched, tmp_path):

@@ -319,6 +319,20 @@ def test_a_second_repair_adds_to_what_is_lost(data_dir):
     assert manifest.metrics["lost"]["rows"] == rows + 10
 
 
+def test_events_that_a_repair_could_not_keep_are_still_missed(data_dir):
+    """Later rows depend on them, also where no row of the day is left."""
+    for file in (data_dir / SECOND).iterdir():
+        if file.name != store.MANIFEST:
+            truncate(file)
+    doctor.repair(data_dir)
+    (finding,) = doctor.examine(data_dir).findings
+    assert finding.place == SECOND
+    assert "events.arrow when it was repaired" in finding.what
+    base = held.Held.all_of(state.load(data_dir, world.spec(), "blocks"))
+    with pytest.raises(FileNotFoundError, match="Put the day back"):
+        base.events(*SECOND.split("/"))
+
+
 def test_a_repair_counts_the_rows_of_each_source():
     manifest = store.Manifest("day", config={"sources": ["feed", "search"]})
     rows = {

@@ -66,10 +66,10 @@ def behind(
 
     Args:
       learned: level -> its last day; None where it has published nothing.
-      date: the date.
+      date: the date. A day from it on leaves nothing to learn before it.
     """
     return {
-        level: windows.day_number(date) - windows.day_number(day) - 1
+        level: max(windows.day_number(date) - windows.day_number(day) - 1, 0)
         if day
         else None
         for level, day in learned.items()

@@ -7,7 +7,14 @@ import time
 import traceback
 from collections.abc import Callable
 
-from ecdctr_tf import artefacts, command_line, export, store, windows
+from ecdctr_tf import (
+    artefacts,
+    command_line,
+    export,
+    store,
+    termination,
+    windows,
+)
 from ecdctr_tf.export import versions
 from ecdctr_tf.input import as_of
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -64,7 +71,8 @@ def run(data: DataDirectory, request: Request) -> None:
       FileNotFoundError, ValueError: nothing could be planned, or another
         process is at work.
     """
-    date = request.date or as_of.today(data)
+    today = as_of.today(data)
+    date = request.date or today
     if request.dry_run:
         planned = _planned(as_of.AsOf(data, date), request, exports=True)
         rows = {
@@ -74,6 +82,13 @@ def run(data: DataDirectory, request: Request) -> None:
         header = ["", "level", "days", "action", "because"]
         page.print_table(f"Plan of {date}", header, rows, {}, [], "left")
         return
+    # Where the command comes from, it may be tomorrow already.
+    if windows.day_number(date) > windows.day_number(today) + 1:
+        raise ValueError(
+            f"--date={date} lies in the future: today is {today} in the zone "
+            "of the days. Its record would hide those of the dates before it. "
+            "With --dry_run it may be any date."
+        )
     with locked(request):
         found = on_date(data, request, date)
     _print(found, record.path(request.workdir, date))
@@ -153,6 +168,8 @@ class _Runner:
         except export.RefusedError as error:
             said, result = command_line.one_line(error), record.REFUSED
         except Exception as error:
+            if termination.asked():
+                raise  # It came of that, or came first: nothing else begins.
             if not command_line.expected(error):
                 traceback.print_exc()
             self._failed.add(step.place)

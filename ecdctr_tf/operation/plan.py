@@ -30,6 +30,9 @@ from ecdctr_tf.training import origins, schedule
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.transfer import historical
 
+# What to do where a model is added after what it begins with was deleted.
+_ELSEWHERE = "Train the model in another --workdir"
+
 
 def make(
     request: Request,
@@ -231,7 +234,7 @@ class _Planner:
             why = _joined(whys) or "the logs have no rows to learn"
             step = dataclasses.replace(step, action=SKIP, reason=why)
         elif needed := self._needs(level, window):
-            self._add(level, WAIT, needed, window)
+            self._add(level, *needed, window)
             return False
         self.steps.append(step)
         return True
@@ -262,21 +265,32 @@ class _Planner:
             if day < learned and day not in published
         }
 
-    def _needs(self, level: Level, window: windows.Window) -> str:
-        """Return what a level that begins needs and is not there yet."""
+    def _needs(
+        self, level: Level, window: windows.Window
+    ) -> tuple[str, str] | None:
+        """Return what is done about what a level lacks, and what that is.
+
+        It waits for what comes later; what is deleted does not come again.
+        """
         for name in level.row.experts:
             days = self._published(level.run.ctr(name))
             if window.last not in days:
                 label = model_table.model(name).label
-                return f"its expert {label} has not scored the day"
+                lacking = f"its expert {label} has not scored the day"
+                if days and days[-1] > window.last:
+                    return REFUSE, f"{lacking}, but {days[-1]}. {_ELSEWHERE}"
+                return WAIT, lacking
         if store.dated(level.directory) or level.kind == artefacts.TPM:
-            return ""
+            return None
         config = level.config
         if level.kind == artefacts.CTR and level.row.has_cpm:
             until = windows.plus(window.first, -config.schedule.cpm_lag)
             cpms = self._published(level.run.cpm(level.row.base))
-            if not any(day < until for day in cpms):
-                return "there is no CPM yet"
+            if not cpms:
+                return WAIT, "there is no CPM yet"
+            if cpms[0] >= until:
+                lacking = f"there is no CPM from before {until}, but {cpms[0]}"
+                return REFUSE, f"{lacking}. {_ELSEWHERE}"
         network, _ = artefacts.stage(config, level.kind)
         merged = config.history.merges and level.kind == artefacts.CTR
         if network.history and not merged and not level.row.experts:
@@ -286,8 +300,8 @@ class _Planner:
                 tomorrow = windows.plus(window.last, 1)
                 rows = windows.Window(window.first, tomorrow)
             if not historical.seen_in(days, rows, config.history):
-                return "there are no historical embeddings yet"
-        return ""
+                return WAIT, "there are no historical embeddings yet"
+        return None
 
     def _published(self, directory: pathlib.Path) -> list[str]:
         """Return the days before the date that are there, or will be."""

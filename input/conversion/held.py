@@ -10,7 +10,7 @@ import functools
 import pathlib
 
 from ecdctr_tf import store, windows
-from ecdctr_tf.input import data_directory, id_space
+from ecdctr_tf.input import damage, data_directory, id_space
 from ecdctr_tf.input.conversion import state
 
 
@@ -117,6 +117,12 @@ class Held:
         path = data.path / domain / day
         manifest = store.verify(path, "day", [data_directory.EVENTS])
         if data_directory.EVENTS not in manifest.files:
+            if damage.LOST in manifest.metrics:
+                raise FileNotFoundError(
+                    f"{path} holds no {data_directory.EVENTS}: it was damaged "
+                    "when the day was repaired. Put the day back from a copy, "
+                    "or convert all logs again into another directory."
+                )
             if not manifest.rows:
                 return None
             raise FileNotFoundError(
