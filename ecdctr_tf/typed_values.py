@@ -51,7 +51,7 @@ def from_json(text: str | bytes) -> typing.Any:
       ValueError: it is not JSON, holds NaN or infinity, or is nested too deep.
     """
     try:
-        return json.loads(text, parse_constant=_reject)
+        return json.loads(text, parse_constant=_reject, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("Its values are nested too deeply.") from error
 
@@ -168,6 +168,12 @@ def _numbers(
     elif isinstance(value, list | tuple):
         for i, entry in enumerate(value):
             yield from _numbers(entry, (*place, str(i)))
+
+
+def _finite(text: str) -> float:
+    """Return a number; JSON may hold one that is too large to be finite."""
+    number = float(text)
+    return number if math.isfinite(number) else _reject(text)
 
 
 def _reject(text: str) -> typing.NoReturn:
