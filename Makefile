@@ -35,7 +35,7 @@ if not (3, low) <= sys.version_info[:2] < (3, high):
 endef
 export CHECK_PYTHON
 
-.PHONY: help demo test lint format verify reference beam venv lock clean
+.PHONY: help demo test long lint format verify reference beam venv lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s: 2>/dev/null \
@@ -55,6 +55,9 @@ demo/data: | $(VENV)
 
 test: lint ## check style and types, then run the tests
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal
+
+long: $(VENV) ## run the tests that make test leaves out: they take long
+	$(BIN)/python -m pytest -m long
 
 lint: $(VENV) ## check the style and the types
 	$(BIN)/ruff check .

@@ -1,11 +1,9 @@
 """Clusters of processes that train the A-CTR, and what ends in their midst.
 
-They take minutes: `CLUSTERS=1` runs them. Where a process ends, what was
-published stays, nothing of the window under way is, and each day is trained on
-once, whoever trains it in the end.
+Where a process ends, what was published stays, nothing of the window under way
+is, and each day is trained on once, whoever trains it in the end.
 """
 
-import os
 import shutil
 
 import numpy as np
@@ -16,10 +14,7 @@ from ecdctr_tf.transfer import checkpoint
 from tests import training_world
 from tests.cluster import Cluster
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("CLUSTERS"),
-    reason="takes many minutes; CLUSTERS=1 runs it",
-)
+pytestmark = pytest.mark.long
 SERVERS = {"chief": 1, "worker": 2, "ps": 2}
 WORKERS = {"worker": 2}
 DAYS = ["2024-01-10", "2024-01-11", "2024-01-12"]

@@ -128,11 +128,13 @@ def test_two_devices_learn_what_one_process_does(data, one_process):
         assert_same(run, one_process, path)
 
 
+@pytest.mark.long
 def test_two_workers_learn_what_one_process_does(workers, one_process):
     assert_same(workers, one_process, TPM)
     assert not (workers / ".cluster").exists()
 
 
+@pytest.mark.long
 def test_parameter_servers_train_tables_in_shards(data, one_process):
     """Numbers differ from run to run; rows, steps and shapes do not."""
     run, devices = days("parameter_server", data, one_process)

@@ -263,5 +263,6 @@ def test_readers_see_whole_versions_only(place):
     kill_and_publish(place, KILLS)
 
 
+@pytest.mark.long
 def test_killed_while_a_graph_is_written_and_verified(place):
     kill_and_publish(dataclasses.replace(place, graph=None), -(-KILLS // 10))

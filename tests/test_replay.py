@@ -4,8 +4,8 @@ A process replays a world of a few rows a day. It is killed at random moments
 and started again, as a scheduler would, and ends with the same bits as one that
 nobody disturbed.
 
-`REPLAY_KILLS=50` replays six months (TPMs of 30 days, CPMs of 7, A-CTRs of one)
-and kills the process that often.
+`make long` kills it. `REPLAY_KILLS=50` replays six months (TPMs of 30 days,
+CPMs of 7, A-CTRs of one) and kills the process that often.
 """
 
 import gc
@@ -162,6 +162,7 @@ def test_the_report_tells_of_versions_ages_and_alarms(undisturbed):
     assert versions == [day(LAST - 1).replace("-", "")]
 
 
+@pytest.mark.long
 def test_killed_and_started_again_it_ends_with_the_same_bits(
     data, undisturbed, tmp_path
 ):
