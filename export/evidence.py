@@ -16,6 +16,7 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, features, scoring, store
 from ecdctr_tf.export import folded, gate, saved_model
 from ecdctr_tf.input import streams, time_parts
+from ecdctr_tf.input.as_of import AsOf
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.models.mixture import MixedModel
@@ -48,6 +49,9 @@ def gather(
     # As it was read when the candidate was trained.
     skipped = manifest.metrics.get("skipped", {})
     data = DataDirectory(data_dir, skipped.get("policy", "fail"))
+    left_out = manifest.metrics.get("left_out")
+    if left_out:
+        data = AsOf(data, _AFTER_ALL, {features.ADS: left_out})
     if artefacts.SCORES not in manifest.files:
         broken = tuple(_broken(artefact, manifest))
         left_out = "The model has scored no day: only its weights are judged."

@@ -40,7 +40,7 @@ class AsOf(DataDirectory):
             # Files that are read through one view are shared with all.
             self._salvage = data._salvage
         self.date = windows.day_name(windows.day_number(date))
-        self._left_out = left_out or {}
+        self.left_out = left_out or {}
         # Those that come while a command is at work are for the next one.
         self._days = {
             domain: [day for day in data.days(domain) if day < self.date]
@@ -67,7 +67,7 @@ class AsOf(DataDirectory):
           FileNotFoundError, ValueError: as of a data directory.
         """
         found = super().manifest(domain, day)
-        if day not in self._left_out.get(domain, ()):
+        if day not in self.left_out.get(domain, ()):
             return found
         # A copy of its own: what was read is shared.
         empty = store.Manifest.from_json(found.to_json())
@@ -82,7 +82,7 @@ class AsOf(DataDirectory):
         Raises:
           FileNotFoundError, ValueError: as of a data directory.
         """
-        if day in self._left_out.get(domain, ()):
+        if day in self.left_out.get(domain, ()):
             return []
         return super().files(domain, day)
 

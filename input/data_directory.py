@@ -18,7 +18,13 @@ import logging
 import pathlib
 import tempfile
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import (
@@ -88,6 +94,8 @@ class DataDirectory:
         features.check_choice("A reader", "damaged", damaged, damage.POLICIES)
         self.path = pathlib.Path(path)
         self.damaged = damaged
+        # Domain -> days whose rows count as none; see `as_of`.
+        self.left_out: Mapping[str, Collection[str]] = {}
         if (self.path / PENDING).exists():
             raise ExchangedError(
                 f"Days of {self.path} are being exchanged, or were when "

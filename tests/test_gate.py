@@ -17,6 +17,7 @@ from ecdctr_tf import (
     artefacts,
     command_line,
     export,
+    model_table,
     stages,
     store,
     windows,
@@ -24,6 +25,7 @@ from ecdctr_tf import (
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import evidence, gate, saved_model, versions
 from ecdctr_tf.input import id_space
+from ecdctr_tf.input.as_of import AsOf
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.training import level
 from ecdctr_tf.training.workdir import Workdir
@@ -346,6 +348,23 @@ def test_rows_that_were_replaced_since_are_found(run, served, tmp_path):
     failed, error = refused(data, run, served, DAYS)
     assert failed == {"rows"}
     assert "(click differs): they were replaced since" in error
+
+
+def test_days_that_were_left_out_were_not_replaced(tmp_path):
+    data = training_world.small_data(tmp_path / "data")
+    window = windows.Window(day(3), day(4))
+    seen = AsOf(data, day(5), {"ads": [day(4)]})
+    run = train(seen, Workdir(tmp_path / "run"), [window], name=NAME)
+    artefact = run.ctr(NAME) / window.last
+    assert manifest(run, 4, NAME).metrics["left_out"] == [day(4)]
+    assert not evidence.gather(artefact, data.path, None).replaced
+    # Nor is a state gone on with that has read them, or has not.
+    levels = [
+        level.Level(of, run, CONFIG, model_table.model(NAME), artefacts.CTR)
+        for of in (seen, data)
+    ]
+    one, other = (of._fingerprints({"ads": window}) for of in levels)
+    assert one != other
 
 
 def test_without_rows_held_out_weights_are_compared_with_the_live_ones(

@@ -501,9 +501,9 @@ class Level:
         """
         skipped = self.data.skipped(parts)
         return {f"skipped {day}": of for day, of in skipped.items()} | {
-            f"{domain}/{day}": store.file_hash(
-                self.data.path / domain / day / store.MANIFEST
-            )
+            f"{domain}/{day}": None
+            if day in self.data.left_out.get(domain, ())
+            else store.file_hash(self.data.path / domain / day / store.MANIFEST)
             for domain, days in parts.items()
             for day in days.days
         }
@@ -688,6 +688,9 @@ class Level:
         if skipped:
             read_with = {"policy": self.data.damaged, "days": skipped}
             metrics = {**metrics, "skipped": read_with}
+        left_out = {*window.days} & {*self.data.left_out.get(domain, ())}
+        if left_out:
+            metrics = {**metrics, "left_out": sorted(left_out)}
         if self._looks_up:
             for role in [r for r in self.parents if r.startswith("historical")]:
                 del self.parents[role]

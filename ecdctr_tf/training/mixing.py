@@ -130,9 +130,10 @@ class Mixer:
         result["seconds"] += time.monotonic() - began
         if held is not None:
             result["held_out"] = held.judged()
-        skipped = [m["skipped"] for m in of_days if "skipped" in m]
-        if skipped:
-            result["skipped"] = skipped[0]
+        for name in ("skipped", "left_out"):
+            found = [m[name] for m in of_days if name in m]
+            if found:
+                result[name] = found[0]
         path = self._level.directory / window.last
         parents = {
             artefacts.expert_role(name): store.parent(of, path)
