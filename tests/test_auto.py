@@ -339,6 +339,19 @@ def test_a_day_that_is_not_whole(world, tmp_path, floor, rule, trained):
         assert status == 0 and found.skipped == (day(LAUNCH + 4),)
 
 
+def test_a_day_that_comes_whole_in_time_is_skipped_no_more(launched, tmp_path):
+    settings = ["clock.ads=skip", "clock.least_rows=ads:5"]
+    launched.add("natural", day(LAUNCH))
+    launched.add("ads", day(LAUNCH), 2)
+    found, _ = run(launched, tmp_path, LAUNCH + 1, settings=settings)
+    assert found.skipped == (day(LAUNCH),)
+    store.remove(launched.path / "ads" / day(LAUNCH))
+    launched.add("ads", day(LAUNCH))
+    found, _ = run(launched, tmp_path, LAUNCH + 1, settings=settings)
+    assert found.learned["ctr"] == day(LAUNCH)
+    assert found.skipped == ()
+
+
 def test_levels_that_begin_wait_for_what_they_need(world, tmp_path):
     """The natural logs of the eve are late: there is no CPM to begin with."""
     world.fill(FIRST_ADS - 2)

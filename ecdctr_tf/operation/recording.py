@@ -71,6 +71,18 @@ class Recording:
             self._before.date == self._plan.date
         )
 
+    def _learned(self, outcomes: Sequence[record.Outcome]) -> set[str]:
+        """Return the days of ads that every A-CTR has learned just now."""
+        by_level: dict[str, set[str]] = {}
+        for step, of in zip(self._plan.steps, outcomes, strict=True):
+            if step.kind != artefacts.CTR:
+                continue
+            days = by_level.setdefault(step.place, set())
+            if step.window is not None and of.result == record.DONE:
+                left_out = step.left_out.get(features.ADS, ())
+                days |= set(step.window.days).difference(left_out)
+        return set.intersection(*by_level.values()) if by_level else set()
+
     def _is_published(self, of: record.Outcome) -> bool:
         day = of.days[-1] if of.days else ""
         if of.action == steps.EXPORT:
@@ -84,6 +96,7 @@ class Recording:
         for step in self._plan.steps:
             if step.kind == artefacts.CTR:
                 skipped |= set(step.left_out.get(features.ADS, ()))
+        skipped -= self._learned(outcomes)
         every = [*self._kept, *outcomes]
         version = versions.live_day(request.export_place) or None
         learned = {**ages.newest(request, date), "version": version}
