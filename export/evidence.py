@@ -54,8 +54,8 @@ def gather(
         data = AsOf(data, _AFTER_ALL, {features.ADS: left_out})
     if artefacts.SCORES not in manifest.files:
         broken = tuple(_broken(artefact, manifest))
-        left_out = "The model has scored no day: only its weights are judged."
-        return gate.Evidence(broken, left_out=(left_out,))
+        why = "The model has scored no day: only its weights are judged."
+        return gate.Evidence(broken, left_out=(why,))
     return _Candidate(artefact, data, manifest).evidence(live, tables)
 
 
