@@ -299,7 +299,7 @@ def test_killed_on_every_day_a_new_process_ends_with_the_same_numbers(
 ):
     """Killed in the middle of each day, which another one takes up."""
     run = copy(begun, tmp_path / "run")
-    keep = fit._Recorder._keep
+    keep = fit._Recorder.keep
 
     def die(self):
         keep(self)
@@ -307,7 +307,7 @@ def test_killed_on_every_day_a_new_process_ends_with_the_same_numbers(
 
     for number in (5, 6, 7):
         with monkeypatch.context() as patch:
-            patch.setattr(fit._Recorder, "_keep", die)
+            patch.setattr(fit._Recorder, "keep", die)
             with pytest.raises(Killed):
                 train(data, run, days(number, number), name)
         steps = list(run.path.glob(f".progress/{name}/ctr/*/*1"))

@@ -349,11 +349,11 @@ from ecdctr_tf.input import data_directory
 from ecdctr_tf.training import fit, natural
 from tests import test_sources as of
 from ecdctr_tf import config as configs
-kept = fit._Recorder._keep
+kept = fit._Recorder.keep
 def keep(self):
     kept(self)
     os.kill(os.getpid(), signal.SIGKILL)
-fit._Recorder._keep = keep
+fit._Recorder.keep = keep
 config = configs.override(of.world.SMALL_CONFIG, {list(KILLED)!r})
 data = data_directory.DataDirectory({str(data.path)!r})
 path = __import__("pathlib").Path({str(tmp_path / "killed")!r})
