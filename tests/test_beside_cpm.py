@@ -293,6 +293,7 @@ def test_keep_starts_from_scratch(data, finished):
     assert not (finished.ctr("keep") / day(5) / "restore.json").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_killed_on_every_day_a_new_process_ends_with_the_same_numbers(
     data, begun, finished, tmp_path, monkeypatch, name

@@ -44,6 +44,7 @@ def _variables_of_a_trained_model(data, place) -> list[weakref.ref]:
     not pathlib.Path("/proc/self/statm").exists(),
     reason="resident memory is read from /proc",
 )
+@pytest.mark.long
 def test_memory_of_a_comparison_stays_flat_over_runs(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "tests.memory_of_runs", str(tmp_path)],

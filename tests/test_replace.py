@@ -112,6 +112,7 @@ def replaced(out, tables, number, spec_given=None):
     )
 
 
+@pytest.mark.long
 def test_a_replacement_killed_at_any_step_and_given_again(
     tmp_path, monkeypatch
 ):

@@ -4,8 +4,8 @@ A process replays a world of a few rows a day. It is killed at random moments
 and started again, as a scheduler would, and ends with the same bits as one that
 nobody disturbed.
 
-`make long` kills it. `REPLAY_KILLS=50` replays six months (TPMs of 30 days,
-CPMs of 7, A-CTRs of one) and kills the process that often.
+`make long` runs it. `REPLAY_KILLS=50` replays six months (TPMs of 30 days, CPMs
+of 7, A-CTRs of one) and kills the process that often.
 """
 
 import gc
@@ -26,6 +26,7 @@ from tests import clock_world
 from tests.clock_world import day
 from tests.test_resume import artefacts as arrays_of
 
+pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("REPLAY_KILLS", "2"))
 LONG = KILLS > 10
 # Dates of the replay, and days of the logs.
@@ -162,7 +163,6 @@ def test_the_report_tells_of_versions_ages_and_alarms(undisturbed):
     assert versions == [day(LAST - 1).replace("-", "")]
 
 
-@pytest.mark.long
 def test_killed_and_started_again_it_ends_with_the_same_bits(
     data, undisturbed, tmp_path
 ):
