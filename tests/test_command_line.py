@@ -16,6 +16,11 @@ from ecdctr_tf import command_line
 from tests import training_world
 
 ROOT = pathlib.Path(__file__).parent.parent
+# Signal -> the word that a command ends with, and its exit status.
+ENDS = {
+    signal.SIGINT: ("Interrupted", 130),
+    signal.SIGTERM: ("Terminated", 143),
+}
 
 
 def end_of(error, capsys, verbose=False):
@@ -115,13 +120,19 @@ def test_verbose_keeps_every_traceback(error):
             raise error
 
 
+@pytest.fixture
+def handlers():
+    """Gives the handlers back that a command which ends leaves ignored."""
+    before = {of: signal.getsignal(of) for of in ENDS}
+    yield
+    for of, handler in before.items():
+        signal.signal(of, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("verbose", [False, True])
 def test_interrupt_ends_in_one_line(capsys, verbose):
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        code, lines = end_of(KeyboardInterrupt(), capsys, verbose)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    code, lines = end_of(KeyboardInterrupt(), capsys, verbose)
     assert code == 130
     assert lines == ["Interrupted. Run the same command again to continue."]
 
@@ -176,12 +187,6 @@ def test_the_line_comes_after_progress_bars(capsys):
     del bar
     assert lines[-1] == "error: x"
     assert capsys.readouterr().err == ""
-
-
-ENDS = {
-    signal.SIGINT: ("Interrupted", 130),
-    signal.SIGTERM: ("Terminated", 143),
-}
 
 
 @pytest.mark.parametrize(
