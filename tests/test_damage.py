@@ -209,13 +209,17 @@ def test_each_byte_of_a_manifest_counts(data_dir):
 
 
 def by_records(path: pathlib.Path, size: int) -> None:
-    """Write the rows of natural day 2 again, in records of some rows."""
+    """Write the rows of natural day 2 again, in records of some rows.
+
+    The directory is then as one that was not converted: it has no events.
+    """
     data = data_directory.DataDirectory(path)
     window = windows.Window(DAYS[1], DAYS[1])
     columns = streams.read_columns(data, "natural", window)
     manifest = data.manifest("natural", DAYS[1])
     ids = {name: entry["rows"] for name, entry in manifest.ids.items()}
     shutil.rmtree(path / SECOND)
+    shutil.rmtree(path / "state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data_directory.blocks, "BLOCK_ROWS", size)
         data.write_day("natural", DAYS[1], [columns], ids)
