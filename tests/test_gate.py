@@ -237,7 +237,7 @@ def test_a_day_learned_with_other_clicks_than_it_was_scored_by(
     data, served, tmp_path
 ):
     shuffled = make_data(tmp_path / "data", shuffled=[DAYS])
-    stream = level.Level._stream
+    stream = level.Level.stream
 
     def other(self, parts, *options):
         of = data if parts["ads"].last < day(DAYS) else shuffled
@@ -249,7 +249,7 @@ def test_a_day_learned_with_other_clicks_than_it_was_scored_by(
 
     run = Workdir(tmp_path / "other")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(level.Level, "_stream", other)
+        patch.setattr(level.Level, "stream", other)
         train(data, run, days(1, DAYS), CONFIG, NAME)
     failed, _ = refused(data, run, served, DAYS)
     assert "training_loss" in failed and "day" not in failed
