@@ -107,7 +107,8 @@ def served(tmp_path) -> pathlib.Path:
 def _without_graphs(monkeypatch):
     def write(artefact, data_dir, export_dir, version, *more, report):
         target = export_dir / str(version)
-        found = store.Manifest("export")
+        window = store.read_manifest(artefact, artefacts.CTR).window
+        found = store.Manifest("export", window)
         with store.publish(target, found) as staging:
             found.parents = {"artefact": store.parent(artefact, target)}
             lineage = {"gate": report and report.to_dict()}
@@ -145,7 +146,7 @@ def overwrite(run, number, change) -> None:
         file = path / name
         size = file.stat().st_size
         said["files"][name] = {"bytes": size, "sha256": store.file_hash(file)}
-    del said["sha256"]
+    said.pop(store.HASH, None)
     (path / store.MANIFEST).write_text(json.dumps(said))
 
 
