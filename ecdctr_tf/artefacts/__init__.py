@@ -53,6 +53,7 @@ from ecdctr_tf.artefacts.files import (
     verified,
 )
 from ecdctr_tf.artefacts.histories import (
+    historical_tables,
     history_for,
     history_of,
     merged_arrays,
@@ -93,6 +94,7 @@ __all__ = [
     "cpm_role",
     "expert_role",
     "frozen",
+    "historical_tables",
     "history_for",
     "history_of",
     "look_up",

@@ -105,7 +105,18 @@ def read_merged(
       FileNotFoundError, ValueError: they are missing or damaged.
     """
     verified(cpm, CPM, data)
-    arrays = checkpoint.read(cpm / MERGED)
+    return historical_tables(checkpoint.read(cpm / MERGED))
+
+
+def historical_tables(
+    arrays: Mapping[str, np.ndarray],
+) -> dict[str, HistoricalTable]:
+    """Return the historical tables that arrays were made of, by name.
+
+    Args:
+      arrays: `<table>/vectors`, `<table>/present` and `<table>/visible_from`,
+        as `HistoricalTable` takes them.
+    """
     return {
         name: HistoricalTable(
             arrays[f"{name}/vectors"],
@@ -113,5 +124,5 @@ def read_merged(
             arrays[f"{name}/visible_from"],
             name,
         )
-        for name in sorted({key.split("/")[0] for key in arrays})
+        for name in sorted({key.rpartition("/")[0] for key in arrays})
     }

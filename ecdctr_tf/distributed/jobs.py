@@ -15,7 +15,6 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.distributed import copies
 from ecdctr_tf.input import time_parts
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.training import fit
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
@@ -127,7 +126,10 @@ class Jobs:
         _wait_for(path)
         manifest = store.verify(path, _KIND)
         noted = manifest.config
-        tables = _history(path) if f"{_HISTORY}.index" in manifest.files else {}
+        tables = {}
+        if f"{_HISTORY}.index" in manifest.files:
+            arrays = checkpoint.read(path / _HISTORY)
+            tables = artefacts.historical_tables(arrays)
         if before is None or noted["anew"]:
             config = configs.Config.from_json(path / artefacts.CONFIG)
             level = Level(
@@ -166,18 +168,3 @@ def _wait_for(path: pathlib.Path) -> None:
     end = time.monotonic() + _SHOWN_WITHIN_SECONDS
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.1)
-
-
-def _history(path: pathlib.Path) -> dict[str, HistoricalTable]:
-    """Return the historical tables of a job."""
-    arrays = checkpoint.read(path / _HISTORY)
-    names = sorted({name.rpartition("/")[0] for name in arrays})
-    return {
-        name: HistoricalTable(
-            arrays[f"{name}/vectors"],
-            arrays[f"{name}/present"],
-            arrays[f"{name}/visible_from"],
-            name,
-        )
-        for name in names
-    }
