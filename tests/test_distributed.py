@@ -9,7 +9,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,7 +18,13 @@ import yaml
 from ecdctr_tf import model_table
 from ecdctr_tf.distributed import clusters, roles, together
 from ecdctr_tf.transfer import checkpoint
-from tests import clustered, distributed_training, trained, training_world
+from tests import (
+    clustered,
+    distributed_training,
+    processes,
+    trained,
+    training_world,
+)
 
 LIMIT_SECONDS = 600
 TPM = "tpm/2024-01-02"
@@ -32,29 +37,14 @@ CLUSTER = {
 
 
 def begin(strategy, data, run, *levels, **environment) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.clustered", strategy, data, run, *levels],
-        cwd=training_world.ROOT,
-        env={**os.environ, "ECDCTR_TF_COMPILED": "off", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return processes.begun(
+        *("tests.clustered", strategy, data, run, *levels),
+        **{"ECDCTR_TF_COMPILED": "off", **environment},
     )
 
 
-def said(*processes) -> list[str]:
-    """Return what processes print; fail with their output if they fail."""
-    found = []
-    try:
-        for process in processes:
-            output, errors = process.communicate(timeout=LIMIT_SECONDS)
-            assert process.returncode == 0, errors[-4000:]
-            found.append(output)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    return found
+def said(*of) -> list[str]:
+    return processes.said(of, LIMIT_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,12 @@ it goes on GPUs.
 """
 
 import json
-import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests import distributed_training, training_world
+from tests import distributed_training, processes
 
 LIMIT_SECONDS = 120
 OPTIMIZERS = list(distributed_training.OPTIMIZERS)
@@ -23,36 +21,21 @@ both = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
 def begin(strategy, **environment) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.distributed_training", strategy],
-        cwd=training_world.ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return processes.begun(
+        "tests.distributed_training", strategy, **environment
     )
 
 
-def answers(*processes) -> list[dict]:
-    """Return what the processes answer; fail with their output."""
+def answers(*of) -> list[dict]:
+    """Return what processes answer; fail with their output if they fail."""
     found = []
-    try:
-        for process in processes:
-            output, errors = process.communicate(timeout=LIMIT_SECONDS)
-            assert process.returncode == 0, errors[-4000:]
-            lines = output.splitlines()
-            (line,) = [
-                line
-                for line in lines
-                if line.startswith(distributed_training.ANSWER)
-            ]
-            found.append(
-                json.loads(line.removeprefix(distributed_training.ANSWER))
-            )
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    for output in processes.said(of, LIMIT_SECONDS):
+        (line,) = [
+            line
+            for line in output.splitlines()
+            if line.startswith(distributed_training.ANSWER)
+        ]
+        found.append(json.loads(line.removeprefix(distributed_training.ANSWER)))
     return found
 
 
