@@ -74,7 +74,8 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.comparison import variants
 from ecdctr_tf.distributed import roles
 
-STAGES = (
+# They leave gauges for Prometheus.
+_RUNNING = (
     "tpm",
     "aggregate",
     "cpm",
@@ -84,6 +85,9 @@ STAGES = (
     "all",
     "auto",
     "replay",
+)
+STAGES = (
+    *_RUNNING,
     "compare",
     "diagnose",
     "compare_sets",
@@ -104,19 +108,6 @@ _WITHOUT_LOGS = {
     "clean": ("workdir",),
 }
 _OF_LOGS = tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS)
-# They leave gauges for Prometheus.
-_RUNNING = (
-    "tpm",
-    "aggregate",
-    "cpm",
-    "ctr",
-    "export",
-    "report",
-    "all",
-    "auto",
-    "replay",
-)
-
 _REPORTING = ("report", "all", "replay")
 _EXPORTING = ("export", "all", "auto", "replay")
 

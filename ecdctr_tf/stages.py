@@ -80,16 +80,13 @@ def _run(request: Request) -> None:
 
 def _watched(stage: str, data: DataDirectory, request: Request) -> dict | None:
     """Run a stage and write what monitoring reads, also if some is not done."""
-    refusal: ValueError | None = None
-    found = None
     try:
         found = STAGES[stage](data, request)
-    except (export.RefusedError, auto.UnfinishedError) as error:
-        refusal = error
+    except (export.RefusedError, auto.UnfinishedError):
+        _monitor(request)
+        raise
     if not request.dry_run:
         _monitor(request)
-    if refusal is not None:
-        raise refusal
     return found
 
 

@@ -252,11 +252,10 @@ def differences(config: Mapping[str, typing.Any]) -> list[str]:
     Returns:
       `name.field=value`, in the order of the config.
     """
-    default = json.loads(configs.Config().to_json())
+    defaults = dict(_flat(json.loads(configs.Config().to_json()), ""))
     found = []
     for name, value in _flat(config, ""):
-        known = dict(_flat(default, "")).get(name)
-        if value != known:
+        if value != defaults.get(name):
             shown = ",".join(map(str, value)) if type(value) is list else value
             found.append(f"{name}={shown}")
     return found
