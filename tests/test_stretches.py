@@ -39,14 +39,18 @@ def events_of(directory):
 
 
 def without_events(directory):
-    """Return the hash of each file, and manifests, but those of events."""
+    """Return the hash of each file, and manifests, but those of events.
+
+    A manifest's own hash covers that of its events, and goes with it.
+    """
     found = {}
     for name, digest in world.everything(directory).items():
         if name.endswith(data_directory.EVENTS):
             continue
         if name.endswith("manifest.json"):
             digest = json.loads((directory / name).read_text())
-            digest["files"].pop(data_directory.EVENTS, None)
+            if digest["files"].pop(data_directory.EVENTS, None):
+                del digest["sha256"]
         found[name] = digest
     return found
 
