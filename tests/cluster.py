@@ -81,12 +81,13 @@ class Cluster:
             for path in sorted(self.logs.iterdir())
         )
 
-    def until(self, there: Callable[[], bool]) -> None:
+    def until(self, there: Callable[[], object]) -> None:
         """Wait until something is there; fail where a process ends first."""
         end = time.monotonic() + LIMIT_SECONDS
         while not there():
             for (job, index), process in self.processes.items():
-                assert process.poll() is None, (job, index, self.said())
+                there_or_killed = process.poll() in (None, -signal.SIGKILL)
+                assert there_or_killed, (job, index, self.said())
             assert time.monotonic() < end, self.said()
             time.sleep(0.02)
 

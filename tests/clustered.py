@@ -1,8 +1,8 @@
-"""Levels trained under a strategy; run in a process of its own.
+"""A level trained under a strategy; run in a process of its own.
 
-`python -m tests.clustered STRATEGY DATA RUN LEVEL...` trains levels of the
-small world: `tpm`, `cpm`, or `ctr`, two days of the A-CTR, on the second of
-which the tables outgrow their room. What a process does not lead, it follows.
+`python -m tests.clustered STRATEGY DATA RUN LEVEL` trains a level of the small
+world: `tpm`, or `ctr`, two days of the A-CTR, on the second of which the tables
+outgrow their room. What a process does not lead, it follows.
 """
 
 import os
@@ -14,7 +14,7 @@ import tensorflow as tf
 from ecdctr_tf import windows
 from ecdctr_tf.distributed import clusters, roles, servers
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.training import daily, history, natural
+from ecdctr_tf.training import daily, natural
 from ecdctr_tf.training.level import Level
 from ecdctr_tf.training.workdir import Workdir
 from tests import distributed_training, trained
@@ -59,19 +59,15 @@ def role(strategy: str) -> roles.Role:
     return roles.of_environment(strategy)
 
 
-def train(data, run, cluster, levels) -> None:
+def train(data, run, cluster, name) -> None:
     def level(kind):
         row = trained.model_table.model("e_cdctr")
         return Level(data, run, trained.CONFIG, row, kind, cluster=cluster)
 
-    if "tpm" in levels:
+    if name == "tpm":
         window = windows.Window(trained.day(1), trained.day(2))
         natural.train(level("snapshot"), window)
-    if "cpm" in levels:
-        history.aggregate(run, trained.CONFIG)
-        window = windows.Window(trained.day(3), trained.day(4))
-        natural.train(level("cpm"), window)
-    if "ctr" in levels:
+    else:
         trainer = daily.DailyTrainer(level("ctr"))
         trainer.run(trained.days(5, GROWS_ON))
 
@@ -83,14 +79,14 @@ def say_places(cluster) -> None:
         print(*sorted({part.device for part in shards}))
 
 
-def main(strategy, data, run, *levels) -> None:
+def main(strategy, data, run, level) -> None:
     own = role(strategy)
     run, data = pathlib.Path(run), pathlib.Path(data)
     if not own.leads:
         clusters.follow(own, data, run)
         return
     with clusters.lead(own, run) as cluster:
-        train(DataDirectory(data), Workdir(run), cluster, levels)
+        train(DataDirectory(data), Workdir(run), cluster, level)
         if strategy == roles.PARAMETER_SERVER:
             say_places(cluster)
 

@@ -5,8 +5,10 @@ optimizer of tables and prints, as one line of JSON, optimizer -> what came out.
 All strategies see the same batches, of which each replica has a part.
 """
 
+import contextlib
 import json
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -27,15 +29,24 @@ OPTIMIZERS = {
 }
 ROWS, WIDTH, BATCH, BATCHES, EPOCHS = 41, 3, 8, 8, 4
 ANSWER = "answer: "
+PORTS = range(20_000, 32_000)
 _SERVERS = []
 
 
 def free_addresses(count: int) -> list[str]:
-    """Return addresses on this machine that nothing listens to."""
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    """Return addresses on this machine that nothing listens to.
+
+    They are none of those that the system gives to connections. So who is
+    started again there finds its own address free.
+    """
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            # Not `random`: each process of tests seeds that alike.
+            port = secrets.choice(PORTS)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("localhost", port)))
+                ports.append(port)
     return [f"localhost:{port}" for port in ports]
 
 

@@ -7,8 +7,9 @@ with two parameter servers. `test_clusters` kills processes, and takes long.
 import json
 import os
 import pathlib
-import shutil
+import socket
 import subprocess
+import threading
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import tensorflow as tf
 import yaml
 
 from ecdctr_tf import model_table
-from ecdctr_tf.distributed import clusters, roles, together
+from ecdctr_tf.distributed import clusters, losing, roles, servers, together
 from ecdctr_tf.transfer import checkpoint
 from tests import (
     clustered,
@@ -36,9 +37,9 @@ CLUSTER = {
 }
 
 
-def begin(strategy, data, run, *levels, **environment) -> subprocess.Popen:
+def begin(strategy, data, run, level, **environment) -> subprocess.Popen:
     return processes.begun(
-        *("tests.clustered", strategy, data, run, *levels),
+        *("tests.clustered", strategy, data, run, level),
         **{"ECDCTR_TF_COMPILED": "off", **environment},
     )
 
@@ -55,46 +56,48 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(place):
     jump = trained.day(clustered.GROWS_ON)
-    training_world.small_data(place / "data", jump=jump)
-    return place / "data"
+    return training_world.small_data(place / "data", jump=jump)
 
 
 @pytest.fixture(scope="module")
-def one_process(place, data):
-    said(begin("none", data, place / "none", "tpm", "cpm", "ctr"))
-    return place / "none"
+def begun(place, data, eagerly):
+    """TPM and CPM, as one process trains them."""
+    return trained.pretrained(data, place / "begun")
 
 
-def days(strategy, data, one_process) -> tuple[pathlib.Path, str]:
-    """Train days of ads after the TPM and the CPM of one process."""
-    run = one_process.with_name(strategy)
-    shutil.copytree(one_process, run)
-    shutil.rmtree(run / "e_cdctr" / "ctr")
-    (output,) = said(begin(strategy, data, run, "ctr"))
+@pytest.fixture(scope="module")
+def one_process(place, data, begun, eagerly):
+    """Days of the A-CTR after them."""
+    run = trained.copy(begun, place / "one_process")
+    return trained.train(data, run, trained.days(5, clustered.GROWS_ON)).path
+
+
+def days(strategy, data, begun) -> tuple[pathlib.Path, str]:
+    """Train the days under a strategy."""
+    run = trained.copy(begun, begun.path.with_name(strategy)).path
+    (output,) = said(begin(strategy, data.path, run, "ctr"))
     return run, output
 
 
 @pytest.fixture(scope="module")
 def workers(place, data):
+    """A TPM that two workers have trained."""
     addresses = {"worker": distributed_training.free_addresses(2)}
+    configs = [
+        {"cluster": addresses, "task": {"type": "worker", "index": index}}
+        for index in range(2)
+    ]
+    run = place / "workers"
     said(
         *(
             begin(
-                "multi_worker",
-                data,
-                place / "workers",
-                "tpm",
-                TF_CONFIG=json.dumps(
-                    {
-                        "cluster": addresses,
-                        "task": {"type": "worker", "index": index},
-                    }
-                ),
+                *("multi_worker", data.path, run, "tpm"),
+                TF_CONFIG=json.dumps(config),
             )
-            for index in range(2)
+            for config in configs
         )
     )
-    return place / "workers"
+    return run
 
 
 def values(run, path, file) -> dict[str, np.ndarray]:
@@ -111,23 +114,23 @@ def assert_same(run, expected, path):
             )
 
 
-def test_two_devices_learn_what_one_process_does(data, one_process):
+def test_two_devices_learn_what_one_process_does(data, begun, one_process):
     """Days of the A-CTR, whose tables outgrow their room."""
-    run, _ = days("mirrored", data, one_process)
+    run, _ = days("mirrored", data, begun)
     for path in DAYS:
         assert_same(run, one_process, path)
 
 
 @pytest.mark.long
-def test_two_workers_learn_what_one_process_does(workers, one_process):
-    assert_same(workers, one_process, TPM)
+def test_two_workers_learn_what_one_process_does(workers, begun):
+    assert_same(workers, begun.path, TPM)
     assert not (workers / ".cluster").exists()
 
 
 @pytest.mark.long
-def test_parameter_servers_train_tables_in_shards(data, one_process):
+def test_parameter_servers_train_tables_in_shards(data, begun, one_process):
     """Numbers differ from run to run; rows, steps and shapes do not."""
-    run, devices = days("parameter_server", data, one_process)
+    run, devices = days("parameter_server", data, begun)
     for path in DAYS:
         for file in ("weights", "optimizer"):
             found, expected = (
@@ -225,6 +228,28 @@ def test_one_process_needs_no_cluster(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert roles.of_environment("none").leads
     assert roles.of_environment("mirrored").leads
+
+
+def test_a_chief_that_does_not_come_back_is_not_waited_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tf.distribute, "Server", lambda *of, **config: None)
+    monkeypatch.setattr(servers, "_LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(servers, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setenv("GRPC_FAIL_FAST", "use_caller")
+    chief = socket.create_server(("localhost", 0))
+
+    def be_seen_and_end():
+        connection, _ = chief.accept()
+        connection.close()
+        chief.close()
+
+    threading.Thread(target=be_seen_and_end).start()
+    address = f"localhost:{chief.getsockname()[1]}"
+    jobs = {"chief": (address,), "worker": ("b:1",), "ps": ("d:1",)}
+    role = roles.Role("parameter_server", jobs, "worker")
+    with pytest.raises(losing.LostError, match=f"{address} has been gone"):
+        servers.serve(role, tmp_path)
 
 
 @pytest.mark.parametrize("model", ["keep", "star"])

@@ -10,6 +10,7 @@ from run to run. A batch whose worker ends is handed to another one.
 import contextlib
 import os
 import pathlib
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from ecdctr_tf.training.level import Level
 _LEAST_SHARD_BYTES = 256 << 10
 _ENDED = "ended"
 _LOOK_EVERY_SECONDS = 1.0
+# After this, a chief that is gone is not waited for any more.
+_WAIT_SECONDS = 600.0
 
 
 class Servers:
@@ -56,7 +59,8 @@ class Servers:
     def leading(self) -> Iterator["Servers"]:
         """Let the other processes end after the `with` block.
 
-        Where it fails they stay, and serve the chief that is started again.
+        Where it fails they stay, and serve the chief that is started again,
+        if that is soon.
         """
         yield self
         self._place.mkdir(parents=True, exist_ok=True)
@@ -127,6 +131,9 @@ def serve(role: roles.Role, workdir: pathlib.Path) -> None:
     Args:
       role: of this process.
       workdir: the work directory, in which the chief says so.
+
+    Raises:
+      LostError: the chief is gone and has not come back.
     """
     # Calls to a process that is gone fail, instead of waiting for it.
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
@@ -141,9 +148,44 @@ def serve(role: roles.Role, workdir: pathlib.Path) -> None:
         role.index,
         config=tf.compat.v1.ConfigProto(inter_op_parallelism_threads=threads),
     )
+    (address,) = role.jobs[roles.CHIEF]
+    chief = _Presence(address)
     while _text(ended) == before:
+        chief.look()
+        if chief.gone() > _WAIT_SECONDS:
+            raise losing.LostError(
+                f"The chief at {address} has been gone for "
+                f"{_WAIT_SECONDS / 60:.0f} minutes. Nothing of the window "
+                "under way was published. Start it and this process again: "
+                "training goes on from the last state kept."
+            )
         time.sleep(_LOOK_EVERY_SECONDS)
     del server
+
+
+class _Presence:
+    """Whether a process that was there is gone, and for how long.
+
+    Args:
+      address: where it listens, host:port.
+    """
+
+    def __init__(self, address: str):
+        host, _, port = address.rpartition(":")
+        self._address = host.strip("[]"), int(port)
+        self._seen: float | None = None
+
+    def look(self) -> None:
+        """Note whether it listens now."""
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(self._address, _LOOK_EVERY_SECONDS),
+        ):
+            self._seen = time.monotonic()
+
+    def gone(self) -> float:
+        """Return the seconds since it was there; 0 before it ever was."""
+        return 0.0 if self._seen is None else time.monotonic() - self._seen
 
 
 def _partitioner(servers: int) -> Callable[..., list[int]]:
