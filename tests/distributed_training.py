@@ -50,11 +50,6 @@ def free_addresses(count: int) -> list[str]:
     return [f"localhost:{port}" for port in ports]
 
 
-def single():
-    """Return the strategy of one device, which is none."""
-    return tf.distribute.get_strategy()
-
-
 def mirrored():
     """Return a strategy over two logical devices."""
     halves = [tf.config.LogicalDeviceConfiguration()] * 2
@@ -93,7 +88,7 @@ def servers():
     return tf.distribute.ParameterServerStrategy(resolver, partitioner)
 
 
-STRATEGIES = {f.__name__: f for f in (single, mirrored, workers, servers)}
+STRATEGIES = {f.__name__: f for f in (mirrored, workers, servers)}
 
 
 def batches() -> tf.data.Dataset:
