@@ -17,6 +17,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python import pywrap_tfe
 
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.export import client
@@ -54,6 +55,20 @@ def pytest_collection_finish():
 def _no_waiting_for_disks():
     """No power is lost in tests; the processes they start do wait."""
     with mock.patch.object(os, "fsync", lambda file: None):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kernels_are_kept():
+    """Keep the kernels of operations when a seed is set.
+
+    Every model sets one. TensorFlow then makes all kernels anew, so that random
+    operations with a state begin again; making them takes longer than the few
+    steps of a test.
+    """
+    with mock.patch.object(
+        pywrap_tfe, "TFE_ContextClearCaches", lambda context: None
+    ):
         yield
 
 

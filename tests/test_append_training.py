@@ -32,6 +32,7 @@ def write_times(run):
     return {p: p.stat().st_mtime_ns for p in files if p.name != level.NEWEST}
 
 
+@pytest.mark.long
 def test_ctr_goes_on_with_appended_days(finished_world, spec, tmp_path):
     data, run = tmp_path / "data", tmp_path / "run"
     early = tables(spec, finished_world, "2024-01-01", SCORED[0])

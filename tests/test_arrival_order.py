@@ -1,6 +1,6 @@
 """Levels in whatever order they arrive: random histories of a small world.
 
-60 histories by default, and as many as `ARRIVAL_HISTORIES` says:
+30 histories by default, and as many as `ARRIVAL_HISTORIES` says:
 
 ```
 ARRIVAL_HISTORIES=2000 .venv/bin/python -m pytest tests/test_arrival_order.py
@@ -41,7 +41,7 @@ import pytest
 from tests import arrival_history, arrival_world
 from tests.arrival_history import Step
 
-HISTORIES = int(os.environ.get("ARRIVAL_HISTORIES", 60))
+HISTORIES = int(os.environ.get("ARRIVAL_HISTORIES", 30))
 # Then every command is killed at more writes, and every history is told again
 # with other logs.
 MANY = HISTORIES > 200

@@ -90,6 +90,7 @@ def ideal(data):
     return auc_with(data, "ideal")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
 def test_keywords_tell_as_much_as_their_effect(data, ideal, pooling):
     best, rows = ideal

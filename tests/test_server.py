@@ -399,6 +399,7 @@ def publish_day(path):
         return path
 
 
+@pytest.mark.long
 def test_there_is_no_error_while_versions_come_and_go(
     tmp_path, world, monkeypatch
 ):

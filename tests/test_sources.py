@@ -341,6 +341,7 @@ def test_windows_that_lose_all_rows_are_skipped(data, tmp_path, caplog):
         natural.train(own, day)
 
 
+@pytest.mark.long
 def test_an_interrupted_window_ends_with_the_same_weights(data, tmp_path):
     program = f"""
 import os, signal

@@ -243,6 +243,7 @@ def test_a_domain_that_is_late_over_a_change(tmp_path):
     assert np.isnan(columns(data, N, 2, 2)["user_clicks"]).all()
 
 
+@pytest.mark.long
 def test_an_append_killed_at_any_step_of_a_change(tmp_path, monkeypatch):
     expected = world.everything(changed(tmp_path, "whole")[0])
     early = world.of_days(logs(), 0, CHANGED)
