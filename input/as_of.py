@@ -2,16 +2,11 @@
 
 import datetime
 import pathlib
-import zoneinfo
 from collections.abc import Collection, Mapping
 
 from ecdctr_tf import features, store, windows
 from ecdctr_tf.input import damage
 from ecdctr_tf.input.data_directory import DataDirectory
-
-# Of the converter's state, which says in what zone days are cut.
-_STATE, _STATE_KIND = "state", "conversion_state"
-_UTC = "UTC"
 
 
 class AsOf(DataDirectory):
@@ -92,19 +87,5 @@ def today(data: DataDirectory) -> str:
 
     That is UTC where the directory was not written by `convert`.
     """
-    states = store.dated(data.path / _STATE)
-    zone = _UTC
-    if states:
-        path = data.path / _STATE / states[-1]
-        zone = store.read_manifest(path, _STATE_KIND).config.get("zone", _UTC)
-    return datetime.datetime.now(_zone(zone)).date().isoformat()
-
-
-def _zone(name: str) -> datetime.tzinfo:
-    """Return a zone by its name, or by an offset such as "UTC+08:00"."""
-    sign = name.removeprefix(_UTC)[:1]
-    if name.startswith(_UTC) and sign in ("+", "-"):
-        hours, minutes = map(int, name[len(_UTC) + 1 :].split(":"))
-        offset = datetime.timedelta(hours=hours, minutes=minutes)
-        return datetime.timezone(offset if sign == "+" else -offset)
-    return zoneinfo.ZoneInfo(name)
+    zone = data.zone or datetime.UTC
+    return datetime.datetime.now(zone).date().isoformat()

@@ -11,7 +11,7 @@ Shapes: N rows of a block.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -96,14 +96,18 @@ def places(path: str | pathlib.Path) -> list[int]:
     return tfrecords.places(path)
 
 
-def count(path: str | pathlib.Path) -> int:
-    """Return the number of rows of a block file; no column is decoded."""
-    clicks = (
-        tf.train.Example.FromString(record).features.feature["click"]
-        for record in tfrecords.read(path)
-    )
-    # A click is a byte. A file of another format has no bytes there.
-    return sum(len(v) for click in clicks for v in click.bytes_list.value)
+def times(path: str | pathlib.Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the number of rows of each block, and their times, int64 `[N]`."""
+    for record in tfrecords.read(path):
+        held = tf.train.Example.FromString(record).features.feature
+        # A click is a byte. A file of another format has no bytes there.
+        count = sum(map(len, held["click"].bytes_list.value))
+        column = b"".join(held["timestamp"].bytes_list.value)
+        size = len(column) // np.dtype(_TIME).itemsize
+        yield (
+            count,
+            np.frombuffer(column, np.dtype(_TIME).newbyteorder("<"), size),
+        )
 
 
 def counted(path: str | pathlib.Path) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ summary.json, state/<last day>/  of the conversion; nothing here reads them
 """
 
 import contextlib
+import datetime
 import functools
 import logging
 import pathlib
@@ -31,6 +32,7 @@ from ecdctr_tf.input import (
     blocks,
     damage,
     day_checks,
+    day_times,
     examples,
     former_specs,
     id_space,
@@ -154,6 +156,15 @@ class DataDirectory:
                 "again."
             )
 
+    @functools.cached_property
+    def zone(self) -> datetime.tzinfo | None:
+        """The zone in which days are cut; None where it is not known.
+
+        Raises:
+          ValueError: the state of the conversion, which says it, is damaged.
+        """
+        return day_times.zone(self.path)
+
     def without(self, names: Iterable[str]) -> features.DataSpec:
         """Return the spec less the named features.
 
@@ -217,7 +228,10 @@ class DataDirectory:
         """
         days = [d for d in self.days(domain) if self.manifest(domain, d).rows]
         if not days:
-            raise FileNotFoundError(f"{self.path / domain} holds no rows.")
+            raise FileNotFoundError(
+                f"{self.path / domain} holds no rows, in none of its days. "
+                "Look at what `convert` was given, and append days with rows."
+            )
         return days
 
     def manifest(self, domain: str, day: str) -> store.Manifest:
@@ -245,12 +259,14 @@ class DataDirectory:
     def files(self, domain: str, day: str) -> list[pathlib.Path]:
         """Return the files of a day, in order, compared with its manifest.
 
-        Their hashes and the number of their rows are compared, once a day.
+        Their hashes, the number of their rows and the times of these are
+        compared, once a day.
 
         Raises:
           FileNotFoundError: the day or one of its files is missing.
           ValueError: as `manifest`, or a file was cut or damaged, or the files
-            hold more or fewer rows than the manifest says.
+            hold more or fewer rows than the manifest says, or some of another
+            day.
         """
         manifest = self.manifest(domain, day)
         if (domain, day) not in self._files:
@@ -268,9 +284,12 @@ class DataDirectory:
         path: pathlib.Path,
         files: list[pathlib.Path],
     ) -> None:
-        """Raise a ValueError unless files hold the rows of a day."""
+        """Raise a ValueError unless files hold the rows of a day, all of it."""
         file_format = FORMATS[manifest.config["format"]]
-        held = sum(file_format.count(file) for file in files)
+        day = path.name
+        held = sum(
+            day_times.rows(file, file_format, day, self.zone) for file in files
+        )
         if held != manifest.rows:
             raise ValueError(
                 f"The manifest of {path} says {manifest.rows} rows, but "

@@ -20,6 +20,8 @@ from ecdctr_tf.input import blocks, shuffling, tfrecords
 
 # Rows parsed by one call of the vectorised parser.
 _PARSE_ROWS = 4096
+# Of so many rows the time of one is looked at: parsing a row takes long.
+_SAMPLED = 256
 
 
 def write(
@@ -67,9 +69,19 @@ def places(path: str | pathlib.Path) -> list[int]:
     return [0]
 
 
-def count(path: str | pathlib.Path) -> int:
-    """Return the number of rows of a file; none is parsed."""
-    return sum(1 for _ in tfrecords.read(path))
+def times(path: str | pathlib.Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield of each row that it is one, and of a sample also its time.
+
+    Yields:
+      1, and int64 `[1]`, or `[0]` of rows that are not in the sample.
+    """
+    none = np.zeros(0, np.int64)
+    for number, record in enumerate(tfrecords.read(path)):
+        if number % _SAMPLED:
+            yield 1, none
+            continue
+        held = tf.train.Example.FromString(record).features.feature
+        yield 1, np.array(held["timestamp"].int64_list.value, np.int64)
 
 
 def counted(path: pathlib.Path) -> dict[str, np.ndarray]:

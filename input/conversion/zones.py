@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ecdctr_tf.input.day_times import AHEAD as AHEAD
+from ecdctr_tf.input.day_times import BEHIND as BEHIND
+
 DAY_SECONDS = 86_400
-# How far zones are behind and ahead of UTC, in hours.
-BEHIND, AHEAD = -12.0, 14.0
 
 
 @dataclasses.dataclass(frozen=True)
