@@ -329,6 +329,10 @@ def _check_flags() -> None:
     for name, stages in _READ_BY.items():
         read = flags.FLAGS[name]
         given = not read.using_default_value and read.value not in (None, [])
+        if given and read.value == "":
+            raise ValueError(
+                f"--{name} has no value. Give it one, or leave the flag out."
+            )
         if given and stage not in stages:
             raise ValueError(
                 f"--stage={stage} does not read --{name}; only these "

@@ -83,7 +83,11 @@ def _watched(stage: str, data: DataDirectory, request: Request) -> dict | None:
     try:
         found = STAGES[stage](data, request)
     except (export.RefusedError, auto.UnfinishedError):
-        _monitor(request)
+        try:
+            _monitor(request)
+        except (FileNotFoundError, ValueError) as error:
+            # What the stage came to says more.
+            logging.warning("There are no new gauges: %s", error)
         raise
     if not request.dry_run:
         _monitor(request)

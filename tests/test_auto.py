@@ -514,6 +514,39 @@ def test_one_clock_at_a_time(launched, tmp_path):
             stages.run(launched.request(workdir, date=day(LAUNCH)))
 
 
+def test_natural_days_without_rows_are_waited_for(world, tmp_path, trained):
+    for number in range(12):
+        world.add("natural", day(number), 0)
+        world.add("ads", day(number))
+    found, status = run(world, tmp_path, 12)
+    assert status == 75
+    assert "there are no natural rows yet" in found.alarms[0].text
+    assert not trained.calls
+
+
+def test_a_date_that_nobody_plans_is_refused(launched, tmp_path):
+    """Listing the windows of decades would take minutes."""
+    request = launched.request(tmp_path / "run", dry_run=True)
+    for date in ("2100-01-01", "9999-12-31"):
+        with pytest.raises(ValueError, match=f"--date={date} is more than"):
+            stages.run(dataclasses.replace(request, date=date))
+
+
+def test_damage_that_gauges_find_does_not_hide_what_a_date_came_to(
+    launched, tmp_path, caplog
+):
+    """As where a model that the clock does not train is damaged."""
+    file = tmp_path / "run/star/ctr" / day(LAUNCH) / store.MANIFEST
+    store.write_text(file, "[]")
+    found, status = run(launched, tmp_path, LAUNCH + 1)
+    assert (found.status, status) == ("waiting", 75)
+    assert f"There are no new gauges: {file} is not a manifest" in caplog.text
+    # Where there is nothing else to say, it is said.
+    _go_on(launched, LAUNCH)
+    with pytest.raises(ValueError, match=f"{file} is not a manifest"):
+        run(launched, tmp_path, LAUNCH + 1)
+
+
 def test_the_record_is_what_others_read(launched, tmp_path):
     found = json.loads(record.path(tmp_path / "run", day(LAUNCH)).read_text())
     assert found["ages"] == {"tpm": 1, "cpm": 1, "ctr": 0, "version": 0}

@@ -141,6 +141,13 @@ def test_missing_flag_is_named(error_of, name):
     assert message == f"--{name} is required; see --helpshort."
 
 
+@pytest.mark.parametrize("name", ["date", "end", "export_dir"])
+def test_an_empty_flag_is_not_taken_for_none(error_of, name):
+    """As where a scheduler's variable is not set: `--date=$DAY`."""
+    message = error_of(stage="auto", **{name: ""})
+    assert message.startswith(f"--{name} has no value. Give it one")
+
+
 def test_positional_arguments_are_refused(error_of):
     """As where a space slipped in: `--set seed = 1`."""
     message = error_of("=", "1")

@@ -16,6 +16,7 @@ from ecdctr_tf import (
     windows,
 )
 from ecdctr_tf.export import versions
+from ecdctr_tf.features import DOMAINS
 from ecdctr_tf.input import as_of
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.operation import ages, plan, record, steps
@@ -30,6 +31,8 @@ from ecdctr_tf.transfer import historical
 
 # In the work directory: one clock at a time.
 LOCK = ".clock.lock"
+# How far ahead of today and of the logs a date is planned.
+_PLANNED_DAYS = 366
 
 
 class UnfinishedError(ValueError):
@@ -74,6 +77,7 @@ def run(data: DataDirectory, request: Request) -> None:
     today = as_of.today(data)
     date = request.date or today
     if request.dry_run:
+        _check_not_far(data, date, today)
         planned = _planned(as_of.AsOf(data, date), request, exports=True)
         rows = {
             f"{i}": [s.title, s.days, s.action, s.reason]
@@ -87,12 +91,23 @@ def run(data: DataDirectory, request: Request) -> None:
         raise ValueError(
             f"--date={date} lies in the future: today is {today} in the zone "
             "of the days. Its record would hide those of the dates before it. "
-            "With --dry_run it may be any date."
+            "With --dry_run it may be a later one."
         )
     with locked(request):
         found = on_date(data, request, date)
     _print(found, record.path(request.workdir, date))
     check(found)
+
+
+def _check_not_far(data: DataDirectory, date: str, today: str) -> None:
+    """Raise a ValueError if a date is further than anybody plans."""
+    newest = max((d for of in DOMAINS for d in data.days(of)), default=today)
+    latest = windows.plus(max(today, newest), _PLANNED_DAYS)
+    if windows.day_number(date) > windows.day_number(latest):
+        raise ValueError(
+            f"--date={date} is more than {_PLANNED_DAYS} days after today and "
+            f"the newest logs. Set a date up to {latest}."
+        )
 
 
 def locked(request: Request) -> contextlib.AbstractContextManager:

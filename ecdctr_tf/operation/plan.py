@@ -158,8 +158,11 @@ class _Planner:
 
     def _level(self, level: Level) -> None:
         """Plan the windows that a level has not learned."""
-        if not self._data.days(features.NATURAL):
-            self._add(level, WAIT, "there are no natural logs yet")
+        natural = features.NATURAL
+        days = self._data.days(natural)
+        if not any(self._data.manifest(natural, day).rows for day in days):
+            what = "rows" if days else "logs"
+            self._add(level, WAIT, f"there are no natural {what} yet")
             return
         windows_due = self._due(level)
         on = {

@@ -12,6 +12,13 @@ from collections.abc import Iterator
 NAME = ".lock"
 
 
+class TakenError(ValueError):
+    """Another process holds a lock, and will be finished some time."""
+
+    # A scheduler tries again.
+    exit_status = os.EX_TEMPFAIL
+
+
 @dataclasses.dataclass
 class Lock:
     """A lock that this process holds."""
@@ -47,7 +54,7 @@ def lock(
       name: of the file.
 
     Raises:
-      ValueError: another process, or this one, holds the lock.
+      TakenError: another process, or this one, holds the lock.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -80,7 +87,7 @@ def _take(file: pathlib.Path) -> int:
         except BlockingIOError as error:
             owner = _owner(descriptor)
             os.close(descriptor)
-            raise ValueError(_taken(file.parent, owner)) from error
+            raise TakenError(_taken(file.parent, owner)) from error
         except BaseException:
             os.close(descriptor)
             raise
