@@ -231,9 +231,7 @@ def _broken(path: pathlib.Path, manifest: store.Manifest) -> Iterator[str]:
     for role in manifest.parents:
         if role.startswith(artefacts.expert_role("")):
             expert = artefacts.parent_path(path, manifest, role)
-            yield from _broken(
-                expert, store.read_manifest(expert, artefacts.CTR)
-            )
+            yield from _broken(expert, store.verify(expert, artefacts.CTR))
     if f"{artefacts.WEIGHTS}.index" not in manifest.files:
         return
     for name, value in checkpoint.read(path / artefacts.WEIGHTS).items():

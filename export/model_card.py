@@ -79,7 +79,7 @@ def _page(
     manifest = store.read_manifest(artefact, artefacts.CTR)
     sections = [
         Section("Intended use", text=_USE),
-        _of_network(row, configs.Config.from_json(artefact / artefacts.CONFIG)),
+        _of_network(row, artefacts.read_config(artefact, artefacts.CTR)),
         _of_features(lineage),
         _of_data(lineage),
     ]

@@ -247,11 +247,13 @@ def _lineage(
 ) -> dict[str, typing.Any]:
     """Return what `assets.extra/lineage.json` says of a version."""
     ancestors: dict[str, dict] = {}
-    _collect(artefact_dir, target, ancestors)
+    wanted = store.file_hash(artefact_dir / store.MANIFEST)
+    _collect(artefact_dir, wanted, target, ancestors)
+    read = artefacts.read_json
     return {
-        "artefact": store.file_hash(artefact_dir / store.MANIFEST),
-        "features": json.loads((artefact_dir / artefacts.SPEC).read_text()),
-        "config": json.loads((artefact_dir / artefacts.CONFIG).read_text()),
+        "artefact": wanted,
+        "features": read(artefact_dir, artefacts.CTR, artefacts.SPEC),
+        "config": read(artefact_dir, artefacts.CTR, artefacts.CONFIG),
         "served": dataclasses.asdict(form.spec),
         "historical": given_history.inside(form),
         "history_version": given_history.version(form),
@@ -261,17 +263,34 @@ def _lineage(
     }
 
 
+def read_lineage(version: pathlib.Path) -> dict[str, typing.Any] | None:
+    """Return what a version remembers of its making; None: it is too old to.
+
+    Raises:
+      FileNotFoundError, ValueError: it is missing or damaged.
+    """
+    return artefacts.read_json(version, KIND, f"assets.extra/{LINEAGE}")
+
+
 def _collect(
-    path: pathlib.Path, target: pathlib.Path, found: dict[str, dict]
+    path: pathlib.Path,
+    wanted: str,
+    target: pathlib.Path,
+    found: dict[str, dict],
 ) -> None:
-    """Add an artefact and what it was made from, by hash of the manifest."""
+    """Add an artefact and what it was made from, by hash of the manifest.
+
+    Those that are gone, or were replaced since, are left out.
+    """
     file = path / store.MANIFEST
-    key = store.file_hash(file) if file.exists() else None
-    if key is None or key in found:
+    if wanted in found or not file.is_file():
+        return
+    if store.file_hash(file) != wanted:
         return
     manifest = json.loads(file.read_text(encoding="utf-8"))
     del manifest["files"]
     manifest.pop(store.HASH, None)  # It is of the files, too.
-    found[key] = {"path": os.path.relpath(path, target), **manifest}
+    found[wanted] = {"path": os.path.relpath(path, target), **manifest}
     for parent in manifest["parents"].values():
-        _collect((path / parent["path"]).resolve(), target, found)
+        place = (path / parent["path"]).resolve()
+        _collect(place, parent["manifest"], target, found)

@@ -124,8 +124,9 @@ def publish(
     Raises:
       RefusedError: the gate refuses the day; what is live stays.
       FileExistsError: the version is there, with another day.
-      FileNotFoundError, ValueError: as `export_model`; or the number has
-        another width than the versions there, or was rolled back.
+      FileNotFoundError, ValueError: as `export_model`; or the version is
+        there and damaged, or the number has another width than the versions
+        there, or was rolled back.
     """
     serving = serving or configs.ServingConfig()
     with store.lock(export_dir, "exporting"):
@@ -140,10 +141,12 @@ def publish(
         place = export_dir / str(number)
         parents = {"artefact": store.parent(artefact, place)}
         said = f"exported {artefact} to {place}"
-        if not (
-            (place / store.MANIFEST).exists()
-            and store.read_manifest(place, saved_model.KIND).parents == parents
+        if (place / store.MANIFEST).exists() and (
+            store.read_manifest(place, saved_model.KIND).parents == parents
         ):
+            # It was exported before; that it is still whole is not known.
+            store.verify(place, saved_model.KIND)
+        else:
             report = None
             if bounds is not None:
                 report = _look(
@@ -221,7 +224,8 @@ def withheld(export_dir: pathlib.Path, artefact: pathlib.Path) -> str:
             return (
                 f"{artefact} is not exported again: version {number} of it was "
                 f"rolled back at {entry.time}{_reason(entry)}. To publish it "
-                "all the same, give it another number with --version."
+                "all the same, give it another number with `--stage=export "
+                "--version`."
             )
     return ""
 
@@ -237,7 +241,7 @@ def _check_number(export_dir: pathlib.Path, number: int) -> None:
         raise ValueError(
             f"Version {number} was rolled back at {back.time}{_reason(back)}; "
             "servers and people know it as that. Choose another number with "
-            "--version."
+            "`--stage=export --version`."
         )
     there = [n for n in numbers(export_dir) if n != number]
     if there and len(str(there[-1])) != len(str(number)):

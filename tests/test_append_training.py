@@ -6,7 +6,7 @@ import pytest
 
 from ecdctr_tf import store, windows
 from ecdctr_tf.input.conversion import converter, logs, toml_spec
-from ecdctr_tf.training import level
+from ecdctr_tf.training import workdir
 from tests import training_world
 from tests.test_resume import MODELS, artefacts
 
@@ -29,7 +29,7 @@ def tables(spec, directory, first, last):
 def write_times(run):
     """Return when each file of each model's days was written."""
     files = [p for m in MODELS for p in (run / m).rglob("*") if p.is_file()]
-    return {p: p.stat().st_mtime_ns for p in files if p.name != level.NEWEST}
+    return {p: p.stat().st_mtime_ns for p in files if p.name != workdir.NEWEST}
 
 
 @pytest.mark.long

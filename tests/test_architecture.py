@@ -154,6 +154,25 @@ def test_parts_that_compute_read_no_files(part):
         assert not tops & unwanted, path
 
 
+FILES = ("CONFIG", "SPEC", "CURVE", "SCORES", "HELD_OUT", "INPUTS")
+FILES += ("RESTORE", "MIXTURE")
+
+
+def test_files_of_artefacts_are_read_where_they_are_verified():
+    """Places of files are named where they are written, and nowhere else."""
+    for path in sources():
+        if part_of(path) == "artefacts":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.BinOp):
+                continue
+            text = ast.unparse(node)
+            place, _, name = text.rpartition(" / artefacts.")
+            # A work directory has a config, too.
+            if name in FILES and text != "run_dir.path / artefacts.CONFIG":
+                assert place == "staging", f"{text} in {path}"
+
+
 def test_every_room_of_the_table_exists():
     parts = {part_of(path) for path in sources()}
     assert set(MAY_IMPORT) <= parts

@@ -1,6 +1,7 @@
 """Versions of a served model: published once, taken back, kept in number."""
 
 import pathlib
+import shutil
 
 import pytest
 
@@ -29,8 +30,9 @@ def written(monkeypatch) -> list[int]:
     def write(artefact, data_dir, export_dir, version, *more, **options):
         target = export_dir / str(version)
         manifest = store.Manifest("export")
-        with store.publish(target, manifest):
+        with store.publish(target, manifest) as staging:
             manifest.parents = {"artefact": store.parent(artefact, target)}
+            (staging / "saved_model.pb").write_bytes(b"0123456789")
         found.append(version)
 
     monkeypatch.setattr(saved_model, "export_model", write)
@@ -58,6 +60,18 @@ def test_a_day_is_published_once(run, served, written):
         said = publish(run, served, DAYS[0])
         assert said == f"exported {run[DAYS[0]]} to {served / '20240101'}"
     assert written == [20240101]
+
+
+def test_a_damaged_version_is_not_called_exported(run, served, written):
+    publish(run, served, DAYS[0])
+    file = served / "20240101/saved_model.pb"
+    for damage in (lambda: file.write_bytes(b"9876543210"), file.unlink):
+        damage()
+        with pytest.raises((FileNotFoundError, ValueError), match=str(file)):
+            publish(run, served, DAYS[0])
+    shutil.rmtree(file.parent)
+    publish(run, served, DAYS[0])
+    assert written == [20240101] * 2
 
 
 def test_numbers_of_choice_for_several_versions_a_day(run, served, written):

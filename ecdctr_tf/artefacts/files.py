@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ecdctr_tf import config as configs
 from ecdctr_tf import model_table, store, typed_values
 from ecdctr_tf.input.data_directory import DataDirectory
-from ecdctr_tf.transfer import evidence, warm_start
+from ecdctr_tf.transfer import evidence, mixture, warm_start
 from ecdctr_tf.transfer.calibration import Calibration
 
 TPM, CPM, CTR = "snapshot", "cpm", "ctr"
@@ -37,6 +38,30 @@ def read_json(path: pathlib.Path, kind: str, name: str) -> typing.Any:
     if name not in manifest.files:
         return None
     return json.loads((path / name).read_text("utf-8"))
+
+
+def read_config(path: pathlib.Path, kind: str = "") -> configs.Config:
+    """Return the config that an artefact was made with.
+
+    Args:
+      path: the artefact.
+      kind: what it should be; empty: anything.
+
+    Raises:
+      FileNotFoundError, ValueError: the artefact or its config is missing or
+        damaged.
+    """
+    return configs.Config.from_json(store.file(path, kind, CONFIG))
+
+
+def read_mixture(path: pathlib.Path) -> mixture.Mixture:
+    """Return the weights of experts after a day of a mixture.
+
+    Raises:
+      FileNotFoundError, ValueError: the day or its weights are missing or
+        damaged.
+    """
+    return mixture.Mixture.from_json(store.file(path, CTR, MIXTURE))
 
 
 @dataclasses.dataclass(frozen=True)

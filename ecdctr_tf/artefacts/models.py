@@ -7,10 +7,10 @@ from ecdctr_tf import config as configs
 from ecdctr_tf import features, model_table, store
 from ecdctr_tf.artefacts import building, histories, parents
 from ecdctr_tf.artefacts.files import (
-    CONFIG,
     CPM,
     CTR,
-    MIXTURE,
+    read_config,
+    read_mixture,
     table_rows,
     verified,
 )
@@ -45,7 +45,7 @@ def read_model(
     if row.experts:
         return _read_mixture(path, row, data)
     manifest = verified(path, CTR, data)
-    config = configs.Config.from_json(path / CONFIG)
+    config = read_config(path, CTR)
     spec = data.specs[manifest.spec]
     sources = []
     if row.origin == model_table.BESIDE_CPM:
@@ -78,7 +78,7 @@ def _read_mixture(
 ) -> MixedModel:
     """Return a mixture with the experts that it was made from."""
     manifest = store.verify(path, CTR)
-    found = mixture.Mixture.from_json(path / MIXTURE)
+    found = read_mixture(path)
     experts = []
     for name in row.experts:
         place = parents.parent_path(path, manifest, parents.expert_role(name))

@@ -11,7 +11,6 @@ import time
 import typing
 
 from ecdctr_tf import artefacts, features, model_table, store, windows
-from ecdctr_tf import config as configs
 from ecdctr_tf.distributed import copies
 from ecdctr_tf.input import time_parts
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -131,14 +130,14 @@ class Jobs:
             arrays = checkpoint.read(path / _HISTORY)
             tables = artefacts.historical_tables(arrays)
         if before is None or noted["anew"]:
-            config = configs.Config.from_json(path / artefacts.CONFIG)
+            config = artefacts.read_config(path, _KIND)
             level = Level(
                 DataDirectory(data_dir, config.input.damaged),
                 Workdir(self._workdir),
                 config,
                 model_table.model(noted["model"]),
                 noted["kind"],
-                features.DataSpec.load(path / artefacts.SPEC),
+                features.DataSpec.load(store.file(path, _KIND, artefacts.SPEC)),
             )
             level.batch_size = noted["batch_size"]
             level.table_rows = noted["table_rows"]

@@ -5,7 +5,6 @@ artefact is logged once, whichever command finds that it was not; so a server
 that was down for a while lacks nothing in the end.
 """
 
-import json
 import logging
 import pathlib
 import types
@@ -115,10 +114,8 @@ def _log(
         run_name=" ".join(filter(None, [model, level, path.name])),
     )
     entities = mlflow.entities
-    config = path / artefacts.CONFIG
-    settings = []
-    if config.is_file():
-        settings = family.differences(json.loads(config.read_bytes()))
+    config = artefacts.read_json(path, manifest.kind, artefacts.CONFIG)
+    settings = family.differences(config) if config else []
     client.log_batch(
         run.info.run_id,
         metrics=[

@@ -10,7 +10,7 @@ import rich.console
 import rich.text
 import rich.tree
 
-from ecdctr_tf import artefacts, store, typed_values, windows
+from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import saved_model
 from ecdctr_tf.results import text
@@ -76,24 +76,13 @@ def trace(path: str | pathlib.Path) -> Member:
         raise FileNotFoundError(f"{path} does not exist.")
     place = path.resolve()
     for directory in (place, *place.parents):
-        file = directory / store.MANIFEST
-        if file.is_file():
-            manifest = store.read_manifest(directory, _kind(file))
-            return _Tree(directory, manifest).root
+        if (directory / store.MANIFEST).is_file():
+            return _Tree(directory, store.read_manifest(directory)).root
     raise ValueError(
         f"{path} should be an artefact, which has a {store.MANIFEST}, or lie "
         "in one: a day of a level, a historical version, an exported version, "
         "or a day of a data directory."
     )
-
-
-def _kind(file: pathlib.Path) -> str:
-    """Return the kind that a manifest says; empty if it is none."""
-    try:
-        found = typed_values.from_json(file.read_bytes())
-    except ValueError:
-        return ""
-    return str(found.get("kind", "")) if isinstance(found, dict) else ""
 
 
 class _Tree:
@@ -104,13 +93,12 @@ class _Tree:
         # Hash of a manifest -> what the lineage of an export says of it.
         self._remembered: dict[str, dict[str, typing.Any]] = {}
         self._config: Mapping[str, typing.Any] | None = None
-        lineage = path / "assets.extra" / saved_model.LINEAGE
-        if manifest.kind == saved_model.KIND and lineage.is_file():
-            said = json.loads(lineage.read_bytes())
-            self._remembered = said["ancestors"]
-            self._config = said["config"]
+        if manifest.kind == saved_model.KIND:
+            lineage = saved_model.read_lineage(path) or {}
+            self._remembered = lineage.get("ancestors", {})
+            self._config = lineage.get("config")
         self.root = Member("", path, manifest=manifest)
-        self.root.config = self._config_of(path)
+        _add_config(self.root, manifest.kind)
         self._add_parents(self.root)
 
     def _add_parents(self, member: Member) -> None:
@@ -139,8 +127,8 @@ class _Tree:
         found = Member(role, path, shown=path in self._seen)
         wanted = entry["manifest"]
         if file.is_file() and store.file_hash(file) == wanted:
-            found.manifest = store.Manifest.from_json(file.read_text("utf-8"))
-            found.config = self._config_of(path)
+            found.manifest = store.read_manifest(path)
+            _add_config(found, found.manifest.kind)
             found.before = _days_before(path, found.manifest)
             return found
         found.trouble = (
@@ -158,9 +146,15 @@ class _Tree:
                 found.config = self._config
         return found
 
-    def _config_of(self, path: pathlib.Path) -> Mapping | None:
-        file = path / artefacts.CONFIG
-        return json.loads(file.read_bytes()) if file.is_file() else None
+
+def _add_config(member: Member, kind: str) -> None:
+    """Add the config of an artefact of a kind, or say that it is damaged."""
+    try:
+        found = artefacts.read_json(member.path, kind, artefacts.CONFIG)
+    except (FileNotFoundError, ValueError) as error:
+        member.trouble = f"DAMAGED: {error}"
+    else:
+        member.config = found
 
 
 def _days_before(path: pathlib.Path, manifest: store.Manifest) -> str:

@@ -12,7 +12,6 @@ import pathlib
 from collections.abc import Iterable, Mapping
 
 from ecdctr_tf import artefacts, model_table, store, windows
-from ecdctr_tf import config as configs
 from ecdctr_tf.training.workdir import Workdir
 from ecdctr_tf.transfer import historical
 
@@ -129,12 +128,10 @@ def reachable(
     left = [path.resolve() for path in roots]
     while left:
         path = left.pop()
-        file = path / store.MANIFEST
-        if path in found or not file.is_file():
+        if path in found or not (path / store.MANIFEST).is_file():
             continue
         found.add(path)
-        manifest = store.Manifest.from_json(file.read_text("utf-8"))
-        for role, entry in manifest.parents.items():
+        for role, entry in store.read_manifest(path).parents.items():
             if role != "last":
                 left.append((path / entry["path"]).resolve())
                 left += filter(None, [by_hash.get(entry["manifest"])])
@@ -197,9 +194,7 @@ def _versions(
         return set(place.artefacts)
     needed: set[str] = set()
     for reader in readers:
-        config = configs.Config.from_json(
-            reader.artefacts[-1] / artefacts.CONFIG
-        )
+        config = artefacts.read_config(reader.artefacts[-1])
         if not config.model.history:
             continue
         past = 0

@@ -19,8 +19,8 @@ def sections(model: Model) -> list[Section]:
     if not model.row.experts:
         return []
     directory = model.workdirs[0].ctr(model.base)
-    days = {
-        day: mixture.Mixture.from_json(directory / day / artefacts.MIXTURE)
+    days: dict[str, mixture.Mixture] = {
+        day: artefacts.read_mixture(directory / day)
         for day in store.dated(directory)
     }
     last = max(days)

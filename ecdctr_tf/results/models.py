@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecdctr_tf import artefacts, model_table, store, windows
+from ecdctr_tf import artefacts, features, model_table, store, windows
 from ecdctr_tf import config as configs
+from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.results import text
 from ecdctr_tf.training import workdir
 
 MAIN, MIXTURE = "e_cdctr", "no_regret"
@@ -129,6 +131,34 @@ def common_days(models: Sequence[Model]) -> list[str]:
         for run in model.workdirs
     ]
     return sorted(set.intersection(*scored)) if scored else []
+
+
+def unscored(data: DataDirectory, models: Sequence[Model]) -> list[str]:
+    """Return a note on days of ads that not all runs have scores of, if any.
+
+    From the first day that any of them scored up to the last one that any of
+    them ever published.
+    """
+    runs = [(model, run) for model in models for run in model.workdirs]
+    known = [day for model, run in runs for day in model.scored_days(run)]
+    newest = [workdir.newest(run.ctr(model.base)) for model, run in runs]
+    scored = [models[0].window(name).days for name in common_days(models)]
+    common = {day for days in scored for day in days}
+    first = min(known, default="")
+    lacking = [
+        day
+        for day in data.days(features.ADS)
+        if first <= day <= max([*known, *newest], default="")
+        and day not in common
+        and data.manifest(features.ADS, day).rows
+    ]
+    if not lacking:
+        return []
+    more = ", ..." if len(lacking) > 5 else ""
+    return [
+        f"Not every model has scores of {text.plural(len(lacking), 'day')} of "
+        f"ads, which the numbers leave out: {', '.join(lacking[:5])}{more}."
+    ]
 
 
 def seed_name(run: workdir.Workdir) -> str:

@@ -33,6 +33,7 @@ from ecdctr_tf.results.models import (
     Model,
     common_days,
     seed_name,
+    unscored,
 )
 from ecdctr_tf.results.page import Section
 from ecdctr_tf.results.slices import ScoredDay
@@ -83,7 +84,7 @@ def write(
       ValueError: no day was scored by all models, or they scored different
         rows of a day.
     """
-    notes = [*notes, *data.losses()]
+    notes = [*notes, *data.losses(), *unscored(data, models)]
     results = _measured(data, models, notes, rescored, others)
     own = details.sections(models)
     page = sections.full_page(results, [*own, *more])

@@ -9,7 +9,6 @@ import numpy as np
 import tqdm
 
 from ecdctr_tf import artefacts, store, windows
-from ecdctr_tf import config as configs
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results.models import Model
 from ecdctr_tf.training import workdir
@@ -115,7 +114,7 @@ def opened(
     manifest = store.read_manifest(path, artefacts.CTR)
     cpm = artefacts.cpm_of(path, manifest)
     if level is None or level.last != path:
-        config = configs.Config.from_json(path / artefacts.CONFIG)
+        config = artefacts.read_config(path, artefacts.CTR)
         # It reads the features that it was trained with.
         spec = data.specs.get(manifest.spec)
         level = Level(data, run, config, model.row, artefacts.CTR, spec)

@@ -10,6 +10,7 @@ the others (`staging`), and `lock` lets one writer in at a time.
 
 from ecdctr_tf.store.artefacts import (
     dated,
+    file,
     file_hash,
     parent,
     publish,
@@ -38,6 +39,7 @@ __all__ = [
     "Lock",
     "Manifest",
     "dated",
+    "file",
     "file_hash",
     "leftovers",
     "lock",

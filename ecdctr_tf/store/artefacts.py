@@ -82,18 +82,22 @@ def _published(path: pathlib.Path) -> str:
     return f"{path} was published before. Delete it to rebuild it."
 
 
-def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
-    """Return the manifest of an artefact of that kind.
+def read_manifest(path: str | pathlib.Path, kind: str = "") -> Manifest:
+    """Return the manifest of an artefact.
+
+    Args:
+      path: the artefact.
+      kind: what it should be; empty: anything.
 
     Raises:
       FileNotFoundError: there is no artefact at `path`.
       ValueError: it is an artefact of another kind or day, or no manifest.
     """
     file = pathlib.Path(path) / manifests.NAME
-    if not file.exists():
+    if not file.is_file():
         raise FileNotFoundError(
-            f"There is no {kind} artefact at {path}: {manifests.NAME} is "
-            "missing."
+            f"There is no {f'{kind} artefact'.strip()} at {path}: "
+            f"{manifests.NAME} is missing."
         )
     try:
         manifest = Manifest.from_json(file.read_text(encoding="utf-8"))
@@ -106,7 +110,7 @@ def read_manifest(path: str | pathlib.Path, kind: str) -> Manifest:
             f"{file} is not a manifest: {error} Delete {path} to rebuild it, "
             "or restore its files."
         ) from error
-    if manifest.kind != kind:
+    if kind and manifest.kind != kind:
         raise ValueError(
             f"{path} should be an artefact of kind {kind!r}. "
             f"Received: {manifest.kind!r}"
@@ -160,6 +164,26 @@ def verify(
     return manifest
 
 
+def file(path: str | pathlib.Path, kind: str, name: str) -> pathlib.Path:
+    """Return the place of a file of an artefact, compared with its hash.
+
+    Args:
+      path: the artefact.
+      kind: what it should be; empty: anything.
+      name: of the file.
+
+    Raises:
+      FileNotFoundError, ValueError: as `verify`, or the artefact never had it.
+    """
+    path = pathlib.Path(path)
+    if name not in verify(path, kind, [name]).files:
+        raise FileNotFoundError(
+            f"{path} should have a {name}; its {manifests.NAME} lists none. "
+            f"Delete {path} to rebuild it."
+        )
+    return path / name
+
+
 def parent(
     path: str | pathlib.Path, root: str | pathlib.Path
 ) -> dict[str, str]:
@@ -192,7 +216,7 @@ def dated(directory: str | pathlib.Path) -> list[str]:
                 f"{directory} should hold artefacts named by their day, "
                 f"YYYY-MM-DD. Received: {child.name!r}. Move it elsewhere."
             )
-        if not (child / manifests.NAME).exists():
+        if not (child / manifests.NAME).is_file():
             raise ValueError(
                 f"{child} is not an artefact: its {manifests.NAME} is missing. "
                 f"Put the file back, or delete {child} to rebuild it."

@@ -55,8 +55,6 @@ from ecdctr_tf.transfer import (
 )
 
 NATURAL, ADS = features.NATURAL, features.ADS
-# In the directory of a level, the last day that it published.
-NEWEST = ".newest"
 TABLE_OPTIMIZERS = {
     "lazy_adam": LazyAdam,
     "row_wise_adagrad": RowWiseAdagrad,
@@ -642,8 +640,7 @@ class Level:
 
     def say_deleted(self) -> None:
         """Warn where the newest artefacts were deleted: they are made again."""
-        file = self.directory / NEWEST
-        newest = file.read_text("utf-8") if file.exists() else ""
+        newest = workdir.newest(self.directory)
         there = max(store.dated(self.directory), default="")
         if there < newest:
             logging.warning(
@@ -727,7 +724,7 @@ class Level:
             if write_more is not None:
                 write_more(staging)
         fit.forget(self.run.progress(self.kind, self.row.base), window.last)
-        store.write_text(self.directory / NEWEST, window.last)
+        store.write_text(self.directory / workdir.NEWEST, window.last)
         self._skipped = {}
         self.report = None
         self.last = path

@@ -211,7 +211,7 @@ class Mixer:
             level.data.specs[manifest.spec].save(staging / artefacts.SPEC)
             text = weights.to_json()
             store.write_text(staging / artefacts.MIXTURE, text)
-        store.write_text(level.directory / levels.NEWEST, day)
+        store.write_text(level.directory / workdir.NEWEST, day)
 
     def _weights(self) -> tuple[mixture.Mixture, pathlib.Path | None]:
         """Return the weights after the last published day, and the day.
@@ -225,10 +225,10 @@ class Mixer:
         if not done:
             return mixture.Mixture(level.row.experts), None
         last = level.directory / done[-1]
-        manifest = store.verify(last, artefacts.CTR, [artefacts.MIXTURE])
+        manifest = store.read_manifest(last, artefacts.CTR)
         for name in level.row.experts:
             artefacts.parent_path(last, manifest, artefacts.expert_role(name))
-        return mixture.Mixture.from_json(last / artefacts.MIXTURE), last
+        return artefacts.read_mixture(last), last
 
     def _slices(
         self,
@@ -244,7 +244,7 @@ class Mixer:
         data = self._level.data
         place = np.zeros(len(rows["click"]), np.int32)
         for name, path in paths.items():
-            config = configs.Config.from_json(path / artefacts.CONFIG)
+            config = artefacts.read_config(path, artefacts.CTR)
             if not config.model.history:
                 continue
             spec = data.specs[manifests[name].spec]

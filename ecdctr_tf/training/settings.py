@@ -64,7 +64,7 @@ def check(
     Raises:
       ValueError: a setting that its weights depend on differs.
     """
-    before = configs.Config.from_json(path / artefacts.CONFIG)
+    before = artefacts.read_config(path, kind)
     kept = of_level(before, kind, natural)
     asked = of_level(config, kind, natural)
     differing = [

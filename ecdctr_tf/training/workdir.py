@@ -4,12 +4,14 @@ import dataclasses
 import pathlib
 from collections.abc import Collection
 
-from ecdctr_tf import artefacts, model_table, store
+from ecdctr_tf import artefacts, model_table, store, windows
 from ecdctr_tf import config as configs
 from ecdctr_tf.transfer import historical
 
 # In a directory of artefacts, the newest day that `--stage=clean` deleted.
 CLEANED = ".cleaned"
+# The newest day that was published there.
+NEWEST = ".newest"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +101,25 @@ def cleaned(directory: pathlib.Path) -> str:
 
     Of the days up to it, those that are not there are not missing.
     """
-    file = directory / CLEANED
-    return file.read_text("utf-8") if file.exists() else ""
+    return _noted(directory / CLEANED)
+
+
+def newest(directory: pathlib.Path) -> str:
+    """Return the newest day that a level ever published; "" for none."""
+    return _noted(directory / NEWEST)
+
+
+def _noted(file: pathlib.Path) -> str:
+    """Return the day that a file holds; "" where there is none."""
+    if not file.exists():
+        return ""
+    found = file.read_bytes().decode(errors="replace")
+    if not windows.is_day(found):
+        raise ValueError(
+            f"{file} should hold a day. Received: {found[:40]!r}. Put it back, "
+            "or delete it: then nobody knows of days that were deleted."
+        )
+    return found
 
 
 def note_cleaned(directory: pathlib.Path, days: Collection[str]) -> None:

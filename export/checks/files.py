@@ -1,6 +1,5 @@
 """Checks of an export's files, before anything is loaded."""
 
-import json
 import subprocess
 import sys
 
@@ -46,10 +45,9 @@ def structure(subject: Subject) -> str:
 
 def contract_of(subject: Subject) -> str:
     """Compare the signatures with those of the features that are served."""
-    file = subject.path / "assets.extra" / saved_model.LINEAGE
-    lineage = json.loads(file.read_text(encoding="utf-8"))
-    if "served" not in lineage:
-        raise LeftOut(f"an older export: {file.name} lacks `served`")
+    lineage = saved_model.read_lineage(subject.path)
+    if not lineage or "served" not in lineage:
+        raise LeftOut(f"an older export: {saved_model.LINEAGE} lacks `served`")
     spec = features.DataSpec.from_dict(lineage["served"])
     contract.check(subject.path, spec, lineage["historical"])
     return ", ".join(sorted(served(subject)))
