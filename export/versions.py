@@ -273,8 +273,9 @@ def roll_back(export_dir: pathlib.Path, why: str = "") -> tuple[int, int]:
       The version that was taken back, and the one that is newest now.
 
     Raises:
-      FileNotFoundError: there is no version before the newest.
-      ValueError: the newest version is damaged, or another process is writing.
+      FileNotFoundError, ValueError: there is no version before the newest,
+        one of the two is damaged, or another process is writing. Nothing is
+        taken back.
     """
     if not export_dir.is_dir():
         raise FileNotFoundError(
@@ -289,6 +290,7 @@ def roll_back(export_dir: pathlib.Path, why: str = "") -> tuple[int, int]:
                 f"{there or 'none'}."
             )
         *_, before, newest = there
+        store.verify(export_dir / str(before), saved_model.KIND)
         manifest = store.read_manifest(
             export_dir / str(newest), saved_model.KIND
         )

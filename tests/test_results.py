@@ -58,12 +58,12 @@ def make_data(path, spec):
     data = data_directory.DataDirectory(path)
     rows = {
         "click": CLICK,
-        "timestamp": np.arange(4),
         "user_id": USER,
         "item_id": ITEM,
         **{name: np.array(PERFECT) for name in spec.evaluation},
     }
     for day in DAYS:
+        rows["timestamp"] = windows.day_number(day) * 86_400 + np.arange(4)
         data.write_day("ads", day, [rows], {"user": 3, "item": 10})
     return path
 

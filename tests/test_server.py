@@ -336,11 +336,25 @@ def answering(server, number):
     raise AssertionError(f"Version {number} does not answer.")
 
 
-def test_a_damaged_version_does_not_end_the_one_before(tmp_path, world):
+def no_graph(version):
+    (version / store.MANIFEST).unlink()
+    (version / "saved_model.pb").write_bytes(b"none")
+
+
+def a_flipped_bit(version):
+    """A server would load it, and answer something else."""
+    file = version / "saved_model.pb"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [no_graph, a_flipped_bit])
+def test_a_damaged_version_does_not_end_the_one_before(tmp_path, world, damage):
     shutil.copytree(world.version, tmp_path / "1")
     with served.server(tmp_path) as running:
-        (tmp_path / ".staging").mkdir()
-        (tmp_path / ".staging" / "saved_model.pb").write_bytes(b"none")
+        shutil.copytree(world.version, tmp_path / ".staging")
+        damage(tmp_path / ".staging")
         (tmp_path / ".staging").rename(tmp_path / "2")
         over = time.monotonic() + served.SECONDS
         state = ""
@@ -407,7 +421,10 @@ def test_there_is_no_error_while_versions_come_and_go(
         target = export_dir / str(version)
         manifest = store.Manifest(saved_model.KIND)
         with store.publish(target, manifest) as staging:
-            shutil.copytree(world.version, staging, dirs_exist_ok=True)
+            own = shutil.ignore_patterns(store.MANIFEST)
+            shutil.copytree(
+                world.version, staging, dirs_exist_ok=True, ignore=own
+            )
             manifest.parents = {"artefact": store.parent(artefact, target)}
 
     monkeypatch.setattr(saved_model, "export_model", export)

@@ -142,6 +142,19 @@ def test_a_rollback_that_was_killed_is_finished(run, served, monkeypatch):
     assert versions.numbers(served)[-1] == 20240102
 
 
+def test_a_server_does_not_return_to_a_damaged_version(run, served):
+    publish_all(run, served)
+    file = served / "20240102/saved_model.pb"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"{file} has 9 bytes"):
+        export.roll_back(served)
+    assert versions.numbers(served)[-1] == 20240103
+    assert versions.withdrawn(served) == {}
+    # The operator goes further back.
+    shutil.rmtree(file.parent)
+    assert export.roll_back(served) == (20240103, 20240101)
+
+
 def test_nothing_to_roll_back(run, served):
     with pytest.raises(FileNotFoundError, match="no version to take back"):
         export.roll_back(served)

@@ -11,7 +11,8 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
-from ecdctr_tf.export import versions
+from ecdctr_tf import store
+from ecdctr_tf.export import saved_model, versions
 from ecdctr_tf.export.server import warming
 from ecdctr_tf.export.server.loading import Version
 from ecdctr_tf.export.server.refusal import Refused, invalid
@@ -78,6 +79,9 @@ class Model:
         return newest
 
     def _load(self, path: pathlib.Path) -> Version:
+        if (path / store.MANIFEST).exists():
+            # One by another exporter has none.
+            store.verify(path, saved_model.KIND)
         version = Version(path)
         if self._warm_up:
             try:

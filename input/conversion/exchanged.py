@@ -37,6 +37,7 @@ class Exchanged:
 
         Raises:
           FileNotFoundError: there is no work directory.
+          ValueError: a manifest in it is damaged.
         """
         workdir = pathlib.Path(workdir)
         if not workdir.is_dir():
@@ -56,10 +57,9 @@ class Exchanged:
         if path in found:
             return found[path]
         found[path] = False
-        file = path / store.MANIFEST
-        if not file.is_file():
+        if not (path / store.MANIFEST).is_file():
             return False
-        manifest = store.Manifest.from_json(file.read_text("utf-8"))
+        manifest = store.read_manifest(path)
         places = [path / p["path"] for p in manifest.parents.values()]
         found[path] = self._learned(manifest) or any(
             [self._saw(place.resolve(), found) for place in places]
