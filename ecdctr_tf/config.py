@@ -578,7 +578,10 @@ class Config(_Checked):
                 f"{path} should hold the fields of a config. "
                 f"Received: {values!r}"
             )
-        return _replace(cls(), values, "")
+        try:
+            return _replace(cls(), values, "")
+        except ValueError as error:
+            raise ValueError(f"{path} is not a config: {error}") from error
 
 
 def of_model(config: Config, row: model_table.ModelRow) -> Config:

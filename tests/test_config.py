@@ -184,9 +184,11 @@ def test_from_json_without_file_raises(tmp_path):
     ],
 )
 def test_from_json_of_other_text_raises(tmp_path, text, message):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        Config.from_json(tmp_path / "config.json")
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as raised:
+        Config.from_json(path)
+    assert str(raised.value).startswith(str(path))
 
 
 def test_to_json_is_plain_json():

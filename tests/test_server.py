@@ -337,20 +337,31 @@ def answering(server, number):
 
 
 def no_graph(version):
-    (version / store.MANIFEST).unlink()
     (version / "saved_model.pb").write_bytes(b"none")
 
 
 def a_flipped_bit(version):
     """A server would load it, and answer something else."""
-    file = version / "saved_model.pb"
+    manifest, file = (
+        store.Manifest(saved_model.KIND),
+        version / "saved_model.pb",
+    )
+    manifest.files[file.name] = {
+        "bytes": file.stat().st_size,
+        "sha256": store.file_hash(file),
+    }
+    (version / store.MANIFEST).write_text(manifest.to_json())
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [no_graph, a_flipped_bit])
-def test_a_damaged_version_does_not_end_the_one_before(tmp_path, world, damage):
+@pytest.mark.parametrize(
+    ("damage", "said"), [(no_graph, ""), (a_flipped_bit, "is damaged: its SHA")]
+)
+def test_a_damaged_version_does_not_end_the_one_before(
+    tmp_path, world, damage, said
+):
     shutil.copytree(world.version, tmp_path / "1")
     with served.server(tmp_path) as running:
         shutil.copytree(world.version, tmp_path / ".staging")
@@ -364,6 +375,7 @@ def test_a_damaged_version_does_not_end_the_one_before(tmp_path, world, damage):
         damaged, former = found["model_version_status"]
         assert damaged["status"]["error_code"] != "OK"
         assert damaged["status"]["error_message"]
+        assert said in damaged["status"]["error_message"]
         assert former["state"] == "AVAILABLE"
 
 
