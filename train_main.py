@@ -34,6 +34,8 @@ CPM, A-CTR). Each stage does one step:
              snapshots, CPMs, config, metrics and code revision
   monitor    write metrics.prom anew, the gauges for Prometheus that each stage
              that trains, exports or reports leaves in --workdir
+  erase      erase the users of --users from the data directory, artefacts and
+             exported versions; verify that nothing is left of them
 
 Each stage reads what the previous ones published in --workdir. A command that
 was interrupted continues when it is given again. Examples:
@@ -57,6 +59,8 @@ was interrupted continues when it is given again. Examples:
   python train_main.py --stage=rollback --export_dir=RUN/export --note=slow
   python train_main.py --stage=verify --export_dir=RUN/export
   python train_main.py --stage=explain --path=RUN/e_cdctr/ctr/2024-06-28
+  python train_main.py --stage=erase --users=users.txt --data_dir=DATA \
+      --workdir=RUN
 
 Data directories are written by `python -m ecdctr_tf.input.convert`.
 """
@@ -96,6 +100,7 @@ STAGES = (
     "explain",
     "monitor",
     "clean",
+    "erase",
 )
 _OF_RESULTS = ("compare_sets",)
 # Stages that read no logs and train nothing -> the flags that they need.
@@ -106,6 +111,7 @@ _WITHOUT_LOGS = {
     "explain": ("path",),
     "monitor": ("workdir",),
     "clean": ("workdir",),
+    "erase": ("users", "data_dir", "workdir"),
 }
 _OF_LOGS = tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS)
 _REPORTING = ("report", "all", "replay")
@@ -118,11 +124,13 @@ _READ_BY = {
     "date": ("auto",),
     "trials": ("compare",),
     "report_dir": (*_REPORTING, "compare", "diagnose", *_OF_RESULTS),
-    "export_dir": (*_EXPORTING, "rollback", "verify", "monitor", "clean"),
+    "export_dir": (*_EXPORTING, "rollback", "verify", "monitor", "clean")
+    + ("erase",),
     "metrics_file": (*_RUNNING, "monitor"),
     "pythons": ("verify",),
     "path": ("explain",),
-    "dry_run": ("auto", "clean"),
+    "dry_run": ("auto", "clean", "erase"),
+    "users": ("erase",),
     "version": ("export",),
     "keep_versions": _EXPORTING,
     "force_publish": _EXPORTING,
@@ -131,9 +139,10 @@ _READ_BY = {
     "strategy": ("tpm", "cpm", "ctr", "all"),
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
-    **dict.fromkeys(("data_dir", "models"), _OF_LOGS),
+    "data_dir": (*_OF_LOGS, "erase"),
+    "models": _OF_LOGS,
     **dict.fromkeys(("preset", "config", "set", "seeds"), (*_OF_LOGS, "clean")),
-    "workdir": (*_OF_LOGS, "monitor", "clean"),
+    "workdir": (*_OF_LOGS, "monitor", "clean", "erase"),
 }
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
@@ -177,8 +186,8 @@ _DATE = flags.DEFINE_string(
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run",
     False,
-    "Say what would be done and why (auto), or what would be deleted (clean); "
-    "do and write nothing.",
+    "Say what would be done and why (auto), or what would be deleted (clean, "
+    "erase); do and write nothing.",
 )
 _MODELS = flags.DEFINE_list(
     "models",
@@ -244,6 +253,11 @@ _PATH = flags.DEFINE_string(
     "path",
     None,
     "Artefact, exported version or day of data, or a file in one (explain).",
+)
+_USERS = flags.DEFINE_string(
+    "users",
+    None,
+    "Text file with the ids of the users to erase, one a line (erase).",
 )
 _METRICS_FILE = flags.DEFINE_string(
     "metrics_file",
@@ -411,6 +425,7 @@ def main(argv: list[str]) -> None:
                 keep_versions=_KEEP_VERSIONS.value,
                 pythons=tuple(_PYTHONS.value),
                 path=_path(_PATH.value),
+                users=_path(_USERS.value),
                 metrics_file=_path(_METRICS_FILE.value),
                 dry_run=_DRY_RUN.value,
                 force_publish=_FORCE_PUBLISH.value,

@@ -11,6 +11,8 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, diagnostics, export, store, windows
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.distributed import clusters
+from ecdctr_tf.erasure import runs
+from ecdctr_tf.erasure import stage as erasure
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.monitoring import prometheus, tracking
@@ -38,6 +40,8 @@ def run(request: Request) -> None:
       FileNotFoundError, ValueError: what the stage needs is missing or does
         not fit; nothing published before is changed.
     """
+    if request.workdir is not None and request.stage != "erase":
+        runs.check_finished(request.workdir)
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
     if request.stage in WITHOUT_LOGS:
@@ -375,6 +379,21 @@ def _clean(request: Request) -> None:
             retention.show(freed, run_dir.path, request.dry_run)
 
 
+def _erase(request: Request) -> None:
+    """Erase users from data, work directory and exported versions."""
+    with contextlib.ExitStack() as locks:
+        if request.workdir.is_dir() and not request.dry_run:
+            # Between its steps a clock holds no level.
+            locks.enter_context(auto.locked(request))
+        erasure.run(
+            request.data_dir,
+            request.workdir,
+            request.export_place,
+            request.users,
+            request.dry_run,
+        )
+
+
 def _diagnose(data: DataDirectory, request: Request) -> None:
     """Look at the logs, and at a run if there is one; leave it as it is."""
     runs = request.runs() if request.workdir else []
@@ -403,4 +422,5 @@ WITHOUT_LOGS = {
     "explain": _explain,
     "monitor": _monitor,
     "clean": _clean,
+    "erase": _erase,
 }

@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 import math
 import typing
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -114,6 +115,15 @@ class Report:
     def to_dict(self) -> dict[str, typing.Any]:
         """Return the report, ready for JSON."""
         return {"passed": not self.failed, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, typing.Any]) -> "Report":
+        """Return the report that `to_dict` made a dict of."""
+        fields = {name: of for name, of in given.items() if name != "passed"}
+        checks = tuple(
+            typed_values.make(Check, "A check", of) for of in given["checks"]
+        )
+        return typed_values.make(cls, "It", {**fields, "checks": checks})
 
     def to_json(self) -> str:
         """Return the report as JSON text."""

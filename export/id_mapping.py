@@ -26,15 +26,8 @@ class IdMapping(tf.Module):
         self._spec = space.table
         self.dtype = tf.as_dtype(space.table.dtype)
         self._known = None
-        # TensorFlow has no empty lookup tables.
-        if isinstance(space, id_space.Vocabulary) and len(space.ids):
-            space.save(directory)
-            path = pathlib.Path(directory) / f"{space.table.name}.txt"
-            buckets = space.table.buckets
-            self._known = tf.lookup.StaticHashTable(
-                _Lines(str(path), self.dtype, buckets),
-                default_value=0 if buckets == 1 else -1,
-            )
+        if isinstance(space, id_space.Vocabulary):
+            self._known = _known(space, directory)
 
     def rows(self, raw: tf.Tensor) -> tf.Tensor:
         """Return the rows of raw ids.
@@ -61,6 +54,25 @@ class IdMapping(tf.Module):
         return tf.cast(tf.strings.to_hash_bucket_fast(text, buckets), tf.int32)
 
 
+def _known(
+    space: id_space.Vocabulary, directory: str | pathlib.Path
+) -> tf.lookup.StaticHashTable | None:
+    """Return the table of a vocabulary, as of `IdMapping`; None if it is empty.
+
+    TensorFlow has no empty lookup tables.
+    """
+    erased = space.entries.null_count
+    if len(space.entries) == erased:
+        return None
+    space.save(directory)
+    path = pathlib.Path(directory) / f"{space.table.name}.txt"
+    buckets, dtype = space.table.buckets, tf.as_dtype(space.table.dtype)
+    return tf.lookup.StaticHashTable(
+        _Lines(str(path), dtype, buckets, bool(erased)),
+        default_value=0 if buckets == 1 else -1,
+    )
+
+
 class _Lines(tf.lookup.TextFileInitializer):
     """Line of an asset -> its row, split at line feeds and nowhere else.
 
@@ -71,9 +83,10 @@ class _Lines(tf.lookup.TextFileInitializer):
       path: the asset.
       dtype: of the ids.
       first: the row of the first line.
+      erased: whether some lines are those of unassigned rows.
     """
 
-    def __init__(self, path: str, dtype: tf.DType, first: int):
+    def __init__(self, path: str, dtype: tf.DType, first: int, erased: bool):
         self._bytes = pathlib.Path(path).stat().st_size
         super().__init__(
             path,
@@ -83,6 +96,7 @@ class _Lines(tf.lookup.TextFileInitializer):
             tf.lookup.TextFileIndex.LINE_NUMBER,
         )
         self._value_dtype, self._first = tf.int32, first
+        self._erased = erased
         self._unique_name = f"ids_{uuid.uuid4().hex}"
 
     @property
@@ -95,13 +109,17 @@ class _Lines(tf.lookup.TextFileInitializer):
     ) -> tf.Operation | None:
         """Fill the table; called when it is made and when it is loaded."""
         lines = tf.strings.split(self._text(), "\n")[:-1]  # [N]
+        rows = self._first + tf.range(tf.size(lines))  # [N]
+        if self._erased:
+            assigned = tf.not_equal(lines, id_space.UNASSIGNED)
+            lines, rows = lines[assigned], rows[assigned]
         keys = lines
         if self.key_dtype != tf.string:
             keys = tf.strings.to_number(lines, self.key_dtype)  # [N]
         return tf.raw_ops.InitializeTableV2(
             table_handle=table.resource_handle,
             keys=keys,
-            values=self._first + tf.range(tf.size(lines)),  # [N]
+            values=rows,
         )
 
     def _text(self) -> tf.Tensor:

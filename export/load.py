@@ -22,8 +22,7 @@ def known_spaces(
     for name, entry in manifest.ids.items():
         space = data.id_spaces[name]
         if isinstance(space, id_space.Vocabulary):
-            count = int(entry["rows"]) - space.table.buckets
-            space = id_space.Vocabulary(space.table, space.ids[:count])
+            space = space.first(int(entry["rows"]))
         spaces[name] = space
     return spaces
 

@@ -144,11 +144,18 @@ def _some_ids(space: id_space.IdSpace) -> np.ndarray:
     text = space.table.dtype == "string"
     known: list[int | str] = [f"id-{i}" if text else i for i in range(6)]
     if isinstance(space, id_space.Vocabulary):
-        known = [*space.ids[:3], *space.ids[-3:]]
-    unknown: int | str = "no-such-id" if text else -2
-    while isinstance(space, id_space.Vocabulary) and load.knows(space, unknown):
-        unknown = unknown - 1 if isinstance(unknown, int) else f"{unknown}-"
-    return np.array([*known, unknown], object if text else np.int64)
+        ids = space.entries.drop_null()
+        last = ids.slice(max(len(ids) - 3, 0))
+        known = [*ids.slice(0, 3).to_pylist(), *last.to_pylist()]
+    return np.array([*known, unknown(space)], object if text else np.int64)
+
+
+def unknown(space: id_space.IdSpace) -> int | str:
+    """Return a raw id that an id space does not know."""
+    found: int | str = "no-such-id" if space.table.dtype == "string" else -2
+    while isinstance(space, id_space.Vocabulary) and load.knows(space, found):
+        found = found - 1 if isinstance(found, int) else f"{found}-"
+    return found
 
 
 def _filled(

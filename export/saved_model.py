@@ -58,6 +58,7 @@ def export_model(
     serving: configs.ServingConfig | None = None,
     *,
     report: gate.Report | None = None,
+    replace: bool = False,
 ) -> pathlib.Path:
     """Publish an A-CTR day as a version for TensorFlow Serving.
 
@@ -69,6 +70,8 @@ def export_model(
       serving: what clients send, and how the model is stored; None: as the
         config has it by default.
       report: what the gate found, kept in the lineage.
+      replace: whether it takes the place of a version that is there, at one
+        moment; only what erases users may.
 
     Returns:
       The version's directory. It was loaded in a process without project code
@@ -99,8 +102,9 @@ def export_model(
         parents={},
         config={"tables": serving.tables},
         files={},
+        code="",
     )
-    with store.publish(target, manifest) as staging:
+    with store.publish(target, manifest, replace) as staging:
         spaces = load.known_spaces(artefact, data)
         cases, form = _folded(artefact_dir, data, spaces, serving, staging)
         spec, historical = form.spec, given_history.inside(form)

@@ -93,6 +93,15 @@ def withdrawn(export_dir: pathlib.Path) -> dict[int, Withdrawal]:
         ) from error
 
 
+def keep_withdrawn(
+    export_dir: pathlib.Path, known: dict[int, Withdrawal]
+) -> None:
+    """Write which versions were rolled back, as `withdrawn` returns them."""
+    fields = {str(n): dataclasses.asdict(known[n]) for n in sorted(known)}
+    text = typed_values.to_json(fields, "the versions rolled back")
+    store.write_text(export_dir / WITHDRAWN, text)
+
+
 def publish(
     artefact: pathlib.Path,
     data_dir: pathlib.Path,
@@ -299,10 +308,7 @@ def roll_back(export_dir: pathlib.Path, why: str = "") -> tuple[int, int]:
             datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             why,
         )
-        known = {**withdrawn(export_dir), newest: entry}
-        fields = {str(n): dataclasses.asdict(known[n]) for n in sorted(known)}
-        text = typed_values.to_json(fields, "the versions rolled back")
-        store.write_text(export_dir / WITHDRAWN, text)
+        keep_withdrawn(export_dir, {**withdrawn(export_dir), newest: entry})
         finish(export_dir)
     return newest, before
 

@@ -79,7 +79,7 @@ def readable(
             files.append(path / name)
         elif salvage is not None and _salvaged(path / name, salvage / name):
             files.append(salvage / name)
-    left = _counted(manifest, [file_format.counted(file) for file in files])
+    left = counted(manifest, [file_format.counted(file) for file in files])
     lost = {
         "rows": manifest.rows - left.rows,
         "clicks": manifest.metrics.get("clicks", 0) - left.metrics["clicks"],
@@ -100,7 +100,7 @@ def _salvaged(source: pathlib.Path, target: pathlib.Path) -> bool:
     return True
 
 
-def _counted(
+def counted(
     manifest: store.Manifest, files: list[dict[str, np.ndarray]]
 ) -> store.Manifest:
     """Return the manifest of a day with other rows.

@@ -53,6 +53,21 @@ class ExchangedError(ValueError):
     exit_status = 75
 
 
+def of_sources(
+    manifest: store.Manifest,
+) -> dict[str, dict[str, typing.Any]]:
+    """Return what a natural day holds of each source, given its manifest.
+
+    As `DataDirectory.of_sources`.
+    """
+    found = manifest.metrics.get(SOURCES)
+    if found is None:
+        clicks = manifest.metrics.get("clicks", 0)
+        entry = {"rows": manifest.rows, "clicks": clicks, "weight": None}
+        found = {features.UNKNOWN_SOURCE: entry} if manifest.rows else {}
+    return found
+
+
 class DataDirectory:
     """The days, rows and id spaces of a data directory.
 
@@ -100,9 +115,9 @@ class DataDirectory:
         self.left_out: Mapping[str, Collection[str]] = {}
         if (self.path / PENDING).exists():
             raise ExchangedError(
-                f"Days of {self.path} are being exchanged, or were when "
-                "`convert` was interrupted. Wait for it to finish, or run its "
-                "command again."
+                f"Days of {self.path} are being exchanged, or were when the "
+                "command that does so was interrupted. Wait for it to finish, "
+                "or run it again."
             )
         self.spec = features.DataSpec.load(self.path / SPEC)
         # Of earlier days, oldest first.
@@ -200,13 +215,7 @@ class DataDirectory:
           source is not known are of `features.UNKNOWN_SOURCE`; sources without
           rows are left out.
         """
-        manifest = self.manifest(features.NATURAL, day)
-        found = manifest.metrics.get(SOURCES)
-        if found is None:
-            clicks = manifest.metrics.get("clicks", 0)
-            entry = {"rows": manifest.rows, "clicks": clicks, "weight": None}
-            found = {features.UNKNOWN_SOURCE: entry} if manifest.rows else {}
-        return found
+        return of_sources(self.manifest(features.NATURAL, day))
 
     def days(self, domain: str) -> list[str]:
         """Return the days there are of a domain ("natural" or "ads")."""

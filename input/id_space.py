@@ -7,6 +7,9 @@ no files and never grows.
 
 The state of a vocabulary after a day is its first n entries, so one file holds
 the vocabularies of all days; `fingerprint(rows)` names one of them.
+
+An id that was erased leaves its row unassigned: the row is there, and nobody's.
+Its line of the file begins with the byte 255, which no text has.
 """
 
 import hashlib
@@ -20,6 +23,9 @@ import pyarrow.compute as pc
 
 from ecdctr_tf import features, store
 from ecdctr_tf.deferred import tf
+
+# The line of a row whose id was erased.
+UNASSIGNED = b"\xfferased"
 
 
 class Vocabulary:
@@ -49,13 +55,55 @@ class Vocabulary:
 
     @property
     def ids(self) -> np.ndarray:
-        """The raw ids, int64 or object of str, in the order of their rows."""
+        """The raw ids, int64 or object of str, in the order of their rows.
+
+        With unassigned rows they are objects, of which theirs are None.
+        """
+        if self._ids.null_count:
+            return np.array(self._ids.to_pylist(), object)
         return self._ids.to_numpy(zero_copy_only=False)
 
     @property
     def entries(self) -> pa.Array:
-        """The raw ids as Arrow holds them, in the order of their rows."""
+        """The raw ids as Arrow holds them, null for unassigned rows."""
         return self._ids
+
+    @property
+    def unassigned(self) -> np.ndarray:
+        """The rows whose ids were erased, int32 `[N]`, in order."""
+        erased = self._ids.is_null().to_numpy(zero_copy_only=False)
+        places = np.flatnonzero(erased).astype(np.int32)
+        return places + np.int32(self.table.buckets)
+
+    def raw(self, rows: np.ndarray) -> np.ndarray:
+        """Return the raw ids of rows that are assigned, int64 or object `[N]`.
+
+        Args:
+          rows: int `[N]`, no buckets.
+        """
+        ids = self._ids.take(pa.array(rows - self.table.buckets))
+        return ids.to_numpy(zero_copy_only=False)
+
+    def unassign(self, raw: npt.ArrayLike | pa.Array) -> np.ndarray:
+        """Erase raw ids; their rows stay, and those of all others.
+
+        An id that comes up again gets a new row, as one that is new.
+
+        Args:
+          raw: array of raw ids, of the table's dtype. Those that have no row
+            are passed over.
+
+        Returns:
+          The rows that were theirs, int32 `[N]`, in order.
+        """
+        rows = np.unique(self.lookup(raw))
+        rows = rows[rows >= self.table.buckets]
+        erased = np.zeros(len(self._ids), bool)
+        erased[rows - self.table.buckets] = True
+        nobody = pa.scalar(None, self._type)
+        self._ids = pc.if_else(pa.array(erased), nobody, self._ids)
+        self._hashed = 0, hashlib.sha256()
+        return rows
 
     def first(self, rows: int) -> "Vocabulary":
         """Return the vocabulary as it was when it had so many rows."""
@@ -142,7 +190,9 @@ class Vocabulary:
             found[named] = 0
         elif named.any():
             ids = self._ids.take(pa.array(found[named] - self.table.buckets))
-            found[named] = hash_rows(ids.cast(pa.string()), self.table.buckets)
+            # No row of the data is an unassigned one.
+            text = pc.fill_null(ids.cast(pa.string()), "")
+            found[named] = hash_rows(text, self.table.buckets)
         return found
 
     def fingerprint(self, rows: int | None = None) -> dict:
@@ -165,13 +215,13 @@ class Vocabulary:
         digest = digest.copy()
         if count > begun:
             more = self._ids.slice(begun, count - begun)
-            digest.update(_lines(more).encode())
+            digest.update(_lines(more))
         self._hashed = count, digest
         return {"rows": rows, "sha256": digest.hexdigest()}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the ids as `text` uint8, the bytes of the file of `save`."""
-        return {"text": np.frombuffer(_lines(self._ids).encode(), np.uint8)}
+        return {"text": np.frombuffer(_lines(self._ids), np.uint8)}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Take back what `arrays` returned."""
@@ -181,7 +231,8 @@ class Vocabulary:
     def save(self, directory: str | pathlib.Path) -> None:
         """Write `<table>.txt`, one raw id a line."""
         path = pathlib.Path(directory) / f"{self.table.name}.txt"
-        store.write_text(path, _lines(self._ids))
+        with store.replacing(path) as staging:
+            staging.write_bytes(_lines(self._ids))
 
     @classmethod
     def load(
@@ -243,7 +294,7 @@ class Renumbered(Vocabulary):
         places = np.argsort(self._numbers)
         start, stop = np.searchsorted(self._numbers[places], [first, last])
         ids = self._ids.take(pa.array(places[start:stop]))
-        return _lines(ids).encode() if len(ids) else b""
+        return _lines(ids) if len(ids) else b""
 
 
 class Hashing:
@@ -328,8 +379,12 @@ def _type(table: features.TableSpec) -> pa.DataType:
     return pa.int64() if table.dtype == "int64" else pa.string()
 
 
-def _lines(ids: pa.Array) -> str:
-    return "\n".join([*ids.cast(pa.string()).to_pylist(), ""])
+def _lines(ids: pa.Array) -> bytes:
+    texts = ids.cast(pa.string()).to_pylist()
+    if not ids.null_count:
+        return "\n".join([*texts, ""]).encode()
+    lines = (UNASSIGNED if text is None else text.encode() for text in texts)
+    return b"\n".join([*lines, b""])
 
 
 def _ids(table: features.TableSpec, text: bytes) -> pa.Array:
@@ -338,8 +393,15 @@ def _ids(table: features.TableSpec, text: bytes) -> pa.Array:
     Raises:
       ValueError: the text is not one that `_lines` makes.
     """
-    lines = text.decode("utf-8").split("\n")
-    if lines.pop():
+    lines: list[str | None]
+    if UNASSIGNED in text:
+        lines = [
+            None if line == UNASSIGNED else line.decode("utf-8")
+            for line in text.split(b"\n")
+        ]
+    else:
+        lines = [*text.decode("utf-8").split("\n")]
+    if lines.pop() != "":
         raise ValueError("Its last line is cut off.")
     try:
         ids = pa.array(lines, pa.string()).cast(_type(table))
@@ -347,6 +409,6 @@ def _ids(table: features.TableSpec, text: bytes) -> pa.Array:
         raise ValueError(
             f"It should hold one whole number of 64 bits a line. {error}."
         ) from error
-    if pc.count_distinct(ids).as_py() != len(ids):
+    if pc.count_distinct(ids).as_py() != len(ids) - ids.null_count:
         raise ValueError("It holds an id twice.")
     return ids

@@ -344,7 +344,7 @@ def test_a_repair_counts_the_rows_of_each_source():
         "weight": np.array([1, 2, 1], np.float32),
         features.SOURCE: np.array([1, 2, 2], np.uint8),
     }
-    found = damage._counted(manifest, [rows])
+    found = damage.counted(manifest, [rows])
     assert found.rows == 3
     assert found.metrics["sources"] == {
         "feed": {"rows": 1, "clicks": 1, "weight": 1.0},

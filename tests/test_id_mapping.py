@@ -117,3 +117,17 @@ def test_a_saved_mapping_needs_no_file_and_tells_no_path(tmp_path):
     assert str(tmp_path).encode() not in (saved / "saved_model.pb").read_bytes()
     loaded = tf.saved_model.load(str(saved))
     np.testing.assert_array_equal(loaded.rows(["b", "c", "a"]), [2, 0, 1])
+
+
+@pytest.mark.parametrize("buckets", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "known"), [("int64", [5, 7, 9]), ("string", ["a", "b ", ""])]
+)
+def test_erased_ids_are_unknown(tmp_path, dtype, known, buckets):
+    space = space_of(dtype=dtype, buckets=buckets, known=known)
+    space.unassign(known[1:2])
+    rows = rows_in_graph(space, known, tmp_path)
+    np.testing.assert_array_equal(rows, space.lookup(known))
+    assert rows[1] < buckets <= rows[0]
+    space.unassign(known)
+    assert max(rows_in_graph(space, known, tmp_path).numpy()) < buckets

@@ -232,3 +232,35 @@ def test_damaged_vocabulary_is_named(tmp_path, dtype, content, message):
     said = str(raised.value)
     assert str(tmp_path / "user.txt") in said and "\n" not in said
     assert said.endswith("Put the file back, or convert the logs again.")
+
+
+@pytest.mark.parametrize("buckets", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "ids"),
+    [("int64", [5, 7, 9, 11]), ("string", ["a", "b ", "", "d"])],
+)
+def test_rows_of_erased_ids_are_nobodys(tmp_path, dtype, ids, buckets):
+    space = vocabulary(dtype, buckets, ids)
+    before = space.lookup(ids)
+    np.testing.assert_array_equal(
+        space.unassign([ids[1], ids[3]]), before[1::2]
+    )
+    assert space.rows == buckets + 4
+    assert (space.lookup(ids[1::2]) < buckets).all()
+    np.testing.assert_array_equal(space.lookup(ids[::2]), before[::2])
+    np.testing.assert_array_equal(space.unassigned, before[1::2])
+    assert space.ids.tolist() == [ids[0], None, ids[2], None]
+    np.testing.assert_array_equal(space.raw(before[::2]), ids[::2])
+    assert (space.bucket_of(np.arange(space.rows)) < buckets).all()
+    space.save(tmp_path)
+    loaded = id_space.Vocabulary.load(space.table, tmp_path)
+    assert loaded.fingerprint() == space.fingerprint()
+    np.testing.assert_array_equal(loaded.unassigned, space.unassigned)
+    again = vocabulary(dtype, buckets)
+    again.restore(space.arrays())
+    assert again.fingerprint() == space.fingerprint()
+    loaded.append(ids)
+    np.testing.assert_array_equal(
+        loaded.lookup(ids[1::2]), [buckets + 4, buckets + 5]
+    )
+    assert loaded.fingerprint(space.rows) == space.fingerprint()

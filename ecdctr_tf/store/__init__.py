@@ -24,9 +24,11 @@ from ecdctr_tf.store.manifest import NAME as MANIFEST
 from ecdctr_tf.store.revisions import revision
 from ecdctr_tf.store.staging import (
     leftovers,
+    link,
     remove,
     replacing,
     staged,
+    swap,
     sweep,
     sync,
     sync_names,
@@ -42,6 +44,7 @@ __all__ = [
     "file",
     "file_hash",
     "leftovers",
+    "link",
     "lock",
     "parent",
     "publish",
@@ -51,6 +54,7 @@ __all__ = [
     "replacing",
     "revision",
     "staged",
+    "swap",
     "sweep",
     "sync",
     "sync_names",

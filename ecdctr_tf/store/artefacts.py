@@ -25,7 +25,7 @@ def file_hash(path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def publish(
-    path: str | pathlib.Path, manifest: Manifest
+    path: str | pathlib.Path, manifest: Manifest, replace: bool = False
 ) -> Iterator[pathlib.Path]:
     """Give a staging directory that becomes the artefact on leaving.
 
@@ -33,8 +33,11 @@ def publish(
 
     Args:
       path: the artefact's place; its parents are made.
-      manifest: completed with the hashes of the files and written with them;
-        its other fields may still be set inside the `with` block.
+      manifest: completed with the hashes of the files, and with the revision
+        of the code unless it says one, and written with them; its other fields
+        may still be set inside the `with` block.
+      replace: whether it takes the place of an artefact that is there, at one
+        moment; only what erases users may.
 
     Yields:
       The empty directory to write into.
@@ -46,11 +49,11 @@ def publish(
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     stagings.sweep(path.parent)
-    if path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(_published(path))
     with stagings.staged(path) as staging:
         yield staging
-        if manifest.kind not in _OF_DATA:
+        if manifest.kind not in _OF_DATA and not manifest.code:
             manifest.code = revisions.revision()
         for file in sorted(p for p in staging.rglob("*") if p.is_file()):
             manifest.files[file.relative_to(staging).as_posix()] = {
@@ -60,7 +63,10 @@ def publish(
         text = manifest.to_json()
         (staging / manifests.NAME).write_text(text, encoding="utf-8")
         stagings.sync(staging)
-        rename(staging, path)
+        if path.exists() and replace:
+            stagings.swap(staging, path)
+        else:
+            rename(staging, path)
 
 
 def rename(staging: pathlib.Path, path: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ without such locks nothing is held, and `sweep` leaves everything where it is.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import glob
 import os
@@ -17,6 +18,8 @@ import uuid
 from collections.abc import Callable, Iterator
 
 _PREFIX = ".staging-"
+# Of `renameat2`: paths are as of the working directory; names are exchanged.
+_HERE, _EXCHANGE = -100, 2
 
 
 @contextlib.contextmanager
@@ -72,6 +75,14 @@ def write_text(path: str | pathlib.Path, text: str) -> None:
         staging.write_text(text, encoding="utf-8")
 
 
+def link(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Give a file that never changes a second place; a copy if need be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def sync(directory: pathlib.Path) -> None:
     """Make a directory with all in it survive a power cut after a rename."""
     for path in directory.rglob("*"):
@@ -94,6 +105,27 @@ def remove(path: pathlib.Path) -> None:
         shutil.rmtree(doomed)
     finally:
         _release(descriptor)
+
+
+def swap(staging: pathlib.Path, path: pathlib.Path) -> None:
+    """Let two directories change places, at one moment where the system can.
+
+    Where it cannot, nothing is at `path` for a moment.
+    """
+    if _exchange(os.fsencode(staging), os.fsencode(path)):
+        doomed = path.with_name(_temporary(path.name))
+        os.rename(path, doomed)
+        os.rename(staging, path)
+        os.rename(doomed, staging)
+    sync_names(path.parent)
+
+
+def _exchange(one: bytes, other: bytes) -> int:
+    """Exchange two names as `renameat2` does; return 0 if that was done."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return -1
+    return renameat2(_HERE, one, _HERE, other, _EXCHANGE)
 
 
 def sweep(directory: str | pathlib.Path, name: str = "") -> None:

@@ -44,7 +44,7 @@ class SnapshotTable:
             ids = rows.astype(np.int64)
         else:
             rows = rows[rows >= space.table.buckets]
-            ids = space.ids[rows - space.table.buckets]
+            ids = space.raw(rows)
             if space.table.dtype == "string":
                 ids = np.array([i.encode() for i in ids], dtype=object)
         return cls(ids, embeddings[rows], counts[rows].astype(np.int64))

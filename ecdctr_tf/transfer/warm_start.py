@@ -166,7 +166,9 @@ def check_ids(
                 f"{source} was trained with another id space of table "
                 f"{table!r} than the data directory's: the same row stands for "
                 "another id. Use the data directory it was trained on, or "
-                "train it again on this one."
+                "train it again on this one. If users were erased from the "
+                "data directory since, erase them from this work directory "
+                "too, with the same --users."
             )
 
 

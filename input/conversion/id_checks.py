@@ -38,7 +38,7 @@ def found(
             continue
         if space.table.dtype != "string":
             continue
-        known = pa.array(space.ids, pa.string())
+        known = space.entries.drop_null()
         names = spec.foreign_spaces(table)
         if names:
             crossings[table] = _crossings(known, names)

@@ -33,6 +33,8 @@ BEHIND = "behind"
 KIND = "conversion_state"
 SUMMARY = "summary.json"
 FORMER = "former_specs"
+# Name of a count -> the features whose values it counts.
+COUNTS = "counts"
 
 
 class Part(Protocol):
@@ -183,6 +185,7 @@ def described(
         ids=ids,
         config={
             "conversion": spec_changes.fingerprints(spec),
+            COUNTS: {count.name: list(count.of) for count in spec.counts},
             "format": file_format,
             "last_days": _in_order(last_days),
             "clicks_only": _in_order(clicks_only),

@@ -70,6 +70,25 @@ class Tally:
         """Count a day with events."""
         self._days[domain] += 1
 
+    def forget(
+        self, users: np.ndarray, rows: Mapping[str, int], clicks: Mapping
+    ) -> None:
+        """Leave users out; what was counted of items stays.
+
+        Args:
+          users: keys.
+          rows: domain -> rows that are gone. Other rows of the users named
+            nobody, and count as those of unknown ones.
+          clicks: domain -> clicks that are gone.
+        """
+        for domain in features.DOMAINS:
+            of_ids = self._rows[domain, "user"]
+            known = users[users < len(of_ids)]
+            left = int(of_ids[known].sum()) - rows[domain]
+            of_ids[known] = 0
+            self._unknown[domain, "user"] += left
+            self._clicks[domain] -= clicks[domain]
+
     def totals(self) -> collections.Counter[tuple[str, str]]:
         """Return what `summary` is made of; adds up over parts of the ids."""
         found = collections.Counter[tuple[str, str]]()

@@ -1,0 +1,14 @@
+"""Users out of everything that was made of their logs: `--stage=erase`.
+
+In this order, each of which a command that was killed goes on with when it is
+given again:
+
+1. the data directory (`input.conversion.erasing`), exchanged at once;
+2. the artefacts of the work directory (`runs`), exchanged at once: those that
+   bear a hash which the vocabulary of users had before;
+3. the exported versions (`exports`), each replaced at one moment by one that is
+   made anew of its artefact.
+
+Then `verify` looks for what is left, in all files and by membership, and `cost`
+says what it did to the predictions for all others.
+"""

@@ -1,0 +1,118 @@
+"""Users out of exported versions.
+
+A version is made anew, under its number, of the artefact that it was made of,
+once the users are erased from that. It takes the place of the old one at one
+moment: whoever polls the directory sees a whole version at any time. Servers
+keep what they have loaded until they are started again.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from ecdctr_tf import artefacts, store, typed_values
+from ecdctr_tf import config as configs
+from ecdctr_tf.erasure import runs
+from ecdctr_tf.export import gate, saved_model, versions
+from ecdctr_tf.input.data_directory import DataDirectory
+
+
+def stale(export_dir: pathlib.Path, data: DataDirectory) -> list[int]:
+    """Return the versions that know users who have been erased, in order.
+
+    Args:
+      export_dir: the base path of the served model; need not exist.
+      data: the data directory.
+
+    Raises:
+      ValueError: a version is damaged.
+    """
+    table = data.spec.feature(data.spec.user).table
+    space = data.id_spaces[table]
+    found = []
+    for number in versions.numbers(export_dir):
+        manifest = store.read_manifest(
+            export_dir / str(number), saved_model.KIND
+        )
+        entry = manifest.ids[table]
+        known = int(entry["rows"]) <= space.rows
+        if not known or space.fingerprint(int(entry["rows"])) != entry:
+            found.append(number)
+    return found
+
+
+def check(export_dir: pathlib.Path) -> None:
+    """Make sure that each version can be made anew.
+
+    Raises:
+      ValueError: the artefact of a version is gone, or is another one.
+    """
+    for number in versions.numbers(export_dir):
+        _artefact(export_dir / str(number))
+
+
+def _artefact(version: pathlib.Path) -> pathlib.Path:
+    """Return the artefact that a version was made of, perhaps made anew."""
+    parent = store.read_manifest(version, saved_model.KIND).parents["artefact"]
+    place = (version / parent["path"]).resolve()
+    file = place / store.MANIFEST
+    if file.is_file():
+        manifest = store.read_manifest(place, artefacts.CTR)
+        known = {store.file_hash(file)}
+        known |= {of["was"] for of in manifest.metrics.get(runs.ERASED, ())}
+        if parent["manifest"] in known:
+            return place
+    raise ValueError(
+        f"{version} cannot be made anew without the users: {place}, of which "
+        "it was made, is gone or was replaced. Delete the version, or put the "
+        "artefact back; then run this command again."
+    )
+
+
+def run(
+    export_dir: pathlib.Path, data_dir: pathlib.Path, numbers: list[int]
+) -> None:
+    """Make versions anew of their artefacts, from which users were erased.
+
+    Args:
+      export_dir: the base path of the served model.
+      data_dir: the data directory.
+      numbers: the versions, of `stale`.
+
+    Raises:
+      FileNotFoundError, ValueError: as `check` and `export_model`.
+    """
+    for number in numbers:
+        version = export_dir / str(number)
+        lineage = json.loads(
+            (version / "assets.extra" / saved_model.LINEAGE).read_bytes()
+        )
+        serving = lineage["serving"]
+        looked = lineage["gate"]
+        saved_model.export_model(
+            _artefact(version),
+            data_dir,
+            export_dir,
+            number,
+            typed_values.make(configs.ServingConfig, "`serving`", serving),
+            report=gate.Report.from_dict(looked) if looked else None,
+            replace=True,
+        )
+
+
+def rename_withdrawn(export_dir: pathlib.Path, former: dict[str, str]) -> None:
+    """Let versions that were rolled back be known by the hashes of now.
+
+    Args:
+      export_dir: the base path of the served model.
+      former: hash of a manifest -> hash of the one in its place.
+    """
+    before = versions.withdrawn(export_dir)
+    after = {
+        number: dataclasses.replace(
+            entry, artefact=former.get(entry.artefact, entry.artefact)
+        )
+        for number, entry in before.items()
+    }
+    if after != before:
+        versions.keep_withdrawn(export_dir, after)
