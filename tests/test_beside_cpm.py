@@ -335,6 +335,7 @@ def train_a_day(data_dir, run) -> None:
         train(data, run, days(5, 5), name)
 
 
+@pytest.mark.long
 def test_with_deterministic_operations_the_numbers_are_the_same(
     data, begun, finished, tmp_path
 ):

@@ -196,6 +196,7 @@ def test_merged_requests_that_are_answered_otherwise_are_found(asked):
         answers.merged_requests(answering(asked, change))
 
 
+@pytest.mark.long
 def test_other_answers_over_a_protocol_are_found(asked):
     def change(name, values):
         if name == "warm-up 0":

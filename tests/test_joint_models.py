@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from ecdctr_tf import artefacts, features, model_table
@@ -157,6 +158,7 @@ class JointModelsTest(tf.test.TestCase):
             names = {v.name.split("/")[-1].split(":")[0] for v in left}
             self.assertEqual(names, {"vocab_size", "total", "count", "line"})
 
+    @pytest.mark.long
     def test_fit_learns_domains_that_contradict_each_other(self):
         twice = {n: tf.repeat(v, 2, axis=0) for n, v in rows(128).items()}
         inputs = {**twice, "domain": tf.range(256) % 2}

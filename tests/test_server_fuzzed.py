@@ -14,6 +14,8 @@ from tensorflow_serving.apis import predict_pb2, regression_pb2
 
 from tests import served
 
+# A server is started and asked some hundred times.
+pytestmark = pytest.mark.long
 SETTINGS = hypothesis.settings(
     max_examples=120,
     deadline=None,

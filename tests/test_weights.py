@@ -104,6 +104,7 @@ def scores(run, day):
         return dict(file)
 
 
+@pytest.mark.long
 def test_a_model_of_downsampled_rows_is_calibrated_to_all_rows(
     weighted, trained, tmp_path
 ):
