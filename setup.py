@@ -19,6 +19,7 @@ setup(
         "ecdctr_tf.comparison",
         "ecdctr_tf.diagnostics",
         "ecdctr_tf.distributed",
+        "ecdctr_tf.erasure",
         "ecdctr_tf.export",
         "ecdctr_tf.export.checks",
         "ecdctr_tf.export.server",

@@ -1,14 +1,14 @@
 r"""Peak memory and time of an export, by the rows of the users' table.
 
 ```
-python -m benchmarks.export --users=5000000 --tables=int8 --json=export.json
+python -m benchmarks.export --user_ids=5000000 --tables=int8 --json=export.json
 ```
 
 `train_main.py --stage=export` and then `--stage=verify` on an artefact with
 random weights of width 32 and as wide history, which is written for it. Memory
 is the resident memory of the command and the processes that it starts, at its
 highest, less that of a process which has imported all that the command imports.
-The vocabulary has `--users` ids.
+The vocabulary has `--user_ids` ids.
 
 Key: `peak_over_tables`, the memory over the bytes of the tables as they are
 served in float32, trained and historical vectors side by side: at most 4.
@@ -29,7 +29,9 @@ from ecdctr_tf import config as configs
 from ecdctr_tf.input import data_directory, id_space
 from ecdctr_tf.transfer import checkpoint, historical
 
-USERS = flags.DEFINE_integer("users", 1_000_000, "Ids of users.", lower_bound=1)
+USERS = flags.DEFINE_integer(
+    "user_ids", 1_000_000, "Ids of users.", lower_bound=1
+)
 TABLES = flags.DEFINE_enum(
     "tables", "float32", configs.TABLES, "As `serving.tables`."
 )
@@ -83,7 +85,7 @@ def main() -> None:
             "tables as written, MB": written / 1e6,
         },
         {"peak_over_tables": (peak - started) / tables},
-        f"python -m benchmarks.export --users={USERS.value} "
+        f"python -m benchmarks.export --user_ids={USERS.value} "
         f"--tables={TABLES.value}",
         harness.JSON.value,
     )
