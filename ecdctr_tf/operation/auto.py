@@ -93,8 +93,12 @@ def run(data: DataDirectory, request: Request) -> None:
             "of the days. Its record would hide those of the dates before it. "
             "With --dry_run it may be a later one."
         )
-    with locked(request):
-        found = on_date(data, request, date)
+    try:
+        with locked(request):
+            found = on_date(data, request, date)
+    except store.TakenError as error:
+        error.exit_status = WaitingError.exit_status
+        raise
     _print(found, record.path(request.workdir, date))
     check(found)
 

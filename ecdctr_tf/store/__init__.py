@@ -18,7 +18,7 @@ from ecdctr_tf.store.artefacts import (
     rename,
     verify,
 )
-from ecdctr_tf.store.locks import Lock, lock
+from ecdctr_tf.store.locks import Lock, TakenError, lock
 from ecdctr_tf.store.manifest import HASH, Manifest
 from ecdctr_tf.store.manifest import NAME as MANIFEST
 from ecdctr_tf.store.revisions import revision
@@ -40,6 +40,7 @@ __all__ = [
     "MANIFEST",
     "Lock",
     "Manifest",
+    "TakenError",
     "dated",
     "file",
     "file_hash",

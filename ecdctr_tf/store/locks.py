@@ -15,8 +15,8 @@ NAME = ".lock"
 class TakenError(ValueError):
     """Another process holds a lock, and will be finished some time."""
 
-    # A scheduler tries again.
-    exit_status = os.EX_TEMPFAIL
+    # The clock makes it EX_TEMPFAIL: its scheduler tries again.
+    exit_status = 1
 
 
 @dataclasses.dataclass
