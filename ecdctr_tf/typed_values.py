@@ -9,9 +9,12 @@ import dataclasses
 import functools
 import json
 import math
+import pathlib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Entry = typing.TypeVar("Entry")
 
 _WORDS = {
     str: "text",
@@ -54,6 +57,35 @@ def from_json(text: str | bytes) -> typing.Any:
         return json.loads(text, parse_constant=_reject, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("Its values are nested too deeply.") from error
+
+
+def read_list(
+    path: pathlib.Path,
+    make_entry: Callable[[typing.Any], Entry],
+    what: str,
+    advice: str,
+) -> list[Entry]:
+    """Return the entries of a JSON file that holds a list.
+
+    Args:
+      path: the file; where there is none, there are no entries.
+      make_entry: makes an entry of its JSON value, or raises a ValueError.
+      what: what the file should hold, such as "data specs"; for errors.
+      advice: what to do about a damaged file, a sentence.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        entries = from_json(path.read_text("utf-8"))
+        check("The file", list, entries)
+        return [make_entry(entry) for entry in entries]
+    except ValueError as error:
+        raise ValueError(
+            f"{path} does not hold {what}: {error} {advice}"
+        ) from error
 
 
 def make(kind: type, owner: str, given: dict) -> typing.Any:

@@ -32,17 +32,12 @@ def load(directory: pathlib.Path) -> list[Erasure]:
     Raises:
       ValueError: the file is damaged.
     """
-    path = directory / FILE
-    if not path.exists():
-        return []
-    try:
-        entries = typed_values.from_json(path.read_text("utf-8"))
-        typed_values.check("The file", list, entries)
-        return [typed_values.make(Erasure, "An entry", e) for e in entries]
-    except ValueError as error:
-        raise ValueError(
-            f"{path} does not hold erasures: {error} Put the file back."
-        ) from error
+    return typed_values.read_list(
+        directory / FILE,
+        lambda entry: typed_values.make(Erasure, "An entry", entry),
+        "erasures",
+        "Put the file back.",
+    )
 
 
 def save(directory: pathlib.Path, erasures: list[Erasure]) -> None:

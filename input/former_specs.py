@@ -34,18 +34,12 @@ def load(directory: pathlib.Path) -> list[Former]:
     Raises:
       ValueError: the file is damaged.
     """
-    path = directory / FILE
-    if not path.exists():
-        return []
-    try:
-        entries = typed_values.from_json(path.read_text("utf-8"))
-        typed_values.check("The file", list, entries)
-        return [_made(entry) for entry in entries]
-    except ValueError as error:
-        raise ValueError(
-            f"{path} does not hold data specs: {error} Put the file back, or "
-            "convert all logs again."
-        ) from error
+    return typed_values.read_list(
+        directory / FILE,
+        _made,
+        "data specs",
+        "Put the file back, or convert all logs again.",
+    )
 
 
 def _made(entry: typing.Any) -> Former:
