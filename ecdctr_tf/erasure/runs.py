@@ -12,6 +12,7 @@ other stage is at work: interrupted, `go_on` finishes it.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -102,12 +103,15 @@ class Run:
         )
         self._erasures = erased.load(data.path)
         self._there = places(root)
+        # Many artefacts have the same parents, and know as many users.
+        self._is_stale = functools.cache(self._looks_stale)
+        self._fingerprint = functools.cache(self._space.fingerprint)
 
     def stale(self) -> list[pathlib.Path]:
         """Return the artefacts that have to be made anew."""
         return [place for place in self._there if self._is_stale(place)]
 
-    def _is_stale(self, place: pathlib.Path) -> bool:
+    def _looks_stale(self, place: pathlib.Path) -> bool:
         parents = self._there[place].parents.values()
         of = (_resolved(place, parent) for parent in parents)
         return bool(self._since(place)) or any(
@@ -122,7 +126,7 @@ class Run:
         since = erased.since(self._erasures, entry["sha256"])
         rows = int(entry["rows"])
         if not since and (
-            rows > self._space.rows or self._space.fingerprint(rows) != entry
+            rows > self._space.rows or self._fingerprint(rows) != entry
         ):
             raise ValueError(
                 f"{place} knows other users than the data directory, and none "
@@ -183,7 +187,7 @@ class Run:
         ids = dict(manifest.ids)
         if since:
             rows = int(ids[self._table]["rows"])
-            ids[self._table] = self._space.fingerprint(rows)
+            ids[self._table] = self._fingerprint(rows)
         new = dataclasses.replace(manifest, ids=ids, parents=parents, files={})
         new.metrics = {**manifest.metrics, ERASED: self._said(place, since)}
         target = staging / place.relative_to(self._root)
