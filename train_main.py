@@ -124,8 +124,14 @@ _READ_BY = {
     "date": ("auto",),
     "trials": ("compare",),
     "report_dir": (*_REPORTING, "compare", "diagnose", *_OF_RESULTS),
-    "export_dir": (*_EXPORTING, "rollback", "verify", "monitor", "clean")
-    + ("erase",),
+    "export_dir": (
+        *_EXPORTING,
+        "rollback",
+        "verify",
+        "monitor",
+        "clean",
+        "erase",
+    ),
     "metrics_file": (*_RUNNING, "monitor"),
     "pythons": ("verify",),
     "path": ("explain",),
