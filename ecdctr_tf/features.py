@@ -435,7 +435,10 @@ class DataSpec:
             text = path.read_text(encoding="utf-8")
             return cls.from_dict(typed_values.from_json(text))
         except ValueError as error:
-            raise ValueError(f"{path} is not a data spec: {error}") from error
+            raise ValueError(
+                f"{path} is not a data spec: {error} Put the file back, or "
+                "make what it is of again."
+            ) from error
 
     @classmethod
     def from_dict(cls, values: dict[str, typing.Any]) -> "DataSpec":

@@ -219,7 +219,7 @@ class DataDirectory:
 
     def days(self, domain: str) -> list[str]:
         """Return the days there are of a domain ("natural" or "ads")."""
-        return store.dated(self.path / domain)
+        return store.dated(self.path / domain, "day")
 
     def window(self, domain: str) -> windows.Window:
         """Return the window from the first to the last day of a domain."""

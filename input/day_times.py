@@ -29,7 +29,7 @@ def zone(directory: pathlib.Path) -> datetime.tzinfo | None:
     Raises:
       ValueError: the manifest that says it is damaged.
     """
-    while states := store.dated(directory / _STATE):
+    while states := store.dated(directory / _STATE, _STATE_KIND):
         path = directory / _STATE / states[-1]
         try:
             found = store.read_manifest(path, _STATE_KIND)

@@ -119,7 +119,7 @@ def test_damaged_day_of_logs(place, level, harm):
     file = place / "data" / domain / window.last / "part-00000.tfrecord"
     do, error, what = HARM[harm]
     do(file)
-    with refused(place, error, f"{file}.*{what}.*Delete .* rebuild it"):
+    with refused(place, error, f"{file}.*{what}.*input.doctor {place}/data"):
         stage(place, level, window=window)
 
 

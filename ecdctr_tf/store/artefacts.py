@@ -113,8 +113,7 @@ def read_manifest(path: str | pathlib.Path, kind: str = "") -> Manifest:
             )
     except ValueError as error:
         raise ValueError(
-            f"{file} is not a manifest: {error} Delete {path} to rebuild it, "
-            "or restore its files."
+            f"{file} is not a manifest: {error} {_remedy(path, kind)}"
         ) from error
     if kind and manifest.kind != kind:
         raise ValueError(
@@ -147,25 +146,25 @@ def verify(
     """
     path = pathlib.Path(path)
     manifest = read_manifest(path, kind)
-    rebuild = f"Delete {path} to rebuild it."
+    remedy = _remedy(path, kind)
     for name, recorded in manifest.files.items():
         if names is not None and name not in names:
             continue
         file = path / name
         if not file.is_file():
             raise FileNotFoundError(
-                f"{file} is listed in {manifests.NAME} but missing. {rebuild}"
+                f"{file} is listed in {manifests.NAME} but missing. {remedy}"
             )
         size = file.stat().st_size
         if size != recorded["bytes"]:
             raise ValueError(
                 f"{file} has {size:,} bytes; {recorded['bytes']:,} were "
-                f"published (truncated?). {rebuild}"
+                f"published (truncated?). {remedy}"
             )
         if file_hash(file) != recorded["sha256"]:
             raise ValueError(
                 f"{file} is damaged: its SHA-256 is not the one published. "
-                f"{rebuild}"
+                f"{remedy}"
             )
     return manifest
 
@@ -185,7 +184,7 @@ def file(path: str | pathlib.Path, kind: str, name: str) -> pathlib.Path:
     if name not in verify(path, kind, [name]).files:
         raise FileNotFoundError(
             f"{path} should have a {name}; its {manifests.NAME} lists none. "
-            f"Delete {path} to rebuild it."
+            f"{_remedy(path, kind)}"
         )
     return path / name
 
@@ -201,11 +200,26 @@ def parent(
     }
 
 
-def dated(directory: str | pathlib.Path) -> list[str]:
+def _remedy(path: str | pathlib.Path, kind: str) -> str:
+    """Return what to do about an artefact that is damaged."""
+    if kind not in _OF_DATA:
+        return f"Delete {path} to rebuild it, or put its files back."
+    root = pathlib.Path(path).parents[1]
+    return (
+        f"Put its files back; `python -m ecdctr_tf.input.doctor {root}` says "
+        "what can be done without them."
+    )
+
+
+def dated(directory: str | pathlib.Path, kind: str = "") -> list[str]:
     """Return the names of the artefacts of a directory, in order.
 
     Artefacts are named by their day, or by a number of steps. Files and hidden
     directories are ignored.
+
+    Args:
+      directory: looked into; it may be missing.
+      kind: of the artefacts, where it is known.
 
     Raises:
       ValueError: a directory in it is not an artefact.
@@ -225,7 +239,7 @@ def dated(directory: str | pathlib.Path) -> list[str]:
         if not (child / manifests.NAME).is_file():
             raise ValueError(
                 f"{child} is not an artefact: its {manifests.NAME} is missing. "
-                f"Put the file back, or delete {child} to rebuild it."
+                f"{_remedy(child, kind)}"
             )
         names.append(child.name)
     return names

@@ -93,7 +93,10 @@ class Past:
         """
         spaces = dict(self.on_disk)
         for name, entry in self.manifest.ids.items():
-            if spaces[name].fingerprint(int(entry["rows"])) != entry:
+            rows = int(entry["rows"])
+            if rows > spaces[name].rows or (
+                spaces[name].fingerprint(rows) != entry
+            ):
                 raise ValueError(
                     f"{self.data.path / 'ids' / name}.txt does not begin with "
                     f"the ids that {self.path} was made with. Put the file "
@@ -101,7 +104,7 @@ class Past:
                 )
             space = spaces[name]
             if isinstance(space, id_space.Vocabulary):
-                spaces[name] = space.first(int(entry["rows"]))
+                spaces[name] = space.first(rows)
         return spaces
 
     def restore(self, parts: dict[str, Part]) -> None:
@@ -216,7 +219,7 @@ def load(
         directory was converted with another spec or file format.
     """
     data = data_directory.DataDirectory(directory)
-    states = store.dated(directory / STATE)
+    states = store.dated(directory / STATE, KIND)
     if not states:
         raise FileNotFoundError(
             f"{directory} has no {STATE}, so days cannot be appended: it was "
