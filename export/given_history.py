@@ -8,8 +8,8 @@ assets.extra/historical/<table>.parquet
     <feature>         raw id, int64 or string
     <feature>_vector  list of float32, D numbers
     history_version   string, the same in all rows
-    event_timestamp   timestamp in UTC: the first day, of those of the data,
-                      whose rows may see the vector
+    event_timestamp   timestamp in UTC: when the first day begins whose rows
+                      may see the vector, in the zone of the days
 ```
 
 A request then has `<feature>_vector`, NaN for an id that the store lacks, and
@@ -33,9 +33,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from ecdctr_tf import features
+from ecdctr_tf import features, windows
 from ecdctr_tf.export.weights import NEWEST_DAY
-from ecdctr_tf.input import id_space
+from ecdctr_tf.input import day_times, id_space
 from ecdctr_tf.models.ctr_model import CTRModel
 from ecdctr_tf.models.mixture import MixedModel
 
@@ -205,7 +205,7 @@ def _version(model: CTRModel, spaces: Spaces) -> str:
         for ids, vectors in _chunks(model, name, spaces):
             found.update("\n".join(map(str, ids.tolist())).encode())
             found.update(vectors.tobytes())
-    return f"{_since(model).date()}-{found.hexdigest()[:12]}"
+    return f"{_since(model)}-{found.hexdigest()[:12]}"
 
 
 def _by_table(model: CTRModel) -> dict[str, str]:
@@ -216,13 +216,14 @@ def _by_table(model: CTRModel) -> dict[str, str]:
     return found
 
 
-def _since(model: CTRModel) -> datetime.datetime:
+def _since(model: CTRModel) -> str:
     """Return the day from which on rows see the newest vectors."""
-    day = max(
-        int(table.visible_from.numpy().max())
-        for table in model.history_tables.values()
+    return windows.day_name(
+        max(
+            int(table.visible_from.numpy().max())
+            for table in model.history_tables.values()
+        )
     )
-    return datetime.datetime.fromtimestamp(day * 86_400, datetime.UTC)
 
 
 def _chunks(
@@ -247,6 +248,7 @@ def write(
     given: Given,
     model: CTRModel | MixedModel,
     spaces: Spaces,
+    zone: datetime.tzinfo | None = None,
 ) -> None:
     """Write the vectors of a model for a feature store.
 
@@ -255,8 +257,10 @@ def write(
       given: of the model.
       model: the model.
       spaces: table name -> the ids that it knows.
+      zone: in which days are cut; None: UTC.
     """
     expert = next(expert for expert in model.members if expert.historical)
+    since, _ = day_times.seconds(_since(expert), zone or datetime.UTC)
     for table, name in _by_table(expert).items():
         text = spaces[table].table.dtype == "string"
         schema = pa.schema(
@@ -276,7 +280,7 @@ def write(
                     _lists(vectors),
                     pa.repeat(given.version, len(ids)),
                     pa.repeat(
-                        pa.scalar(_since(expert), schema.field(3).type),
+                        pa.scalar(since * 1_000_000, schema.field(3).type),
                         len(ids),
                     ),
                 ]

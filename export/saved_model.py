@@ -150,7 +150,7 @@ def _folded(
     given = None
     if serving.history == "as_input":
         given = given_history.of(model, spaces)
-        given_history.write(staging, given, model, spaces)
+        given_history.write(staging, given, model, spaces, data.zone)
         for table in given.spec.tables:
             spaces.setdefault(table.name, id_space.new(table))
     # Asked before versions of history are dropped.

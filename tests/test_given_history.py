@@ -224,6 +224,19 @@ def test_files_for_the_feature_store(served):
     assert served.given.version.startswith("1970-05-11-")
 
 
+@pytest.mark.parametrize("hours", [8, -5])
+def test_a_vector_dates_from_when_its_day_begins_in_its_zone(tmp_path, hours):
+    """Otherwise a store would show it to rows of the day before, or late."""
+    model, spaces = made(), spaces_of(PLAIN)
+    zone = datetime.timezone(datetime.timedelta(hours=hours))
+    given = given_history.of(model, spaces)
+    given_history.write(tmp_path, given, model, spaces, zone)
+    file = tmp_path / given_history.DIRECTORY / "user.parquet"
+    (since,) = pq.read_table(file)["event_timestamp"].unique().to_pylist()
+    assert since == datetime.datetime(1970, 5, 11, tzinfo=zone)
+    assert given.version.startswith("1970-05-11-")
+
+
 def test_a_version_names_its_vectors():
     model, spaces = made(), spaces_of(PLAIN)
     before = given_history.of(model, spaces).version
