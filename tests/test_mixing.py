@@ -149,10 +149,14 @@ def test_days_in_several_commands_are_the_same_bytes(
             assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_nothing_is_mixed_where_an_expert_lacks_a_day(data, experts, tmp_path):
+@pytest.mark.parametrize("name", ["ads_only", "e_cdctr"])
+def test_nothing_is_mixed_where_an_expert_lacks_a_day(
+    data, experts, tmp_path, name
+):
     run = trained.copy(experts, tmp_path / "run")
-    shutil.rmtree(run.ctr("ads_only") / trained.day(7))
-    with pytest.raises(ValueError, match="ads_only.ctr has nothing under 2024"):
+    shutil.rmtree(run.ctr(name) / trained.day(7))
+    said = f"{name}.ctr has nothing under 2024"
+    with pytest.raises(FileNotFoundError, match=said):
         trained.train(data, run, trained.days(5, 8), name=NAME)
     assert not store.dated(run.ctr(NAME))
 

@@ -78,12 +78,14 @@ class Mixer:
         days = sorted({day for of in found.values() for day in of})
         days = [day for day in days if day > cleaned]
         for day in days:
-            for name, of in found.items():
-                if of.get(day) != found[self._first][day]:
-                    raise ValueError(
+            each = {name: of.get(day) for name, of in found.items()}
+            for name, window in each.items():
+                if window is None or window != each[self._first]:
+                    wrong = FileNotFoundError if window is None else ValueError
+                    raise wrong(
                         f"The experts of {self._level.row.name} should have "
                         f"scored the same days. {self._experts[name]} has "
-                        f"{of.get(day, 'nothing')} under {day}. Train the "
+                        f"{window or 'nothing'} under {day}. Train the "
                         f"models {', '.join(found)} on the same windows with "
                         "`--stage=ctr`."
                     )
