@@ -436,8 +436,8 @@ class DataSpec:
             return cls.from_dict(typed_values.from_json(text))
         except ValueError as error:
             raise ValueError(
-                f"{path} is not a data spec: {error} Put the file back, or "
-                "make what it is of again."
+                f"{path} is not a data spec: {str(error).rstrip('.')}. Put the "
+                "file back, or make what it is of again."
             ) from error
 
     @classmethod

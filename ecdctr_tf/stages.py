@@ -84,17 +84,19 @@ def _run(request: Request) -> None:
 
 def _watched(stage: str, data: DataDirectory, request: Request) -> dict | None:
     """Run a stage and write what monitoring reads, also if some is not done."""
+    found = undone = None
     try:
         found = STAGES[stage](data, request)
-    except (export.RefusedError, auto.UnfinishedError):
+    except (export.RefusedError, auto.UnfinishedError) as error:
+        undone = error
+    if not request.dry_run:
         try:
             _monitor(request)
-        except (FileNotFoundError, ValueError) as error:
-            # What the stage came to says more.
-            logging.warning("There are no new gauges: %s", error)
-        raise
-    if not request.dry_run:
-        _monitor(request)
+        except (OSError, ValueError) as error:
+            # The command ends as its stage did, whatever gauges find beside it.
+            logging.warning("Monitoring: %s", error)
+    if undone is not None:
+        raise undone
     return found
 
 
@@ -105,6 +107,8 @@ def _monitor(request: Request) -> None:
 
     Raises:
       FileNotFoundError: there is no work directory.
+      ValueError: the newest artefact of a level is damaged; the gauges of the
+        others are written.
     """
     if not request.workdir.is_dir():
         raise FileNotFoundError(
@@ -112,12 +116,14 @@ def _monitor(request: Request) -> None:
         )
     runs = request.runs()
     run_dir, _ = runs[0]
-    prometheus.write(
+    damaged = prometheus.write(
         request.metrics_file or run_dir.path / prometheus.FILE,
         run_dir.levels(),
         request.export_place,
         record.newest(request.workdir),
     )
+    if damaged:
+        raise ValueError(" ".join(damaged))
     for run_dir, config in runs:
         if config.monitoring.mlflow:
             tracking.log(config.monitoring.mlflow, run_dir.levels())

@@ -7,6 +7,7 @@ compared with the type of the field that takes it.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import math
 import pathlib
@@ -15,6 +16,10 @@ import typing
 from collections.abc import Callable, Iterator
 
 Entry = typing.TypeVar("Entry")
+# In a table that is sealed, the key of the hash of all others.
+HASH = "sha256"
+# What is said of one whose hash is not its own.
+EDITED = "It is damaged or was edited: it no longer says what was published."
 
 _WORDS = {
     str: "text",
@@ -57,6 +62,24 @@ def from_json(text: str | bytes) -> typing.Any:
         return json.loads(text, parse_constant=_reject, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("Its values are nested too deeply.") from error
+
+
+def sealed(said: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    """Return a table of JSON values with a hash of all that it says."""
+    return {**said, HASH: _hash(said)}
+
+
+def is_edited(said: dict[str, typing.Any]) -> bool:
+    """Take the hash from a table; return whether it is of something else.
+
+    Tables that older versions wrote have none.
+    """
+    return HASH in said and said.pop(HASH) != _hash(said)
+
+
+def _hash(said: dict[str, typing.Any]) -> str:
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_list(

@@ -5,7 +5,8 @@ their numbers:
 
 ```
 {"20240628": {"artefact": "<hash of the day's manifest>",
-              "time": "2024-06-29T03:10:00+00:00", "why": "CTR fell"}}
+              "time": "2024-06-29T03:10:00+00:00", "why": "CTR fell"},
+ "sha256": "<hash of all that it says>"}
 ```
 
 `<export_dir>/refused-<version>.json` says why a version was refused by the gate
@@ -69,6 +70,16 @@ def live_day(export_dir: pathlib.Path) -> str:
     return window.last if window else ""
 
 
+def verify_live(export_dir: pathlib.Path) -> None:
+    """Compare the newest version with its manifest.
+
+    Raises:
+      FileNotFoundError, ValueError: it is damaged.
+    """
+    newest = numbers(export_dir)[-1]
+    store.verify(export_dir / str(newest), saved_model.KIND)
+
+
 def withdrawn(export_dir: pathlib.Path) -> dict[int, Withdrawal]:
     """Return the versions that were rolled back.
 
@@ -81,6 +92,8 @@ def withdrawn(export_dir: pathlib.Path) -> dict[int, Withdrawal]:
     try:
         found = typed_values.from_json(file.read_bytes())
         typed_values.check("It", dict, found)
+        if typed_values.is_edited(found):
+            raise ValueError(typed_values.EDITED)
         return {
             int(number): typed_values.make(Withdrawal, number, fields)
             for number, fields in found.items()
@@ -98,7 +111,9 @@ def keep_withdrawn(
 ) -> None:
     """Write which versions were rolled back, as `withdrawn` returns them."""
     fields = {str(n): dataclasses.asdict(known[n]) for n in sorted(known)}
-    text = typed_values.to_json(fields, "the versions rolled back")
+    text = typed_values.to_json(
+        typed_values.sealed(fields), "the versions rolled back"
+    )
     store.write_text(export_dir / WITHDRAWN, text)
 
 
@@ -228,13 +243,15 @@ def _report_file(place: pathlib.Path) -> pathlib.Path:
 def withheld(export_dir: pathlib.Path, artefact: pathlib.Path) -> str:
     """Return why an artefact is not published by itself; empty if it may be."""
     wanted = store.file_hash(artefact / store.MANIFEST)
+    own = int(artefact.name.replace("-", ""))
     for number, entry in withdrawn(export_dir).items():
-        if entry.artefact == wanted:
+        if entry.artefact == wanted or number == own:
+            before = "" if entry.artefact == wanted else " as it was before"
             return (
-                f"{artefact} is not exported again: version {number} of it was "
-                f"rolled back at {entry.time}{_reason(entry)}. To publish it "
-                "all the same, give it another number with `--stage=export "
-                "--version`."
+                f"{artefact} is not exported again: version {number} of it"
+                f"{before} was rolled back at {entry.time}{_reason(entry)}. To "
+                "publish it all the same, give it another number with "
+                "`--stage=export --version`."
             )
     return ""
 

@@ -38,7 +38,7 @@ def check(
             f"{path} was written with another data spec ({manifest.spec}) "
             f"than {path.parents[1] / SPEC} ({list(specs)[-1]}) and "
             "those before it. If its features have just changed, run the "
-            f"command again. If not: {again}"
+            "command again. If not, put the file back that was changed."
         )
     holds = config.get("domain"), str(manifest.window)
     if holds != (domain, str(windows.Window(day, day))):

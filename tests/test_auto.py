@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import types
 
 import pytest
@@ -25,9 +26,10 @@ from ecdctr_tf import (
     termination,
     windows,
 )
-from ecdctr_tf.export import saved_model
+from ecdctr_tf.export import saved_model, versions
 from ecdctr_tf.input import as_of, former_specs
 from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.monitoring import prometheus
 from ecdctr_tf.operation import auto, record
 from ecdctr_tf.request import Request
 from ecdctr_tf.windows import Window
@@ -514,6 +516,119 @@ def test_one_clock_at_a_time(launched, tmp_path):
             stages.run(launched.request(workdir, date=day(LAUNCH)))
 
 
+def test_a_clock_that_is_taken_is_tried_again(launched, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    with store.lock(workdir, "resting", auto.LOCK):
+        with pytest.raises(SystemExit) as ended, command_line.reported():
+            stages.run(launched.request(workdir, date=day(LAUNCH)))
+    assert ended.value.code == 75
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", ["tpm", "e_cdctr/cpm", "e_cdctr/ctr"])
+def test_a_level_that_another_process_trains_is_waited_for(
+    launched, tmp_path, trained, monkeypatch, place
+):
+    """And what begins with it; the others do what is due."""
+    _go_on(launched, LAUNCH + 9)
+    train, directory = auto.natural.train, tmp_path / "run" / place
+
+    def locked(level, window):
+        with store.lock(level.directory, "training"):
+            train(level, window)
+
+    def trainer(level):
+        def run(parts):
+            for part in parts:
+                locked(level, part)
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(auto.natural, "train", locked)
+    monkeypatch.setattr(auto.mixing, "trainer", trainer)
+    with store.lock(directory, "training"):
+        found, status = run(launched, tmp_path, LAUNCH + 10)
+    assert (found.status, status) == ("waiting", 75)
+    assert "is already training in" in found.alarms[0].text
+    assert {of.result for of in found.steps if of.place == place} == {"waiting"}
+    newest = {"tpm": LAUNCH + 8, "e_cdctr/cpm": LAUNCH + 8}
+    for other in ("tpm", "e_cdctr/cpm", "e_cdctr/ctr"):
+        there = store.dated(tmp_path / "run" / other)
+        whole = day(newest.get(other, LAUNCH + 9))
+        assert (there[-1] == whole) == (other != place)
+    found, status = run(launched, tmp_path, LAUNCH + 10)
+    assert (found.status, status) == ("done", 0)
+
+
+@pytest.mark.parametrize("file", ["saved_model.pb", store.MANIFEST])
+def test_a_damaged_version_is_not_called_live(launched, tmp_path, file):
+    """It keeps no level from its day, and is made again once it is gone."""
+    run_dir = tmp_path / "run"
+    version = run_dir / "export" / day(FIRST_ADS).replace("-", "")
+    manifest = store.read_manifest(version)
+    shutil.rmtree(version)
+    manifest.files = {}
+    with store.publish(version, manifest) as staging:
+        (staging / "saved_model.pb").write_bytes(b"0123456789")
+    launched.add("natural", day(LAUNCH))
+    assert run(launched, tmp_path, LAUNCH + 1)[1] == 75  # Ads are late.
+    whole = (version / file).read_bytes()
+    (version / file).write_bytes(whole[:-1] + b"x")
+    launched.add("natural", day(LAUNCH + 1))
+    found, status = run(launched, tmp_path, LAUNCH + 2)
+    assert (found.status, status) == ("failed", 1)
+    (said,) = (a.text for a in found.alarms if a.what == "failed")
+    assert f"Delete {version} to rebuild it" in said
+    assert whats(found) == ["waiting", "failed"]
+    shutil.rmtree(version)
+    found, status = run(launched, tmp_path, LAUNCH + 2)
+    assert status == 75 and found.learned["version"] == day(FIRST_ADS)
+
+
+def test_a_day_rolled_back_and_trained_again_waits_for_a_number(
+    launched, tmp_path
+):
+    """Nothing fails until the next day, which is exported as ever."""
+    newest = tmp_path / "run/e_cdctr/ctr" / day(FIRST_ADS)
+    number = int(day(FIRST_ADS).replace("-", ""))
+    back = versions.Withdrawal("0" * 64, "now", "CTR fell")
+    versions.keep_withdrawn(tmp_path / "run/export", {number: back})
+    store.remove(tmp_path / "run/export" / str(number))
+    found, status = run(launched, tmp_path, LAUNCH)
+    assert status == 0 and found.learned["version"] is None
+    assert newest.exists()
+    reason = found.steps[-1].reason
+    assert "(CTR fell)" in reason and "--version" in reason
+    _go_on(launched, LAUNCH)
+    found, status = run(launched, tmp_path, LAUNCH + 1)
+    assert status == 0 and found.learned["version"] == day(LAUNCH)
+
+
+def test_a_day_that_one_model_skipped_is_not_lost_to_another(
+    launched, tmp_path, trained
+):
+    """It failed on the date; the day has come whole since."""
+    models = ("e_cdctr", "ads_only")
+    settings = ["clock.ads=skip", "clock.least_rows=ads:5"]
+    given = {"models": models, "settings": settings}
+    run(launched, tmp_path, LAUNCH, **given)
+    _go_on(launched, LAUNCH + 1)
+    store.remove(launched.path / "ads" / day(LAUNCH))
+    launched.add("ads", day(LAUNCH), 2)
+    trained.failing.add("ads_only/ctr")
+    found, _ = run(launched, tmp_path, LAUNCH + 2, **given)
+    assert found.skipped == (day(LAUNCH),)
+    store.remove(launched.path / "ads" / day(LAUNCH))
+    launched.add("ads", day(LAUNCH))
+    trained.failing.clear()
+    run(launched, tmp_path, LAUNCH + 2, **given)
+    learned = {
+        name: store.dated(tmp_path / "run" / name / "ctr") for name in models
+    }
+    lost = set(learned["ads_only"]) - set(learned["e_cdctr"])
+    assert lost == {day(LAUNCH)}
+
+
 def test_natural_days_without_rows_are_waited_for(world, tmp_path, trained):
     for number in range(12):
         world.add("natural", day(number), 0)
@@ -540,11 +655,19 @@ def test_damage_that_gauges_find_does_not_hide_what_a_date_came_to(
     store.write_text(file, "[]")
     found, status = run(launched, tmp_path, LAUNCH + 1)
     assert (found.status, status) == ("waiting", 75)
-    assert f"There are no new gauges: {file} is not a manifest" in caplog.text
-    # Where there is nothing else to say, it is said.
+    assert f"Monitoring: {file} is not a manifest" in caplog.text
     _go_on(launched, LAUNCH)
+    caplog.clear()
+    found, status = run(launched, tmp_path, LAUNCH + 1)
+    assert (found.status, status) == ("done", 0)
+    assert f"Monitoring: {file} is not a manifest" in caplog.text
+    gauges = (tmp_path / "run" / prometheus.FILE).read_text()
+    assert 'ecdctr_damaged{level="ctr",model="star"} 1.0' in gauges
+    assert 'ecdctr_damaged{level="ctr",model="e_cdctr"} 0.0' in gauges
+    # Whoever asks for gauges alone is told by the status, too.
+    request = launched.request(tmp_path / "run", stage="monitor")
     with pytest.raises(ValueError, match=f"{file} is not a manifest"):
-        run(launched, tmp_path, LAUNCH + 1)
+        stages.run(request)
 
 
 def test_the_record_is_what_others_read(launched, tmp_path):
@@ -566,6 +689,27 @@ def test_a_damaged_record_is_named(launched, tmp_path):
     file.write_text(file.read_text()[:-30])
     with pytest.raises(ValueError, match=f"{day(LAUNCH)}.json does not hold"):
         run(launched, tmp_path, LAUNCH + 1)
+
+
+@pytest.mark.parametrize("name", ["operation", "withdrawn"])
+def test_a_digit_of_a_record_is_not_believed(launched, tmp_path, name):
+    """The date may be that of a day that was skipped."""
+    file = record.path(tmp_path / "run", day(LAUNCH))
+    if name == "withdrawn":
+        file = tmp_path / "run/export" / versions.WITHDRAWN
+        back = versions.Withdrawal("0" * 64, f"{day(1)}T03:10", "")
+        versions.keep_withdrawn(file.parent, {20240102: back})
+    text = file.read_text()
+    file.write_text(text.replace("2024-01-0", "2024-01-1", 1))
+    assert file.read_text() != text
+    readers = {
+        "operation": lambda: record.newest(tmp_path / "run"),
+        "withdrawn": lambda: versions.withdrawn(file.parent),
+    }
+    with pytest.raises(ValueError, match=f"{file.name} .*was edited"):
+        readers[name]()
+    file.write_text(text)
+    readers[name]()
 
 
 def test_the_status_reaches_the_shell(launched, tmp_path, capsys):

@@ -122,7 +122,7 @@ def test_day_of_another_spec_raises(tiny_data):
     tiny_data.spec.without(["price"]).save(tiny_data.path / "spec.json")
     data = reopened(tiny_data)
     with pytest.raises(
-        ValueError, match="with another data spec.*convert the day"
+        ValueError, match="with another data spec.*put the file back"
     ):
         data.manifest("natural", "2024-01-01")
 

@@ -175,11 +175,27 @@ def test_a_directory_without_artefacts_gives_no_values(tmp_path):
     assert found == {("ecdctr_refused_versions", ()): 0}
 
 
-def test_a_damaged_manifest_is_an_error(run):
-    file = run.path / "e_cdctr/ctr/2024-02-02" / store.MANIFEST
-    file.write_text("{")
-    with pytest.raises(ValueError, match="is not a manifest"):
-        written(run)
+@pytest.mark.parametrize(
+    ("place", "labels"),
+    [
+        ("e_cdctr/ctr/2024-02-02", of_level("ctr", "e_cdctr")),
+        ("export/20240201", of_level("export")),
+    ],
+)
+def test_a_damaged_manifest_costs_the_gauges_of_its_level(run, place, labels):
+    before = values(written(run))
+    (run.path / place / store.MANIFEST).write_text("{")
+    file = run.path / prometheus.FILE
+    (said,) = prometheus.write(file, run.levels(), run.path / "export")
+    assert f"{place}/{store.MANIFEST} is not a manifest" in said
+    after = values(file.read_text("utf-8"))
+    assert (
+        before["ecdctr_damaged", labels],
+        after["ecdctr_damaged", labels],
+    ) == (0, 1)
+    tpm = "ecdctr_newest_day_timestamp_seconds", of_level("tpm")
+    assert after[tpm] == before[tpm]
+    assert ("ecdctr_artefacts", labels) not in after
 
 
 def test_the_stage_writes_where_it_is_asked_to(run, tmp_path):

@@ -118,8 +118,11 @@ def test_a_day_trained_anew_needs_another_number(run, served):
     export.roll_back(served)
     store.remove(run[DAYS[2]])
     publish_day(run[DAYS[2]], rows=2)
-    with pytest.raises(ValueError, match="Choose another number"):
-        publish(run, served, DAYS[2])
+    said = publish(run, served, DAYS[2])
+    assert "version 20240103 of it as it was before was rolled back" in said
+    assert versions.numbers(served) == [20240101, 20240102]
+    publish(run, served, DAYS[2], version=20240104)
+    assert versions.numbers(served)[-1] == 20240104
 
 
 def test_several_versions_are_rolled_back(run, served):

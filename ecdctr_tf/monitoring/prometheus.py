@@ -13,23 +13,16 @@ from collections.abc import Iterator, Mapping
 
 import prometheus_client
 
-from ecdctr_tf import artefacts, metrics, store, windows
+from ecdctr_tf import metrics, store, windows
 from ecdctr_tf.export import saved_model, versions
-from ecdctr_tf.operation import record
-from ecdctr_tf.transfer import historical
+from ecdctr_tf.operation import needed, record
 
 FILE = "metrics.prom"
 EXPORT = "export"
 # In place of a level: the dates of --stage=auto.
 CLOCK = "clock"
 # Level -> the kind of its artefacts.
-KINDS = {
-    "tpm": artefacts.TPM,
-    "historical": historical.KIND,
-    "cpm": artefacts.CPM,
-    "ctr": artefacts.CTR,
-    EXPORT: saved_model.KIND,
-}
+KINDS = {**needed.KINDS, EXPORT: saved_model.KIND}
 _DAY = 86_400
 _OF_LEVEL = ("level", "model")
 _OF_MODEL = ("model",)
@@ -43,6 +36,10 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "ecdctr_published_timestamp_seconds": (
         "When the newest artefact of a level was published.",
+        _OF_LEVEL,
+    ),
+    "ecdctr_damaged": (
+        "1 if what gauges read of a level is damaged: it has no others then.",
         _OF_LEVEL,
     ),
     "ecdctr_artefacts": ("Artefacts of a level that are there.", _OF_LEVEL),
@@ -94,8 +91,10 @@ def write(
     levels: Mapping[tuple[str, str], pathlib.Path],
     export_dir: pathlib.Path,
     newest: record.Record | None = None,
-) -> None:
+) -> list[str]:
     """Write the gauges of a work directory; an older file is replaced at once.
+
+    A level whose newest manifest is damaged has no gauge but one that says so.
 
     Args:
       file: its place. The collector reads names that end with `.prom`.
@@ -103,43 +102,50 @@ def write(
       export_dir: the base path of the served model, or where none is yet.
       newest: what happened on the newest date of the clock; None without one.
 
-    Raises:
-      FileNotFoundError, ValueError: a manifest is missing or damaged.
+    Returns:
+      What is damaged, a line each.
     """
     registry = prometheus_client.CollectorRegistry()
     gauges = {
         name: prometheus_client.Gauge(name, said, labels, registry=registry)
         for name, (said, labels) in GAUGES.items()
     }
-    samples = [*_samples(levels, export_dir), *_of_clock(newest)]
+    damaged = []
+    samples = [*_of_clock(newest)]
+    for place, directory in {**levels, (EXPORT, ""): export_dir}.items():
+        try:
+            samples += _of_place(place, directory)
+        except (FileNotFoundError, ValueError) as error:
+            damaged.append(str(error))
+            samples.append(("ecdctr_damaged", place, 1))
     for name, labels, value in samples:
         if value is not None:
             gauge = gauges[name]
             (gauge.labels(*labels) if labels else gauge).set(value)
     text = prometheus_client.generate_latest(registry).decode()
     store.write_text(file, text)
+    return damaged
 
 
-def _samples(
-    levels: Mapping[tuple[str, str], pathlib.Path], export_dir: pathlib.Path
-) -> Iterator[Sample]:
-    """Yield the values of all gauges."""
-    for (level, model), directory in levels.items():
-        days = store.dated(directory)
-        if days:
-            path = directory / days[-1]
-            manifest = store.read_manifest(path, KINDS[level])
-            yield from _of_level((level, model), path, manifest, len(days))
-            if level == "ctr":
-                yield from _of_day(model, manifest)
-    numbers = versions.numbers(export_dir)
-    if numbers:
-        path = export_dir / str(numbers[-1])
-        manifest = store.read_manifest(path, saved_model.KIND)
-        yield from _of_level((EXPORT, ""), path, manifest, len(numbers))
-    newest = numbers[-1] if numbers else 0
-    refused = [n for n in versions.refused(export_dir) if n > newest]
-    yield "ecdctr_refused_versions", (), len(refused)
+def _of_place(labels: tuple[str, str], directory: pathlib.Path) -> list[Sample]:
+    """Return the values of the gauges of a level, or of exported versions."""
+    level, model = labels
+    found: list[Sample] = []
+    if level == EXPORT:
+        names = [str(number) for number in versions.numbers(directory)]
+        newest = int(names[-1]) if names else 0
+        refused = [n for n in versions.refused(directory) if n > newest]
+        found.append(("ecdctr_refused_versions", (), len(refused)))
+    else:
+        names = store.dated(directory)
+    if names:
+        path = directory / names[-1]
+        manifest = store.read_manifest(path, KINDS[level])
+        found += _of_level(labels, path, manifest, len(names))
+        if level == "ctr":
+            found += _of_day(model, manifest)
+        found.append(("ecdctr_damaged", labels, 0))
+    return found
 
 
 def _of_clock(newest: record.Record | None) -> Iterator[Sample]:

@@ -48,6 +48,12 @@ class WaitingError(UnfinishedError):
     exit_status = 75
 
 
+class BusyError(store.TakenError):
+    """Another clock is at work: give the command again later."""
+
+    exit_status = WaitingError.exit_status
+
+
 class RefusedError(UnfinishedError):
     """The gate refused the version; everything else was done."""
 
@@ -71,8 +77,8 @@ def run(data: DataDirectory, request: Request) -> None:
 
     Raises:
       UnfinishedError: something was not done; the rest was.
-      FileNotFoundError, ValueError: nothing could be planned, or another
-        process is at work.
+      BusyError: another clock is at work there.
+      FileNotFoundError, ValueError: nothing could be planned.
     """
     today = as_of.today(data)
     date = request.date or today
@@ -97,8 +103,7 @@ def run(data: DataDirectory, request: Request) -> None:
         with locked(request):
             found = on_date(data, request, date)
     except store.TakenError as error:
-        error.exit_status = WaitingError.exit_status
-        raise
+        raise BusyError(str(error)) from error
     _print(found, record.path(request.workdir, date))
     check(found)
 
@@ -164,12 +169,16 @@ def _planned(data: as_of.AsOf, request: Request, exports: bool) -> Plan:
 
 
 class _Runner:
-    """Carries out steps; what failed keeps only its own later steps back."""
+    """Carries out steps; what failed keeps only its own later steps back.
+
+    So does what waits for another process, which is at work on a level.
+    """
 
     def __init__(self, request: Request, data: as_of.AsOf):
         self._request = request
         self._data = data
-        self._failed: set[str] = set()
+        # Place -> what became of the step there that was not done.
+        self._undone: dict[str, str] = {}
         # What trains the steps of one level, which still has its weights.
         self._trains: tuple[tuple, Callable[[windows.Window], object]] | None
         self._trains = None
@@ -178,8 +187,11 @@ class _Runner:
         """Carry out a step, if it does anything; return what became of it."""
         if step.action not in steps.DOES:
             return outcome(step)
-        if step.place in self._failed:
+        before = self._undone.get(step.place)
+        if before == record.FAILED:
             return outcome(step, record.NOT_TRIED)
+        if before == record.WAITING:
+            return outcome(step, before, "the days before come first")
         began = time.monotonic()
         said, result = "", record.DONE
         try:
@@ -191,8 +203,13 @@ class _Runner:
                 raise  # It came of that, or came first: nothing else begins.
             if not command_line.expected(error):
                 traceback.print_exc()
-            self._failed.add(step.place)
             said, result = command_line.one_line(error), record.FAILED
+            # What a level lacks may be what the other process is making.
+            lacks = isinstance(error, FileNotFoundError)
+            waited_for = lacks and record.WAITING in self._undone.values()
+            if isinstance(error, store.TakenError) or waited_for:
+                result = record.WAITING
+            self._undone[step.place] = result
         return outcome(step, result, said, time.monotonic() - began)
 
     def _do(self, step: Step) -> str:

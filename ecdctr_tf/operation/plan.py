@@ -4,7 +4,14 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable
 
-from ecdctr_tf import artefacts, features, model_table, store, windows
+from ecdctr_tf import (
+    artefacts,
+    command_line,
+    features,
+    model_table,
+    store,
+    windows,
+)
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import versions
 from ecdctr_tf.input.as_of import AsOf
@@ -120,7 +127,11 @@ class _Planner:
         row = model_table.model(request.exported_model)
         directory = request.runs()[0][0].ctr(row.base)
         day = max(self._published(directory), default="")
-        action, reason = self._why_export(directory, day)
+        try:
+            action, reason = self._why_export(directory, day)
+        except (OSError, ValueError) as error:
+            # A damaged version keeps no level from its day.
+            action, reason = REFUSE, command_line.one_line(error)
         self.steps.append(
             Step(
                 VERSION,
@@ -139,6 +150,7 @@ class _Planner:
             return NOTHING, "there is no day of the A-CTR yet"
         live = versions.live_day(request.export_place)
         if day <= live:
+            versions.verify_live(request.export_place)
             return NOTHING, f"the version of {live} is live"
         if (directory / day).exists():
             withheld = versions.withheld(request.export_place, directory / day)

@@ -8,7 +8,7 @@ from ecdctr_tf import store, typed_values, windows
 
 DIRECTORY = "operation"
 # What a date came to, the worst first: an error; a version that the gate
-# refused; logs that are not whole; or neither.
+# refused; logs that are not whole, or another process at work; or neither.
 FAILED, REFUSED, WAITING, DONE = "failed", "refused", "waiting", "done"
 WORST = (FAILED, REFUSED, WAITING)
 # Its command is at work, or was killed.
@@ -31,8 +31,8 @@ class Outcome:
     # First and last day that it learns; None without any.
     days: tuple[str, ...] | None
     reason: str
-    # "done", "failed", "refused", "not tried" or, while the command is at work,
-    # "planned"; empty where nothing is done.
+    # "done", "failed", "refused", "waiting" for another process, "not tried",
+    # or, while the command is at work, "planned"; empty where nothing is done.
     result: str
     # What it said, or the error, in one line.
     said: str
@@ -71,7 +71,8 @@ class Record:
 
     def to_json(self) -> str:
         """Return the record as JSON text."""
-        return typed_values.to_json(dataclasses.asdict(self), "the record")
+        said = typed_values.sealed(dataclasses.asdict(self))
+        return typed_values.to_json(said, "the record")
 
 
 def path(workdir: pathlib.Path, date: str) -> pathlib.Path:
@@ -99,6 +100,8 @@ def read(workdir: pathlib.Path, date: str) -> Record | None:
     try:
         values = typed_values.from_json(file.read_bytes())
         typed_values.check("It", dict, values)
+        if typed_values.is_edited(values):
+            raise ValueError(typed_values.EDITED)
         for name, kind in (("steps", Outcome), ("alarms", Alarm)):
             entries: typing.Any = values.get(name)
             typed_values.check(f"`{name}`", list, entries)

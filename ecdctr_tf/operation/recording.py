@@ -86,9 +86,16 @@ class Recording:
     def _is_published(self, of: record.Outcome) -> bool:
         day = of.days[-1] if of.days else ""
         if of.action == steps.EXPORT:
-            return versions.live_day(self._request.export_place) == day
+            return self._live_day() == day
         path = self._request.workdir / of.place / day / store.MANIFEST
         return path.exists()
+
+    def _live_day(self) -> str:
+        """Return the day of the live version; "" where nobody can tell."""
+        try:
+            return versions.live_day(self._request.export_place)
+        except (OSError, ValueError):
+            return ""  # The plan refuses to export, and says why.
 
     def _record(self, outcomes: Sequence[record.Outcome]) -> record.Record:
         request, date = self._request, self._plan.date
@@ -98,7 +105,7 @@ class Recording:
                 skipped |= set(step.left_out.get(features.ADS, ()))
         skipped -= self._learned(outcomes)
         every = [*self._kept, *outcomes]
-        version = versions.live_day(request.export_place) or None
+        version = self._live_day() or None
         learned = {**ages.newest(request, date), "version": version}
         behind = ages.behind(learned, date)
         alarms = [alarm for of in every for alarm in _alarms(of)]
@@ -154,6 +161,8 @@ def _alarms(of: record.Outcome) -> Iterator[record.Alarm]:
         yield record.Alarm(record.FAILED, f"{title}: not tried")
     elif of.result == record.REFUSED:
         yield record.Alarm(record.REFUSED, of.said)
+    elif of.result == record.WAITING:
+        yield record.Alarm(record.WAITING, f"{title}: {of.said}")
     elif of.action == steps.REFUSE:
         yield record.Alarm(record.FAILED, f"{title}: {of.reason}")
     elif of.action == steps.WAIT:

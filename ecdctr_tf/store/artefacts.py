@@ -113,7 +113,8 @@ def read_manifest(path: str | pathlib.Path, kind: str = "") -> Manifest:
             )
     except ValueError as error:
         raise ValueError(
-            f"{file} is not a manifest: {error} {_remedy(path, kind)}"
+            f"{file} is not a manifest: {str(error).rstrip('.')}. "
+            f"{_remedy(path, kind)}"
         ) from error
     if kind and manifest.kind != kind:
         raise ValueError(

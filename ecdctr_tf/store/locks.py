@@ -15,9 +15,6 @@ NAME = ".lock"
 class TakenError(ValueError):
     """Another process holds a lock, and will be finished some time."""
 
-    # The clock makes it EX_TEMPFAIL: its scheduler tries again.
-    exit_status = 1
-
 
 @dataclasses.dataclass
 class Lock:

@@ -5,8 +5,6 @@ damaged or edited by hand is found. Those of older versions have none.
 """
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 import typing
 
@@ -15,8 +13,7 @@ from ecdctr_tf import typed_values, windows
 NAME = "manifest.json"
 # Fields that manifests have only where there is something to say.
 _MAY_LACK = {"code"}
-# The key of the hash of all others.
-HASH = "sha256"
+HASH = typed_values.HASH
 
 
 @dataclasses.dataclass
@@ -59,9 +56,7 @@ class Manifest:
             for name, value in dataclasses.asdict(self).items()
             if value or name not in _MAY_LACK
         }
-        text = typed_values.to_json(said, what)
-        said[HASH] = _hash(json.loads(text))
-        return typed_values.to_json(said, what)
+        return typed_values.to_json(typed_values.sealed(said), what)
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
@@ -75,7 +70,7 @@ class Manifest:
         if not isinstance(given, dict):
             raise ValueError(f"It should be a table. Received: {text[:40]!r}")
         # Raised last: what is wrong says more than that something is.
-        edited = HASH in given and given.pop(HASH) != _hash(given)
+        edited = typed_values.is_edited(given)
         missing = {field.name for field in dataclasses.fields(cls)} - set(given)
         missing -= _MAY_LACK
         if missing:
@@ -110,13 +105,5 @@ class Manifest:
                 what = f"`files.{name}.{key}`"
                 typed_values.check(what, expected, entry.get(key))
         if edited:
-            raise ValueError(
-                "It is damaged or was edited: it no longer says what was "
-                "published."
-            )
+            raise ValueError(typed_values.EDITED)
         return manifest
-
-
-def _hash(said: dict[str, typing.Any]) -> str:
-    text = json.dumps(said, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
