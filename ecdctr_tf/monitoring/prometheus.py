@@ -13,16 +13,23 @@ from collections.abc import Iterator, Mapping
 
 import prometheus_client
 
-from ecdctr_tf import metrics, store, windows
+from ecdctr_tf import artefacts, metrics, store, windows
 from ecdctr_tf.export import saved_model, versions
-from ecdctr_tf.operation import needed, record
+from ecdctr_tf.operation import record
+from ecdctr_tf.transfer import historical
 
 FILE = "metrics.prom"
 EXPORT = "export"
 # In place of a level: the dates of --stage=auto.
 CLOCK = "clock"
 # Level -> the kind of its artefacts.
-KINDS = {**needed.KINDS, EXPORT: saved_model.KIND}
+KINDS = {
+    "tpm": artefacts.TPM,
+    "historical": historical.KIND,
+    "cpm": artefacts.CPM,
+    "ctr": artefacts.CTR,
+    EXPORT: saved_model.KIND,
+}
 _DAY = 86_400
 _OF_LEVEL = ("level", "model")
 _OF_MODEL = ("model",)
