@@ -653,3 +653,18 @@ def test_command_names_the_edit(tmp_path, capsys):
     spec, said = _command(tmp_path, tmp_path / "logs", capsys)
     assert spec.exists()
     assert re.search(r"made.toml needs an edit.*looks like the item.*C14", said)
+
+
+@pytest.mark.parametrize("content", ["", "user_id,item_id,time,click\n"])
+def test_a_log_without_rows_is_said_not_to_be_read(tmp_path, content):
+    count = np.arange(100)
+    feed = {
+        "user_id": count % 7,
+        "item_id": count % 20,
+        "time": 1_700_000_000 + 60 * count,
+        "click": count % 3 // 2,
+    }
+    public_formats.write(tmp_path / "feed.csv", feed)
+    (tmp_path / "ads.csv").write_text(content)
+    said = "it has no rows" if content else "it is empty"
+    assert f"Not read: ads.csv: {said}." in inference.infer(tmp_path).remarks

@@ -64,7 +64,7 @@ def finished(lock: store.Lock, past: state.Past) -> str:
 
 def settle_specs(directory: pathlib.Path) -> None:
     """Take back the spec of an append that was killed before its state."""
-    states = store.dated(directory / state.STATE)
+    states = store.dated(directory / state.STATE, state.KIND)
     former = former_specs.load(directory)
     if not states or not former:
         return
@@ -151,7 +151,7 @@ def go_on(directory: pathlib.Path) -> None:
     if (pending / state.SUMMARY).exists():
         os.replace(pending / state.SUMMARY, directory / state.SUMMARY)
     for day in store.dated(pending / state.STATE):
-        for older in store.dated(directory / state.STATE):
+        for older in store.dated(directory / state.STATE, state.KIND):
             store.remove(directory / state.STATE / older)
         newest = pathlib.Path(state.STATE, day)
         os.rename(pending / newest, directory / newest)
@@ -173,6 +173,6 @@ def _place_specs(source: pathlib.Path, directory: pathlib.Path) -> None:
 
 
 def _remove_states_before(directory: pathlib.Path, day: str) -> None:
-    for older in store.dated(directory / state.STATE):
+    for older in store.dated(directory / state.STATE, state.KIND):
         if older < day:
             store.remove(directory / state.STATE / older)

@@ -52,7 +52,7 @@ def opened(directory: pathlib.Path) -> Iterator[None]:
 
 def _past(data: data_directory.DataDirectory) -> state.Past | None:
     """Return what the newest state knows; None where there is none."""
-    states = store.dated(data.path / state.STATE)
+    states = store.dated(data.path / state.STATE, state.KIND)
     if not states:
         return None
     path = data.path / state.STATE / states[-1]

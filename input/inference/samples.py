@@ -99,7 +99,7 @@ def take(source: str | pathlib.Path) -> tuple[list[Sample], list[str]]:
         place = _place(file, source)
         found = _layout(file)
         if found is None:
-            skipped |= _skipped(place)
+            skipped |= _skipped(place, pathlib.Path(file.path))
             continue
         columns = tuple(readers.columns(file, _text(found)))
         key = (_pattern(place), columns, found)
@@ -112,7 +112,8 @@ def take(source: str | pathlib.Path) -> tuple[list[Sample], list[str]]:
             + "".join(f" {line}." for line in skipped.values())
         )
     made = [_sample(source, of, layouts[key]) for key, of in groups.items()]
-    return [s for s in made if len(s.table)], list(skipped.values())
+    without = [f"{s.path}: it has no rows" for s in made if not len(s.table)]
+    return [s for s in made if len(s.table)], [*skipped.values(), *without]
 
 
 def _place(file: files.File, source: pathlib.Path) -> pathlib.PurePath:
@@ -120,11 +121,12 @@ def _place(file: files.File, source: pathlib.Path) -> pathlib.PurePath:
     return pathlib.PurePath(os.path.relpath(file.path, source.absolute()))
 
 
-def _skipped(place: pathlib.PurePath) -> dict[str, str]:
+def _skipped(place: pathlib.PurePath, file: pathlib.Path) -> dict[str, str]:
     """Return a file that is no table, or a glob of those of a kind, and why."""
     kinds = [s.lower() for s in place.suffixes if s.lower() in _OTHER]
     if not kinds:
-        return {str(place): str(place)}
+        empty = "" if file.stat().st_size else ": it is empty"
+        return {str(place): f"{place}{empty}"}
     path = _pattern(place)
     return {path: f"{path}: {kinds[0]} is not read; write Parquet or CSV"}
 
