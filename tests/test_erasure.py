@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ecdctr_tf import artefacts, stages, store
+from ecdctr_tf import artefacts, command_line, stages, store
 from ecdctr_tf.erasure import cost, runs, searching, tables, users, verify
-from ecdctr_tf.export import versions
+from ecdctr_tf.erasure import stage as erasure_stage
+from ecdctr_tf.export import saved_model, versions
 from ecdctr_tf.input import data_directory, doctor, erased, streams
 from ecdctr_tf.input.conversion import (
     converter,
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 
 ERASED = erasure_world.ERASED
 DATE = "2024-02-01"
+LINEAGE = f"assets.extra/{saved_model.LINEAGE}"
 
 
 def erase(path, ids=ERASED, date=DATE):
@@ -334,6 +336,56 @@ def test_a_run_whose_users_are_numbers(tmp_path, monkeypatch):
             artefacts.parent_path(place, manifest, role)
     artefacts.read_model(run.ctr("e_cdctr") / trained.day(5), data)
     assert doctor.examine(tmp_path / "data").findings == []
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A run of a few rows, and a version with nothing but its lineage."""
+    place = tmp_path_factory.mktemp("small")
+    data = training_world.small_data(place / "data")
+    run = trained.pretrained(data, place / "run")
+    trained.train(data, run, trained.days(5, 5))
+    erasure_world.write_users(place, range(6))
+    version = run.path / "export/20240105"
+    window = trained.days(5, 5)[0]
+    ids = trained.manifest(run, 5).ids
+    manifest = store.Manifest(saved_model.KIND, window, ids=ids)
+    artefact = run.ctr("e_cdctr") / trained.day(5)
+    manifest.parents = {"artefact": store.parent(artefact, version)}
+    with store.publish(version, manifest) as staging:
+        (staging / LINEAGE).parent.mkdir()
+        (staging / LINEAGE).write_text("{}")
+    store.write_text(run.path / erasure_stage.RECORD, "[]")
+    return place
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tpm/2024-01-02/snapshot.index",
+        "e_cdctr/cpm/2024-01-04/manifest.json",
+        "e_cdctr/ctr/2024-01-05/scores.npz",
+        f"export/20240105/{LINEAGE}",
+        "export/20240105/manifest.json",
+        erasure_stage.RECORD,
+    ],
+)
+def test_nothing_is_erased_where_something_is_damaged(small, tmp_path, name):
+    """Otherwise the data would be without users whom artefacts still know."""
+    shutil.copytree(small, tmp_path / "place")
+    file = tmp_path / "place/run" / name
+    file.write_bytes(file.read_bytes()[1:])
+    before = training_world.tree(tmp_path / "place")
+    for dry_run in (True, False):
+        if dry_run and name == erasure_stage.RECORD:
+            continue  # It is only added to.
+        request = erasure_world.request(
+            tmp_path / "place", "erase", dry_run=dry_run
+        )
+        with pytest.raises((FileNotFoundError, ValueError)) as raised:
+            stages.run(request)
+        assert str(file) in command_line.one_line(raised.value)
+        assert training_world.tree(tmp_path / "place") == before
 
 
 @pytest.fixture(scope="module")

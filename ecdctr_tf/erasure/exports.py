@@ -7,8 +7,8 @@ keep what they have loaded until they are started again.
 """
 
 import dataclasses
-import json
 import pathlib
+import typing
 
 from ecdctr_tf import artefacts, store, typed_values
 from ecdctr_tf import config as configs
@@ -45,10 +45,23 @@ def check(export_dir: pathlib.Path) -> None:
     """Make sure that each version can be made anew.
 
     Raises:
-      ValueError: the artefact of a version is gone, or is another one.
+      FileNotFoundError, ValueError: the artefact of a version is gone, or is
+        another one; or what the version remembers of its making is.
     """
     for number in versions.numbers(export_dir):
         _artefact(export_dir / str(number))
+        _lineage(export_dir / str(number))
+
+
+def _lineage(version: pathlib.Path) -> dict[str, typing.Any]:
+    """Return what a version remembers of its making."""
+    found = saved_model.read_lineage(version)
+    if found is None:
+        raise ValueError(
+            f"{version} cannot be made anew without the users: it does not say "
+            "how it was made. Delete the version; then run this command again."
+        )
+    return found
 
 
 def _artefact(version: pathlib.Path) -> pathlib.Path:
@@ -84,9 +97,7 @@ def run(
     """
     for number in numbers:
         version = export_dir / str(number)
-        lineage = json.loads(
-            (version / "assets.extra" / saved_model.LINEAGE).read_bytes()
-        )
+        lineage = _lineage(version)
         serving = lineage["serving"]
         looked = lineage["gate"]
         saved_model.export_model(

@@ -45,10 +45,20 @@ def places(root: pathlib.Path) -> dict[pathlib.Path, store.Manifest]:
         inside = place.relative_to(root).parts
         if any(part.startswith(".") for part in inside):
             continue
-        manifest = store.Manifest.from_json(file.read_text("utf-8"))
+        manifest = store.read_manifest(place)
         if manifest.kind in _KINDS:
             found[place.resolve()] = manifest
     return found
+
+
+def check(root: pathlib.Path) -> None:
+    """Make sure that each artefact can be made anew.
+
+    Raises:
+      FileNotFoundError, ValueError: one is damaged.
+    """
+    for place, manifest in places(root).items():
+        store.verify(place, manifest.kind)
 
 
 def go_on(root: pathlib.Path) -> None:
@@ -138,7 +148,8 @@ class Run:
     def run(self) -> int:
         """Make stale artefacts anew; return how many there were.
 
-        Resumable states hold weights of before: what is under way begins anew.
+        They are whole, as `check` has found. Resumable states hold weights of
+        before: what is under way begins anew.
         """
         stale = self.stale()
         if self._erasures:
@@ -191,7 +202,6 @@ class Run:
         new = dataclasses.replace(manifest, ids=ids, parents=parents, files={})
         new.metrics = {**manifest.metrics, ERASED: self._said(place, since)}
         target = staging / place.relative_to(self._root)
-        store.verify(place, manifest.kind)
         with store.publish(target, new) as directory:
             kept = set(manifest.files)
             if since:

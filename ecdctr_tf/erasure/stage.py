@@ -3,13 +3,12 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import pathlib
 from collections.abc import Mapping
 
 import pyarrow as pa
 
-from ecdctr_tf import store
+from ecdctr_tf import store, typed_values
 from ecdctr_tf.erasure import cost, exports, runs, users, verify
 from ecdctr_tf.export import versions
 from ecdctr_tf.input.conversion import erasing
@@ -53,9 +52,9 @@ def run(
 
     Raises:
       FileNotFoundError: a directory or the file is missing.
-      ValueError: the file holds no ids; an artefact is of another data
-        directory; an exported version cannot be made anew; another process is
-        at work; or something of the users is left.
+      ValueError: the file holds no ids; an artefact is damaged or of another
+        data directory; an exported version cannot be made anew; another process
+        is at work: nothing is erased. Or something of the users is left.
     """
     if not workdir.is_dir():
         raise FileNotFoundError(f"There is no work directory at {workdir}.")
@@ -90,6 +89,7 @@ def _planned(
     """Return what an erasure would do."""
     planned = erasing.Erasing(data, ids, date)
     exports.check(export_dir)
+    runs.check(workdir)
     stale = runs.Run(workdir, data, date).stale()
     numbers = exports.stale(export_dir, data)
     there = runs.places(workdir)
@@ -120,7 +120,9 @@ def _erase(
     date: str,
 ) -> list[verify.Outcome]:
     """Erase users where nobody else is at work; return what is left."""
+    entries = _kept(workdir)
     exports.check(export_dir)
+    runs.check(workdir)
     if export_dir.is_dir():
         versions.finish(export_dir)
     begun = erasing.Erasing(data, ids, date)
@@ -143,7 +145,10 @@ def _erase(
     if begun.known or made or numbers:
         after = cost.auc(workdir, data, begun.rows)
         _show_cost(before, after)
-        _keep(workdir, date, done, before, after)
+        auc = {name: [before.get(name), value] for name, value in after.items()}
+        entries.append({"date": date, **dataclasses.asdict(done), "auc": auc})
+        said = typed_values.to_json(entries, "the record of erasures")
+        store.write_text(workdir / RECORD, said)
     return verify.run(data, workdir, export_dir, ids)
 
 
@@ -184,15 +189,16 @@ def _show_cost(before: Costs, after: Costs) -> None:
     )
 
 
-def _keep(
-    workdir: pathlib.Path, date: str, done: Done, before: Costs, after: Costs
-) -> None:
-    """Add an erasure to the record of the work directory."""
-    file = workdir / RECORD
-    entries = json.loads(file.read_bytes()) if file.exists() else []
-    auc = {name: [before.get(name), value] for name, value in after.items()}
-    entries.append({"date": date, **dataclasses.asdict(done), "auc": auc})
-    store.write_text(file, json.dumps(entries, indent=1) + "\n")
+def _kept(workdir: pathlib.Path) -> list[dict]:
+    """Return what a work directory remembers of erasures before."""
+
+    def entry(found: dict) -> dict:
+        typed_values.check("An entry", dict, found)
+        return found
+
+    return typed_values.read_list(
+        workdir / RECORD, entry, "what erasures did", "Put the file back."
+    )
 
 
 def _check(outcomes: list[verify.Outcome]) -> None:
