@@ -93,6 +93,28 @@ def test_flags_are_checked(flag):
         given.read(flag, ["e_cdctr"])
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_file_is_one_line(tmp_path, save):
+    file = tmp_path / "mine.npz"
+    whole = tmp_path / "whole.npz"
+    columns = dict.fromkeys(["user", "item", "timestamp"], np.arange(40))
+    save(whole, **columns, score=np.linspace(0, 1, 40))
+    content = whole.read_bytes()
+    for place in range(0, len(content), 23):
+        flipped = bytearray(content)
+        flipped[place] ^= 4
+        for damaged in (bytes(flipped), content[:place]):
+            file.write_bytes(damaged)
+            try:
+                found = given.read(f"mine={file}", [])
+            except ValueError as error:
+                assert str(file) in str(error)
+            else:  # What was flipped is no value: a time, or a version.
+                assert found.columns["score"].tolist() == list(
+                    np.linspace(0, 1, 40)
+                )
+
+
 def test_files_are_checked(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.npz, given as --scores"):
         given.read(f"mine={tmp_path / 'none.npz'}", [])

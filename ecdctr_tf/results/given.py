@@ -10,6 +10,8 @@ Shapes: N rows of scored days, M rows of the file, K of them near those days.
 import dataclasses
 import pathlib
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,6 +24,17 @@ from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results import slices
 
 _COLUMNS = (*slices.ROLES, "timestamp", "score")
+# What readers raise of a damaged file.
+_UNREADABLE = (
+    pa.ArrowException,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -166,7 +179,7 @@ def _columns(path: pathlib.Path) -> dict[str, np.ndarray]:
         if path.suffix == ".parquet":
             table = pq.read_table(path)
             return {n: table[n].to_numpy() for n in table.column_names}
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     raise ValueError(
         f"--scores reads .parquet and .npz files. Received: {path.name!r}"
