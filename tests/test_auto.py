@@ -1,7 +1,7 @@
 """The clock: what is due on a date, what waits, and what is too old.
 
-Training is a stand-in here, which publishes what it was asked to learn; see
-`test_replay` for levels that are trained.
+Training is a stand-in here, which publishes what it was asked to learn, except
+in a test of `make long`; see also `test_replay` for levels that are trained.
 """
 
 import contextlib
@@ -38,8 +38,22 @@ from tests.clock_world import FIRST_ADS, day
 
 # Histories of lateness for each rule; `CLOCK_SEEDS=20` tries more.
 SEEDS = int(os.environ.get("CLOCK_SEEDS", "1"))
+# What the stand-ins stand in for.
+TRAIN, TRAINER = auto.natural.train, auto.mixing.trainer
+AGGREGATE = auto.history.aggregate
 # The first date with a scored day: that of 2024-01-10.
 LAUNCH = FIRST_ADS + 1
+
+
+def asked(level, window):
+    """Return where a level learns which days, and how many rows these have."""
+    place = level.directory.relative_to(level.run.path).as_posix()
+    rows = {
+        domain: level.data.rows(domain, window)
+        for domain in ("natural", "ads")
+        if set(window.days) <= set(level.data.days(domain))
+    }
+    return place, str(window), rows
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +68,7 @@ def trained(monkeypatch):
         place = level.directory.relative_to(level.run.path).as_posix()
         if place in failing:
             raise ValueError("The disk is slow.")
-        rows = {
-            domain: level.data.rows(domain, window)
-            for domain in ("natural", "ads")
-            if set(window.days) <= set(level.data.days(domain))
-        }
-        calls.append((place, str(window), rows))
+        calls.append(asked(level, window))
         manifest = store.Manifest(level.kind, window)
         with store.publish(level.directory / window.last, manifest):
             pass
@@ -125,6 +134,36 @@ def whats(found):
 def test_sixty_days_of_inputs_that_are_late_at_random(
     world, tmp_path, trained, caplog, seed, rule
 ):
+    check_sixty_days(world, tmp_path, trained.calls, caplog, seed, rule)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("rule", ["wait", "skip"])
+def test_sixty_days_of_levels_that_are_trained(
+    world, tmp_path, monkeypatch, caplog, rule
+):
+    calls = []
+
+    def train(level, window):
+        calls.append(asked(level, window))
+        TRAIN(level, window)
+
+    def trainer(level):
+        def run(parts):
+            calls.extend(asked(level, part) for part in parts)
+            TRAINER(level).run(parts)
+
+        return types.SimpleNamespace(run=run)
+
+    # Exports alone are stand-ins.
+    monkeypatch.setattr(auto.natural, "train", train)
+    monkeypatch.setattr(auto.mixing, "trainer", trainer)
+    monkeypatch.setattr(auto.history, "aggregate", AGGREGATE)
+    check_sixty_days(world, tmp_path, calls, caplog, 0, rule)
+
+
+def check_sixty_days(world, tmp_path, calls, caplog, seed, rule):
     """Never a wrong level, never a silent skip, a page of log a day at most."""
     chance = random.Random(seed)
     late = {"natural": 0, "ads": 0}
@@ -148,17 +187,18 @@ def test_sixty_days_of_inputs_that_are_late_at_random(
                     short[domain].add(day(next_day))
                 world.add(domain, day(next_day), rows)
                 come[domain] += 1
-        before = len(trained.calls)
+        before = len(calls)
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             found, status = run(world, tmp_path, number, settings=settings)
         lines = [r.getMessage() for r in caplog.records]
-        caplog.clear()
         assert len(lines) + len(found.steps) <= 60
-        assert len(found.alarms) == len(lines)
+        # What else is said comes from the levels that are trained.
+        of_clock = [r for r in caplog.records if r.module == "auto"]
+        assert len(found.alarms) == len(of_clock)
         said += lines
         assert status == {"done": 0, "waiting": 75}[found.status]
-        check_learned(trained.calls[before:], number, short, found)
+        check_learned(calls[before:], number, short, found)
         # Whatever is whole and due was learned.
         if come["ads"] == number > FIRST_ADS and rule == "wait":
             ready = come["natural"] >= FIRST_ADS
