@@ -18,9 +18,15 @@ pytest.importorskip(
     "apache_beam", reason="The extra `beam` is not installed; see `make beam`."
 )
 
+import apache_beam as beam  # noqa: E402
 from apache_beam.options import pipeline_options  # noqa: E402
 
-from ecdctr_tf.input.beam import __main__, pieces, pipeline  # noqa: E402
+from ecdctr_tf.input.beam import (  # noqa: E402
+    __main__,
+    exchange,
+    pieces,
+    pipeline,
+)
 
 # Small parts: each conversion has several of every kind.
 SIZES = {"range_keys": 7, "partition_rows": 150}
@@ -166,6 +172,53 @@ def test_error_of_the_input_is_the_users(tmp_path):
         by_beam(spec(), tmp_path, tmp_path / "beam")
     assert not (tmp_path / "beam").exists()
     assert not list(tmp_path.glob(".*beam*/"))
+
+
+class Lossy(beam.PTransform):
+    """A group that loses what a worker says about one stretch."""
+
+    def expand(self, pairs):
+        def held(pair):
+            value = pair[1]
+            if not isinstance(value, exchange.Parcel):
+                return True
+            return value.number != 2 or "Past" not in value.path.parts
+
+        return pairs | beam.Filter(held) | GROUP()
+
+
+GROUP = beam.GroupByKey
+
+
+def test_a_runner_that_loses_values_is_found_out(tmp_path, monkeypatch):
+    logs(tmp_path)
+    monkeypatch.setattr(exchange.beam, "GroupByKey", Lossy)
+    with pytest.raises(ValueError, match=r"lost values: \d+ on .* 'Past'"):
+        by_beam(spec(), tmp_path, tmp_path / "beam")
+    assert not (tmp_path / "beam").exists()
+
+
+def test_a_runner_that_loses_events_or_rows_is_found_out(tmp_path, monkeypatch):
+    logs(tmp_path)
+    put = exchange.Exchange.put
+
+    def losing(lost):
+        def of(self, name, pairs):
+            kept = put(self, name, pairs)
+            keep = lambda pair: pair[1].path.name[0] > "7"  # noqa: E731
+            return (
+                kept | f"Lose{name}" >> beam.Filter(keep)
+                if (name == lost)
+                else kept
+            )
+
+        return of
+
+    for name, what in (("Events", "events"), ("Rows", "rows")):
+        monkeypatch.setattr(exchange.Exchange, "put", losing(name))
+        with pytest.raises(ValueError, match=rf"gave \d+ of \d+ {what} of 2"):
+            by_beam(spec(), tmp_path, tmp_path / "beam")
+        assert not (tmp_path / "beam").exists()
 
 
 def test_refuses_what_it_cannot_do_alike(tmp_path):

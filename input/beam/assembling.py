@@ -173,6 +173,7 @@ def publish(
     job: jobs.Job,
     plan: planning.Plan,
     sizes: dict[numbering.Name, np.ndarray],
+    tallies: dict[int, tuple[int, ...]],
     fingerprints: dict[str, Fingerprints],
 ) -> None:
     """Make a day of the data directory of its files.
@@ -182,7 +183,11 @@ def publish(
       job: of the conversion.
       plan: of the conversion.
       sizes: as `numbering.before` returns them.
+      tallies: stretch -> its impressions and so on.
       fingerprints: of each table.
+
+    Raises:
+      ValueError: the runner has lost events or rows.
     """
     day, values = found
     domain, name = day[0], windows.day_name(day[1])
@@ -194,17 +199,31 @@ def publish(
         data.writing(domain, name, job.file_format, sources) as new,
         futures.ThreadPoolExecutor(1) as pool,
     ):
-        tables = (reading.stretch(job, n) for n in plan.numbers.get(day, ()))
+        numbers = plan.numbers.get(day, ())
+        tables = (reading.stretch(job, n) for n in numbers)
         path = new.staging / data_directory.EVENTS
-        for _ in stretches.written(tables, path, pool):
-            pass
+        events = sum(map(len, stretches.written(tables, path, pool)))
+        _check_whole(job, f"events of {name}", events, plan.rows.get(day, 0))
         files = sorted(filter(None, values), key=lambda file: file[0])
         for number, held in files:
             staged = new.staging / new_day.file_name(number)
             _link(_path(job, day, number), staged)
             new.count(number, held)
+        rows_of = sum(tallies[n][0] for n in numbers)
+        _check_whole(job, f"rows of {name}", new.manifest.rows, rows_of)
         known = table_rows(job, sizes, plan.until(day[1]))
         new.know(known, known, fingerprints)
+
+
+def _check_whole(job: jobs.Job, what: str, count: int, expected: int) -> None:
+    """Raise a ValueError for what a runner has lost, or has twice."""
+    if count != expected:
+        with jobs.noting(job):
+            raise ValueError(
+                f"The runner gave {count} of {expected} {what}. No data "
+                "directory was written. Try again, with another runner or "
+                "fewer workers on a machine."
+            )
 
 
 def fingerprints(

@@ -15,8 +15,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import pvalue
 
+from ecdctr_tf.input.beam import exchange, planning
 from ecdctr_tf.input.beam import job as jobs
-from ecdctr_tf.input.beam import planning, spool
 from ecdctr_tf.input.conversion import encoding, impressions, negatives
 
 # Rounds whose pairs are asked for first.
@@ -28,7 +28,10 @@ _CLICKED, _ASKED = "clicked", "asked"
 
 
 def drawn(
-    encoded: beam.PCollection, job: jobs.Job, plan: pvalue.AsSingleton
+    encoded: beam.PCollection,
+    job: jobs.Job,
+    plan: pvalue.AsSingleton,
+    through: exchange.Exchange,
 ) -> beam.PCollection:
     """Return the stretches once more, when the impressions of all are written.
 
@@ -36,27 +39,28 @@ def drawn(
       encoded: the stretches, their columns written.
       job: of the conversion.
       plan: of the conversion.
+      through: of the pipeline.
     """
-    clicks = encoded | "Click" >> beam.FlatMap(clicked, job, plan)
+    clicks = through.put(
+        "Clicks", encoded | "Click" >> beam.FlatMap(clicked, job, plan)
+    )
     drawing = encoded | "Draws" >> beam.Filter(_draws, plan)
-    kept = (
-        clicks
-        | "ByPair" >> beam.GroupByKey()
-        | "KeepPairs" >> beam.Map(keep_pairs, job, plan)
+    kept = through.grouped("Clicks", clicks) | (
+        "KeepPairs" >> beam.Map(keep_pairs, job, plan)
     )
     asks = drawing | "AskReclicks" >> beam.FlatMap(ask_reclicks, job, plan)
     counts = pvalue.AsDict(
-        _answered("Reclicks", drawing, asks, clicks)
+        _answered("Reclicks", drawing, asks, clicks, through)
         | "CountClicks" >> beam.Map(first_clicks, job, plan)
     )
     asks = drawing | "AskFirst" >> beam.FlatMap(ask_rounds, job, plan, counts)
-    first = _answered("First", drawing, asks, clicks) | (
+    first = _answered("FirstRounds", drawing, asks, clicks, through) | (
         "KeepFirst" >> beam.Map(keep_answers, job)
     )
     asks = first | "AskLater" >> beam.FlatMap(
         ask_later_rounds, job, plan, counts
     )
-    made = _answered("Later", first, asks, clicks) | (
+    made = _answered("LaterRounds", first, asks, clicks, through) | (
         "Draw" >> beam.Map(draw, job, plan, counts)
     )
     # Parts of the state are there when the impressions are.
@@ -70,19 +74,15 @@ def _answered(
     stretches: beam.PCollection,
     asks: beam.PCollection,
     clicks: beam.PCollection,
+    through: exchange.Exchange,
 ) -> beam.PCollection:
     """Return stretches with the answers to what they ask."""
-    answers = (
-        {_CLICKED: clicks, _ASKED: asks}
-        | f"PairsOf{name}" >> beam.CoGroupByKey()
-        | f"Answer{name}" >> beam.FlatMap(answered)
+    pairs = {_CLICKED: clicks, _ASKED: through.put(f"Asked{name}", asks)}
+    answers = through.joined(f"Asked{name}", pairs) | (
+        f"Answer{name}" >> beam.FlatMap(answered)
     )
-    tokens = stretches | f"TokensOf{name}" >> beam.Map(lambda n: (n, None))
-    return (
-        (tokens, answers)
-        | f"FlattenFor{name}" >> beam.Flatten()
-        | f"ByStretchFor{name}" >> beam.GroupByKey()
-    )
+    tokens = stretches | f"Tokens{name}" >> beam.Map(lambda n: (n, None))
+    return through.grouped(name, tokens, through.put(name, answers))
 
 
 def _draws(number: int, plan: planning.Plan) -> bool:
@@ -128,10 +128,12 @@ def ask_reclicks(
         yield from _asking(number, np.unique(_pairs(columns)), job, plan)
 
 
-def answered(found: tuple[int, dict[str, Iterable]]) -> Iterator[Answer]:
+def answered(
+    found: tuple[int, dict[str, exchange.Values]],
+) -> Iterator[Answer]:
     """Yield those of the asked pairs that were clicked, and when first."""
     _, values = found
-    asked = spool.Spool(values[_ASKED])
+    asked = values[_ASKED].by_number()
     if not asked.numbers:
         return
     none = np.zeros(0, np.int64)

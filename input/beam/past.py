@@ -10,14 +10,14 @@ Shapes: N events or impressions of a part in a stretch.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from apache_beam import pvalue
 
 from ecdctr_tf import features
+from ecdctr_tf.input.beam import exchange, planning
 from ecdctr_tf.input.beam import job as jobs
-from ecdctr_tf.input.beam import planning, spool
 from ecdctr_tf.input.conversion import (
     encoding,
     history_features,
@@ -140,7 +140,7 @@ def _hashed(keys: np.ndarray, partitions: int) -> np.ndarray:
 
 
 def go_through(
-    found: tuple[Part, Iterable[Events]], job: jobs.Job, plan: planning.Plan
+    found: tuple[Part, exchange.Values], job: jobs.Job, plan: planning.Plan
 ) -> Iterator:
     """Go through the events of a part, and keep its piece of the state.
 
@@ -149,7 +149,7 @@ def go_through(
       the summary at the end.
     """
     (what, name, number), values = found
-    events = spool.Spool(values)
+    events = values.by_number()
     part = _PASSES[what](job, plan, name)
     for day in plan.days:
         held = {
@@ -173,7 +173,7 @@ class _Users:
         self._rows = _no_rows(job)
 
     def day(
-        self, day: int, held: dict[str, list[int]], events: spool.Spool
+        self, day: int, held: dict[str, list[int]], events: exchange.Numbered
     ) -> Iterator[tuple[int, Found]]:
         """Go through the events of a day."""
         del day
@@ -230,7 +230,7 @@ class _Items:
         self._rows = _no_rows(job)
 
     def day(
-        self, day: int, held: dict[str, list[int]], events: spool.Spool
+        self, day: int, held: dict[str, list[int]], events: exchange.Numbered
     ) -> Iterator[tuple[int, Found]]:
         """Go through the events of a day; later ones give no age."""
         del day
@@ -273,7 +273,7 @@ class _Counts:
         }
 
     def day(
-        self, day: int, held: dict[str, list[int]], events: spool.Spool
+        self, day: int, held: dict[str, list[int]], events: exchange.Numbered
     ) -> Iterator[tuple[int, Found]]:
         """Go through the events of a day."""
         for counts in self._counts.values():
@@ -310,7 +310,7 @@ class _Counts:
 class _Stream:
     """The events of a day of a domain, as `stretches.together` takes them."""
 
-    def __init__(self, numbers: list[int], events: spool.Spool):
+    def __init__(self, numbers: list[int], events: exchange.Numbered):
         self._numbers = numbers
         self._events = events
 

@@ -13,6 +13,7 @@ from ecdctr_tf.input import data_directory
 from ecdctr_tf.input.beam import (
     assembling,
     drawing,
+    exchange,
     finishing,
     numbering,
     past,
@@ -80,6 +81,7 @@ def build(
     pipeline: beam.Pipeline, job: jobs.Job, files: list[reading.LogFile]
 ) -> None:
     """Add all steps of a conversion to a pipeline."""
+    through = exchange.Exchange(job)
     read = (
         pipeline
         | "Files" >> beam.Create(files)
@@ -100,35 +102,37 @@ def build(
         >> beam.Map(
             planning.plan,
             job,
+            len(files),
             pvalue.AsIter(read[reading.FACTS]),
             pvalue.AsIter(ends),
         )
     )
-    ordered = (
-        read["events"]
-        | "Divide" >> beam.FlatMap(reading.divide, plan)
-        | "ByStretch" >> beam.GroupByKey()
-        | "Order" >> beam.Map(reading.order, job, plan)
+    divided = through.put("Events", read["events"]) | (
+        "Divide" >> beam.FlatMap(reading.divide, plan)
     )
-    encoded, sizes, alike = _numbered(ordered, job, plan)
-    made = drawing.drawn(encoded, job, plan) if job.spec.negatives else encoded
+    ordered = through.grouped("Stretch", through.put("Stretch", divided)) | (
+        "Order" >> beam.Map(reading.order, job, plan)
+    )
+    encoded, sizes, alike = _numbered(ordered, job, plan, through)
+    made = encoded
+    if job.spec.negatives:
+        made = drawing.drawn(encoded, job, plan, through)
     looked = made | "Look" >> beam.FlatMap(
         assembling.look, job, plan
     ).with_outputs(assembling.TALLIES, main="events")
     tallies = pvalue.AsDict(looked[assembling.TALLIES])
-    known = (
-        looked["events"]
-        | "ByPart" >> beam.GroupByKey()
-        | "GoThrough"
+    known = through.grouped("Past", through.put("Past", looked["events"])) | (
+        "GoThrough"
         >> beam.FlatMap(past.go_through, job, plan).with_outputs(
             past.TOTALS, main="found"
         )
     )
-    files_of_days = (
-        _with_tokens("Rows", made, known["found"])
-        | "Rows" >> beam.FlatMap(assembling.rows, job, plan, tallies)
-        | "ByFile" >> beam.GroupByKey()
-        | "Write" >> beam.Map(assembling.write, job)
+    found = through.put("Found", known["found"])
+    rows = through.grouped("Found", _tokens("Found", made), found) | (
+        "Rows" >> beam.FlatMap(assembling.rows, job, plan, tallies)
+    )
+    files_of_days = through.grouped("Rows", through.put("Rows", rows)) | (
+        "Write" >> beam.Map(assembling.write, job)
     )
     tables = [table.name for table in job.spec.data_spec().tables]
     fingerprints = pvalue.AsDict(
@@ -142,12 +146,9 @@ def build(
     days = _once(pipeline, "Days") | "Days" >> beam.FlatMap(
         assembling.days, plan
     )
-    published = (
-        (days, files_of_days)
-        | "FilesAndDays" >> beam.Flatten()
-        | "ByDay" >> beam.GroupByKey()
-        | "Publish"
-        >> beam.Map(assembling.publish, job, plan, sizes, fingerprints)
+    published = through.grouped("Days", days, files_of_days) | (
+        "Publish"
+        >> beam.Map(assembling.publish, job, plan, sizes, tallies, fingerprints)
     )
     _ = _once(pipeline, "Keep") | "Keep" >> beam.Map(
         _keep,
@@ -159,6 +160,7 @@ def build(
         pvalue.AsIter(known[past.TOTALS]),
         pvalue.AsIter(alike),
         pvalue.AsIter(published),
+        pvalue.AsIter(through.lost()),
     )
 
 
@@ -166,15 +168,18 @@ def _numbered(
     ordered: beam.PCollection,
     job: jobs.Job,
     plan: pvalue.AsSingleton,
+    through: exchange.Exchange,
 ) -> tuple[beam.PCollection, pvalue.AsSingleton, beam.PCollection]:
     """Return stretches with columns, sizes of vocabularies, and alike ids."""
-    appeared = ordered | "Appear" >> beam.FlatMap(numbering.appeared, job, plan)
-    ranked = (
-        appeared
-        | "ByIds" >> beam.GroupByKey()
-        | "First" >> beam.FlatMap(numbering.firsts)
-        | "ByFirst" >> beam.GroupByKey()
-        | "Rank"
+    appeared = through.put(
+        "Ids",
+        ordered | "Appear" >> beam.FlatMap(numbering.appeared, job, plan),
+    )
+    first = through.grouped("Ids", appeared) | (
+        "First" >> beam.FlatMap(numbering.firsts)
+    )
+    ranked = through.grouped("First", through.put("First", first)) | (
+        "Rank"
         >> beam.FlatMap(numbering.ranked).with_outputs(
             numbering.NEW, main=_RANKS
         )
@@ -186,15 +191,17 @@ def _numbered(
             numbering.before, plan, pvalue.AsIter(ranked[numbering.NEW])
         )
     )
-    numbered = (
-        {_APPEARED: appeared, _RANKS: ranked[_RANKS]}
-        | "Numbers" >> beam.CoGroupByKey()
-        | "Number"
+    ranks = through.put("Ranks", ranked[_RANKS])
+    numbered = through.joined("Ranks", {_APPEARED: appeared, _RANKS: ranks}) | (
+        "Number"
         >> beam.FlatMap(numbering.numbered, job, sizes).with_outputs(
             numbering.ALIKE, numbering.PADDINGS, main="numbers"
         )
     )
-    encoded = _with_tokens("Encode", ordered, numbered["numbers"]) | (
+    numbers = through.put("Numbers", numbered["numbers"])
+    encoded = through.grouped(
+        "Numbers", _tokens("Numbers", ordered), numbers
+    ) | (
         "Encode"
         >> beam.Map(
             assembling.encode,
@@ -211,19 +218,9 @@ def _once(pipeline: beam.Pipeline, name: str) -> beam.PCollection:
     return pipeline | f"OnceFor{name}" >> beam.Create([None])
 
 
-def _with_tokens(
-    name: str, stretches: beam.PCollection, found: beam.PCollection
-) -> beam.PCollection:
-    """Return what was found by stretch; None for each stretch, too."""
-    tokens = stretches | f"TokensOf{name}" >> beam.Map(lambda n: (n, None))
-    values = found | f"ValuesOf{name}" >> beam.Map(
-        lambda pair: (pair[0], pair[1:] if pair[2:] else pair[1])
-    )
-    return (
-        (tokens, values)
-        | f"FlattenFor{name}" >> beam.Flatten()
-        | f"ByStretchFor{name}" >> beam.GroupByKey()
-    )
+def _tokens(name: str, stretches: beam.PCollection) -> beam.PCollection:
+    """Return pairs of a stretch and None, for stretches with nothing found."""
+    return stretches | f"Tokens{name}" >> beam.Map(lambda n: (n, None))
 
 
 def _keep(
@@ -236,9 +233,16 @@ def _keep(
     totals: Iterable[dict],
     alike: Iterable[tuple[str, int, list]],
     published: Iterable[typing.Any],
+    lost: Iterable[tuple[str, int]],
 ) -> None:
-    """Write what the pipeline found, once all days are there."""
+    """Write what the pipeline found, once all days are there.
+
+    Raises:
+      ValueError: the runner has lost something.
+    """
     del published
+    with jobs.noting(job):
+        exchange.check(lost)
     summed: dict[tuple[str, str], int] = {}
     for part in totals:
         for key, count in part.items():

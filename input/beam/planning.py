@@ -74,7 +74,8 @@ class Plan:
     weighted: frozenset[Day]
     clicks_only: dict[str, bool]
     counts: dict[str, collections.Counter[str]]
-    rows: int
+    # Day -> its events.
+    rows: dict[Day, int]
 
     @functools.cached_property
     def numbers(self) -> dict[Day, list[int]]:
@@ -122,7 +123,7 @@ class Plan:
 
     def partitions(self, job: jobs.Job) -> int:
         """Return into how many parts ids and counts are divided."""
-        return -(-self.rows // job.partition_rows)
+        return -(-sum(self.rows.values()) // job.partition_rows)
 
 
 def summed(seconds: Iterable[Seconds]) -> Seconds:
@@ -150,20 +151,27 @@ def ends(found: tuple[Day, Seconds]) -> Iterator[tuple[Day, np.ndarray]]:
 def plan(
     _: None,
     job: jobs.Job,
+    files: int,
     facts: Iterable[Facts],
     of_days: Iterable[tuple[Day, np.ndarray]],
 ) -> Plan:
     """Return what to do, given what was found in all files.
 
     Raises:
-      ValueError: as `first_pass.FirstPass.read`.
+      ValueError: as `first_pass.FirstPass.read`; or facts are missing.
     """
     watch = day_watch.DayWatch(job.spec)
     checks = first_pass.FirstPass(job.spec, job.work, None, "")
     rows: collections.Counter[Day] = collections.Counter()
     weighted = set()
     with jobs.noting(job):
-        for found in sorted(facts, key=lambda found: found.number):
+        of_files = sorted(facts, key=lambda found: found.number)
+        if len(of_files) != files:
+            raise ValueError(
+                f"The runner gave what was found in {len(of_files)} of {files} "
+                "files. Try again, with another runner."
+            )
+        for found in of_files:
             if found.clicks_only is not None:
                 checks.check_label(found.domain, found.clicks_only, found.where)
             checks.counts[found.domain].update(found.counts)
@@ -196,5 +204,5 @@ def plan(
         frozenset(weighted & stops.keys()),
         {d: only for d, only in checks.clicks_only.items() if days[d]},
         checks.counts,
-        rows.total(),
+        dict(rows),
     )

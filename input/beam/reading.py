@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from apache_beam import pvalue
 
+from ecdctr_tf.input.beam import exchange, planning
 from ecdctr_tf.input.beam import job as jobs
-from ecdctr_tf.input.beam import planning
 from ecdctr_tf.input.conversion import (
     columns,
     day_watch,
@@ -78,17 +78,17 @@ def _by_day(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
 
 
 def divide(
-    found: tuple[planning.Day, bytes], plan: planning.Plan
-) -> Iterator[tuple[int, bytes]]:
+    found: tuple[planning.Day, exchange.Parcel], plan: planning.Plan
+) -> Iterator[tuple[int, exchange.Parcel | bytes]]:
     """Yield the events of a day by the stretches that they belong to."""
-    day, data = found
+    day, parcel = found
     if day not in plan.numbers:
         return
     numbers = plan.numbers[day]
     if day not in plan.ends:
-        yield numbers[0], data
+        yield numbers[0], parcel
         return
-    table = jobs.table_of(data)
+    table = jobs.table_of(parcel.value())
     seconds = table["timestamp"].to_numpy()
     places = np.searchsorted(plan.ends[day], seconds, side="right")
     for place in np.unique(places).tolist():
