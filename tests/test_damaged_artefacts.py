@@ -12,7 +12,7 @@ from ecdctr_tf import artefacts, command_line, model_table, store
 from ecdctr_tf import config as configs
 from ecdctr_tf.export import evidence, model_card
 from ecdctr_tf.operation import family, retention
-from ecdctr_tf.results import mixtures, rescoring
+from ecdctr_tf.results import coverage, mixtures, rescoring
 from ecdctr_tf.results.models import Model, unscored
 from ecdctr_tf.training import settings, workdir
 from tests import trained, training_world
@@ -152,6 +152,16 @@ def test_a_report_says_which_days_it_lacks(data, run, names, number):
         shutil.rmtree(run.ctr(name) / day(number))
     (note,) = unscored(data, found)
     assert note.endswith(f"which the numbers leave out: {day(number)}.")
+
+
+def test_a_report_needs_the_versions_that_its_days_looked_up(data, run):
+    """Without them it would say that history knows fewer rows."""
+    models = [model(run, name) for name in MODELS]
+    assert coverage.of_models(models, [day(5), DAY], data)
+    version = run.historical / day(2)
+    shutil.rmtree(version)
+    with pytest.raises(FileNotFoundError, match=f"{version}.*is gone. Put it"):
+        coverage.of_models(models, [day(5), DAY], data)
 
 
 @pytest.mark.parametrize("name", [workdir.NEWEST, workdir.CLEANED])

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ecdctr_tf import artefacts, store, windows
 from ecdctr_tf import config as configs
-from ecdctr_tf import store, windows
 from ecdctr_tf.input.data_directory import DataDirectory
 from ecdctr_tf.results import slices
 from ecdctr_tf.results.models import MAIN, Model
@@ -19,11 +19,20 @@ from ecdctr_tf.transfer import historical
 def of_models(
     models: Sequence[Model], days: Sequence[str], data: DataDirectory
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return `held` of E-CDCTR, or of another model that reads history."""
+    """Return `held` of E-CDCTR, or of another model that reads history.
+
+    Raises:
+      FileNotFoundError, ValueError: as `held`, or a version is gone that a day
+        looked up.
+    """
     for model in sorted(models, key=lambda model: model.name != MAIN):
         if model.config.model.history:
-            directory = model.workdirs[0].historical
-            return held(directory, days, data, model.config.history)
+            run = model.workdirs[0]
+            for day in days:
+                path = run.ctr(model.base) / day
+                manifest = store.read_manifest(path, artefacts.CTR)
+                historical.check_versions(manifest, path)
+            return held(run.historical, days, data, model.config.history)
     return {}
 
 
