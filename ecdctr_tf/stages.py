@@ -57,6 +57,7 @@ def run(request: Request) -> None:
 def _run(request: Request) -> None:
     """Run stages that read logs."""
     data = DataDirectory(request.data_dir, request.config.input.damaged)
+    data.check_days()
     if request.stage in APART:
         APART[request.stage](data, request)
         return

@@ -228,6 +228,23 @@ class DataDirectory:
             raise FileNotFoundError(f"{self.path / domain} holds no days.")
         return windows.Window(days[0], days[-1])
 
+    def check_days(self) -> None:
+        """Make sure that no day is missing between others of its domain.
+
+        Raises:
+          ValueError: one is; days without rows would be there, too.
+        """
+        for domain in features.DOMAINS:
+            days = self.days(domain)
+            every = windows.Window(days[0], days[-1]).days if days else []
+            lost = min(set(every) - set(days), default="")
+            if lost:
+                raise ValueError(
+                    f"{self.path / domain} lacks {lost}, and days without rows "
+                    "are there, too. Put the day back, or take all later ones "
+                    f"out with --drop_from={lost} and append them again."
+                )
+
     def days_with_rows(self, domain: str) -> list[str]:
         """Return the days of a domain that hold rows.
 

@@ -154,6 +154,19 @@ def test_a_report_says_which_days_it_lacks(data, run, names, number):
     assert note.endswith(f"which the numbers leave out: {day(number)}.")
 
 
+@pytest.mark.parametrize("harmed", ["e_cdctr", "no_regret"])
+def test_a_day_of_another_model_is_not_read_as_its_own(data, run, harmed):
+    """As where somebody copied a day of one model to the other's place."""
+    path = run.ctr(harmed) / DAY
+    shutil.rmtree(path)
+    shutil.copytree(run.ctr("ads_only") / DAY, path)
+    said = f"{path} should be a day of {harmed}. Received one of ads_only"
+    with pytest.raises(ValueError, match=said):
+        model(run, harmed).scores(DAY)
+    with pytest.raises(ValueError, match=said):
+        artefacts.read_model(path, data)
+
+
 def test_a_report_needs_the_versions_that_its_days_looked_up(data, run):
     """Without them it would say that history knows fewer rows."""
     models = [model(run, name) for name in MODELS]

@@ -110,6 +110,18 @@ HARM = {
 }
 
 
+@pytest.mark.parametrize("domain", ["natural", "ads"])
+@pytest.mark.parametrize("name", [*NEXT, "report", "auto"])
+def test_missing_day_of_logs(place, name, domain):
+    """Also where the stage would only read the days around it."""
+    day = {"natural": D2, "ads": D4}[domain]
+    shutil.rmtree(place / "data" / domain / day)
+    window = NEXT[name][0] if name in NEXT else None
+    said = f"data/{domain} lacks {day}, and days without rows are there"
+    with refused(place, ValueError, said):
+        stage(place, name, window=window)
+
+
 @pytest.mark.parametrize("harm", HARM)
 @pytest.mark.parametrize("level", NEXT)
 def test_damaged_day_of_logs(place, level, harm):

@@ -133,6 +133,24 @@ def table_rows(manifest: store.Manifest) -> dict[str, int]:
     return {name: int(entry["rows"]) for name, entry in manifest.ids.items()}
 
 
+def check_model(path: pathlib.Path, manifest: store.Manifest) -> None:
+    """Make sure that a day is of the model in whose place it lies.
+
+    Args:
+      path: the day, `<model>/ctr/<day>`.
+      manifest: of the day.
+
+    Raises:
+      ValueError: it is a day of another model.
+    """
+    expected, of = path.parts[-3:][0], manifest.config.get("model")
+    if expected in model_table.MODELS and of not in (expected, None):
+        raise ValueError(
+            f"{path} should be a day of {expected}. Received one of {of}. Put "
+            "the original back."
+        )
+
+
 def read_scores(
     path: pathlib.Path, name: str = SCORES
 ) -> dict[str, np.ndarray]:
@@ -146,10 +164,10 @@ def read_scores(
 
     Raises:
       FileNotFoundError: the day was not scored, or its scores are gone.
-      ValueError: it is not the artefact of a ctr day, the scores are damaged,
-        or a column is missing.
+      ValueError: it is not the artefact of a ctr day, or of another model; the
+        scores are damaged, or a column is missing.
     """
-    store.verify(path, CTR, [name])
+    check_model(path, store.verify(path, CTR, [name]))
     with np.load(path / name) as file:
         missing = {"ctr", "click", "user", "item"} - set(file.files)
         if missing:

@@ -9,6 +9,7 @@ from ecdctr_tf.artefacts import building, histories, parents
 from ecdctr_tf.artefacts.files import (
     CPM,
     CTR,
+    check_model,
     read_config,
     read_mixture,
     table_rows,
@@ -41,7 +42,9 @@ def read_model(
         network.
     """
     path = pathlib.Path(path)
-    row = model_table.model(store.read_manifest(path, CTR).config["model"])
+    manifest = store.read_manifest(path, CTR)
+    check_model(path, manifest)
+    row = model_table.model(manifest.config["model"])
     if row.experts:
         return _read_mixture(path, row, data)
     manifest = verified(path, CTR, data)

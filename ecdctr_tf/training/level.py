@@ -172,12 +172,8 @@ class Level:
         """
         manifest = artefacts.verified(path, self.kind, self.data)
         settings.check(path, self.kind, self.config, self._reads_natural)
-        of = manifest.config["model"]
-        if self.kind == artefacts.CTR and of != self.row.base:
-            raise ValueError(
-                f"{path} should be a day of {self.row.base}. Received one of "
-                f"{of}. Put the original back."
-            )
+        if self.kind == artefacts.CTR:
+            artefacts.check_model(path, manifest)
         if self.kind == artefacts.CTR and self.row.has_cpm:
             artefacts.needs_cpm(path, manifest)
         self.reset()

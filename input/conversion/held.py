@@ -30,16 +30,7 @@ class Held:
         Raises:
           ValueError: a day is not there.
         """
-        for domain in past.last_days:
-            days = past.data.days(domain)
-            lost = set(windows.Window(days[0], days[-1]).days) - set(days)
-            if lost:
-                raise ValueError(
-                    f"{past.data.path / domain} lacks {min(lost)}, and days "
-                    "without rows are there, too. Put the day back, or take "
-                    f"all later ones out with --drop_from={min(lost)} and "
-                    "append them again."
-                )
+        past.data.check_days()
         return cls(past, dict(past.last_days))
 
     @classmethod
