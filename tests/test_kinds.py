@@ -168,7 +168,7 @@ class Rated(kinds.Feature):
         names = (self.name, number)
         return {n: columns[n][:, np.newaxis].tolist() for n in names}
 
-    def tables(self, config):
+    def id_columns(self):
         return {self.name: self.table.name}
 
     def layers(self, config):

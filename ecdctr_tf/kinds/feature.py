@@ -167,10 +167,14 @@ class Feature:
 
     # The network.
 
+    def id_columns(self) -> dict[str, str]:
+        """Return the columns of files that hold table rows, with the table."""
+        return {}
+
     def tables(self, config: configs.ModelConfig) -> dict[str, str]:
         """Return the columns of a batch that are embedded, with their table."""
         del config
-        return {}
+        return self.id_columns()
 
     def layers(
         self, config: configs.ModelConfig

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ecdctr_tf import config as configs
 from ecdctr_tf import features
 from ecdctr_tf.deferred import tf
 from ecdctr_tf.kinds.feature import (
@@ -49,9 +48,8 @@ class Id(Feature):
         dtype, padding = tf.as_dtype(self.table.dtype), self.table.padding
         return {self.name: tf.io.FixedLenFeature([], dtype, padding)}
 
-    def tables(self, config: configs.ModelConfig) -> dict[str, str]:
+    def id_columns(self) -> dict[str, str]:
         """Return the table."""
-        del config
         return {self.name: self.table.name}
 
     def inputs(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ecdctr_tf import config as configs
 from ecdctr_tf import features
 from ecdctr_tf.deferred import tf
 from ecdctr_tf.features import PADDING
@@ -168,9 +167,8 @@ class Listed(Feature):
         }
         return self._padded(flat, lengths)
 
-    def tables(self, config: configs.ModelConfig) -> dict[str, str]:
+    def id_columns(self) -> dict[str, str]:
         """Return the tables of the ids and of the parts that are ids."""
-        del config
         of_parts = {
             self.column(part): part.table.name
             for part in self.parts()
