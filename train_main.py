@@ -36,6 +36,9 @@ CPM, A-CTR). Each stage does one step:
              that trains, exports or reports leaves in --workdir
   erase      erase the users of --users from the data directory, artefacts and
              exported versions; verify that nothing is left of them
+  expire     take out the ids that came up on none of the newest --unseen_days,
+             from the data directory, artefacts and exported versions, so that
+             tables stop growing; --dry_run says how many these are
 
 Each stage reads what the previous ones published in --workdir. A command that
 was interrupted continues when it is given again. Examples:
@@ -60,6 +63,8 @@ was interrupted continues when it is given again. Examples:
   python train_main.py --stage=verify --export_dir=RUN/export
   python train_main.py --stage=explain --path=RUN/e_cdctr/ctr/2024-06-28
   python train_main.py --stage=erase --users=users.txt --data_dir=DATA \
+      --workdir=RUN
+  python train_main.py --stage=expire --unseen_days=90 --data_dir=DATA \
       --workdir=RUN
 
 Data directories are written by `python -m ecdctr_tf.input.convert`.
@@ -101,6 +106,7 @@ STAGES = (
     "monitor",
     "clean",
     "erase",
+    "expire",
 )
 _OF_RESULTS = ("compare_sets",)
 # Stages that read no logs and train nothing -> the flags that they need.
@@ -112,6 +118,7 @@ _WITHOUT_LOGS = {
     "monitor": ("workdir",),
     "clean": ("workdir",),
     "erase": ("users", "data_dir", "workdir"),
+    "expire": ("unseen_days", "data_dir", "workdir"),
 }
 _OF_LOGS = tuple(stage for stage in STAGES if stage not in _WITHOUT_LOGS)
 _REPORTING = ("report", "all", "replay")
@@ -131,12 +138,14 @@ _READ_BY = {
         "monitor",
         "clean",
         "erase",
+        "expire",
     ),
     "metrics_file": (*_RUNNING, "monitor"),
     "pythons": ("verify",),
     "path": ("explain",),
-    "dry_run": ("auto", "clean", "erase"),
+    "dry_run": ("auto", "clean", "erase", "expire"),
     "users": ("erase",),
+    "unseen_days": ("expire",),
     "version": ("export",),
     "keep_versions": _EXPORTING,
     "force_publish": _EXPORTING,
@@ -145,10 +154,10 @@ _READ_BY = {
     "strategy": ("tpm", "cpm", "ctr", "all"),
     "results": _OF_RESULTS,
     "reference": _OF_RESULTS,
-    "data_dir": (*_OF_LOGS, "erase"),
+    "data_dir": (*_OF_LOGS, "erase", "expire"),
     "models": _OF_LOGS,
     **dict.fromkeys(("preset", "config", "set", "seeds"), (*_OF_LOGS, "clean")),
-    "workdir": (*_OF_LOGS, "monitor", "clean", "erase"),
+    "workdir": (*_OF_LOGS, "monitor", "clean", "erase", "expire"),
 }
 
 _STAGE = flags.DEFINE_enum("stage", None, STAGES, "Stage to run.")
@@ -193,7 +202,7 @@ _DRY_RUN = flags.DEFINE_bool(
     "dry_run",
     False,
     "Say what would be done and why (auto), or what would be deleted (clean, "
-    "erase); do and write nothing.",
+    "erase, expire); do and write nothing.",
 )
 _MODELS = flags.DEFINE_list(
     "models",
@@ -264,6 +273,13 @@ _USERS = flags.DEFINE_string(
     "users",
     None,
     "Text file with the ids of the users to erase, one a line (erase).",
+)
+_UNSEEN_DAYS = flags.DEFINE_integer(
+    "unseen_days",
+    None,
+    "Ids that came up on none of so many newest days of either domain expire "
+    "(expire).",
+    lower_bound=1,
 )
 _METRICS_FILE = flags.DEFINE_string(
     "metrics_file",
@@ -432,6 +448,7 @@ def main(argv: list[str]) -> None:
                 pythons=tuple(_PYTHONS.value),
                 path=_path(_PATH.value),
                 users=_path(_USERS.value),
+                unseen_days=_UNSEEN_DAYS.value or 0,
                 metrics_file=_path(_METRICS_FILE.value),
                 dry_run=_DRY_RUN.value,
                 force_publish=_FORCE_PUBLISH.value,

@@ -52,13 +52,15 @@ class Request:
     path: pathlib.Path | None = None
     # The file with the ids that "erase" erases.
     users: pathlib.Path | None = None
+    # On how many newest days ids came up that "expire" leaves.
+    unseen_days: int = 0
     # Whether a version is published that the gate would refuse.
     force_publish: bool = False
     # Where the gauges for Prometheus are written; None: inside the workdir.
     metrics_file: pathlib.Path | None = None
     # The date of "auto", of which nothing is read yet; empty: today.
     date: str = ""
-    # Whether "auto", "clean" and "erase" only say what they would do.
+    # Whether "auto", "clean", "erase" and "expire" only say what they would do.
     dry_run: bool = False
     # What this process does of the stage, beside others.
     role: roles.Role = roles.Role(roles.NONE)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ecdctr_tf import artefacts, diagnostics, export, store, windows
 from ecdctr_tf.comparison import matrix, search, variants
 from ecdctr_tf.distributed import clusters
-from ecdctr_tf.erasure import runs
+from ecdctr_tf.erasure import expiry, runs
 from ecdctr_tf.erasure import stage as erasure
 from ecdctr_tf.export import checks
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -40,7 +40,7 @@ def run(request: Request) -> None:
       FileNotFoundError, ValueError: what the stage needs is missing or does
         not fit; nothing published before is changed.
     """
-    if request.workdir is not None and request.stage != "erase":
+    if request.workdir is not None and request.stage not in _CHANGING:
         runs.check_finished(request.workdir)
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -401,6 +401,21 @@ def _erase(request: Request) -> None:
         )
 
 
+def _expire(request: Request) -> None:
+    """Let ids expire from data, work directory and exported versions."""
+    with contextlib.ExitStack() as locks:
+        if request.workdir.is_dir() and not request.dry_run:
+            # Between its steps a clock holds no level.
+            locks.enter_context(auto.locked(request))
+        expiry.run(
+            request.data_dir,
+            request.workdir,
+            request.export_place,
+            request.unseen_days,
+            request.dry_run,
+        )
+
+
 def _diagnose(data: DataDirectory, request: Request) -> None:
     """Look at the logs, and at a run if there is one; leave it as it is."""
     runs = request.runs() if request.workdir else []
@@ -430,4 +445,7 @@ WITHOUT_LOGS = {
     "monitor": _monitor,
     "clean": _clean,
     "erase": _erase,
+    "expire": _expire,
 }
+# Those that change artefacts, and go on where they were interrupted.
+_CHANGING = ("erase", "expire")

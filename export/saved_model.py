@@ -71,7 +71,7 @@ def export_model(
         config has it by default.
       report: what the gate found, kept in the lineage.
       replace: whether it takes the place of a version that is there, at one
-        moment; only what erases users may.
+        moment; only what takes ids out may.
 
     Returns:
       The version's directory. It was loaded in a process without project code

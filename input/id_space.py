@@ -1,9 +1,10 @@
 """Id spaces: raw ids to rows of a table, the same in both domains and all days.
 
-A vocabulary is exact and append-only: rows never move when it grows. Its rows
-start with the out-of-vocabulary buckets: ids 0 to `buckets - 1` of the table
-belong to nobody, id number i of the file has row `buckets + i`. Hashing needs
-no files and never grows.
+A vocabulary is exact and append-only: rows never move when it grows, and only
+an expiry numbers them anew (`expired`). Its rows start with the
+out-of-vocabulary buckets: ids 0 to `buckets - 1` of the table belong to nobody,
+id number i of the file has row `buckets + i`. Hashing needs no files and never
+grows.
 
 The state of a vocabulary after a day is its first n entries, so one file holds
 the vocabularies of all days; `fingerprint(rows)` names one of them.
@@ -104,6 +105,16 @@ class Vocabulary:
         self._ids = pc.if_else(pa.array(erased), nobody, self._ids)
         self._hashed = 0, hashlib.sha256()
         return rows
+
+    def without(self, rows: np.ndarray) -> "Vocabulary":
+        """Return the vocabulary less some rows; later ones move up.
+
+        Args:
+          rows: int `[N]`, no buckets.
+        """
+        gone = np.zeros(len(self._ids), bool)
+        gone[rows - self.table.buckets] = True
+        return Vocabulary(self.table, self._ids.filter(pa.array(~gone)))
 
     def first(self, rows: int) -> "Vocabulary":
         """Return the vocabulary as it was when it had so many rows."""

@@ -1,5 +1,6 @@
 """Logs of 160 users with long ids, and a run on them, for tests of erasure."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -117,3 +118,25 @@ def write_users(place: pathlib.Path, ids=ERASED) -> None:
 
 def opened(place: pathlib.Path) -> data_directory.DataDirectory:
     return data_directory.DataDirectory(place / "data")
+
+
+RENAME = os.rename
+
+
+def counted_renames(monkeypatch, stop=-1):
+    """Count renames, yield their number; raise at the number `stop`."""
+    done = 0
+
+    def rename(*paths):
+        nonlocal done
+        if done == stop:
+            raise KeyboardInterrupt
+        done += 1
+        RENAME(*paths)
+
+    monkeypatch.setattr(os, "rename", rename)
+
+    def number():
+        yield done
+
+    return number()

@@ -1,7 +1,6 @@
 """Users who are erased: what goes, what stays, and what can go wrong."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -9,13 +8,21 @@ import pyarrow as pa
 import pytest
 
 from ecdctr_tf import artefacts, command_line, stages, store
-from ecdctr_tf.erasure import cost, runs, searching, tables, users, verify
+from ecdctr_tf.erasure import (
+    changes,
+    cost,
+    runs,
+    searching,
+    tables,
+    users,
+    verify,
+)
 from ecdctr_tf.erasure import stage as erasure_stage
 from ecdctr_tf.export import saved_model, versions
 from ecdctr_tf.input import data_directory, doctor, erased, streams
 from ecdctr_tf.input.conversion import (
     converter,
-    erased_days,
+    day_rows,
     erasing,
     toml_spec,
 )
@@ -34,7 +41,7 @@ LINEAGE = f"assets.extra/{saved_model.LINEAGE}"
 
 def erase(path, ids=ERASED, date=DATE):
     """Erase users from a data directory alone; return the rows that went."""
-    with erasing.opened(path):
+    with erasing.opened(path, "erasing users"):
         data = data_directory.DataDirectory(path)
         ids = pa.array(ids, erasing.table_of(data).dtype)
         return erasing.Erasing(data, ids, date).run()
@@ -193,7 +200,7 @@ def test_a_file_written_again_has_the_same_bytes(tmp_path, file_format):
     day = data.days("natural")[0]
     manifest = data.manifest("natural", day)
     (file,) = data.files("natural", day)
-    columns = erased_days._columns(file, manifest, data.spec)
+    columns = day_rows.columns(file, manifest, data.spec)
     again = tmp_path / "again"
     data_directory.FORMATS[file_format].write(again, columns, data.spec)
     assert again.read_bytes() == file.read_bytes()
@@ -328,7 +335,7 @@ def test_a_run_whose_users_are_numbers(tmp_path, monkeypatch):
     data = erasure_world.opened(tmp_path)
     assert data.id_spaces["user"].unassigned.tolist() == [*range(1, 7)]
     places = runs.places(tmp_path / "run")
-    anew = [p for p, m in places.items() if m.metrics.get(runs.ERASED)]
+    anew = [p for p, m in places.items() if m.metrics.get(changes.ERASED)]
     assert len(anew) == len(places) == 4
     for place, manifest in places.items():
         store.verify(place, manifest.kind)
@@ -526,12 +533,12 @@ def test_a_killed_erasure_is_finished(whole, tmp_path, monkeypatch, share):
         shutil.copytree(whole, place)
         shutil.rmtree(place / "run" / "export")
     meant, killed = places
-    renames = counted_renames(monkeypatch)
+    renames = erasure_world.counted_renames(monkeypatch)
     stages.run(erasure_world.request(meant, "erase"))
-    counted_renames(monkeypatch, int(share * next(renames)))
+    erasure_world.counted_renames(monkeypatch, int(share * next(renames)))
     with pytest.raises(KeyboardInterrupt):
         stages.run(erasure_world.request(killed, "erase"))
-    counted_renames(monkeypatch)
+    erasure_world.counted_renames(monkeypatch)
     stages.run(erasure_world.request(killed, "erase"))
     for name in ("data", "run"):
         trees = [training_world.tree(place / name) for place in places]
@@ -540,34 +547,12 @@ def test_a_killed_erasure_is_finished(whole, tmp_path, monkeypatch, share):
         assert trees[0] == trees[1]
 
 
-RENAME = os.rename
-
-
-def counted_renames(monkeypatch, stop=-1):
-    """Count renames, yield their number; raise at the number `stop`."""
-    done = 0
-
-    def rename(*paths):
-        nonlocal done
-        if done == stop:
-            raise KeyboardInterrupt
-        done += 1
-        RENAME(*paths)
-
-    monkeypatch.setattr(os, "rename", rename)
-
-    def number():
-        yield done
-
-    return number()
-
-
 @pytest.mark.long
 def test_other_stages_wait_for_an_erasure(whole, tmp_path):
     shutil.copytree(whole / "run", tmp_path / "run")
     (tmp_path / "run" / runs.PENDING).mkdir()
     request = erasure_world.request(whole, "monitor", workdir=tmp_path / "run")
-    with pytest.raises(ValueError, match="Users are being erased"):
+    with pytest.raises(ValueError, match="Ids are being taken out"):
         stages.run(request)
 
 

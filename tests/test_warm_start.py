@@ -158,7 +158,7 @@ def test_check_ids_refuses_another_id_space():
     )
     with pytest.raises(ValueError, match="cpm/1 was trained with another id"):
         warm_start.check_ids(manifest, {"item": vocabulary([6, 5])}, "cpm/1")
-    with pytest.raises(ValueError, match="has 2 rows; 3 were asked for"):
+    with pytest.raises(ValueError, match="another id space"):
         warm_start.check_ids(manifest, {"item": vocabulary([5])}, "cpm/1")
     with pytest.raises(ValueError, match=r"table 'item'.* has \['user'\]"):
         warm_start.check_ids(manifest, {"user": vocabulary([5, 6])}, "cpm/1")

@@ -9,6 +9,8 @@ spec.json     the features of the data
 weights.*     its weights, a checkpoint
 optimizer.*   the state of its optimizers, to train it further
 curve.json    the learning curve of its window
+first_rows.npz  of a CPM, once ids have expired: which numbers its rows had
+              when they got their first values
 merged.*      of a CPM with self-attention: the historical vectors it merged
 scores.npz    of an A-CTR: the day, scored before it was trained on
 held_out.npz  of an A-CTR: the last rows of the day, scored when it had been
@@ -35,6 +37,7 @@ from ecdctr_tf.artefacts.files import (
     CPM,
     CTR,
     CURVE,
+    FIRST_ROWS,
     HELD_OUT,
     INPUTS,
     MERGED,
@@ -48,12 +51,14 @@ from ecdctr_tf.artefacts.files import (
     Noted,
     check_model,
     check_rows,
+    first_rows,
     read_config,
     read_json,
     read_mixture,
     read_scores,
     table_rows,
     verified,
+    write_first_rows,
 )
 from ecdctr_tf.artefacts.histories import (
     historical_tables,
@@ -80,6 +85,7 @@ __all__ = [
     "CPM",
     "CTR",
     "CURVE",
+    "FIRST_ROWS",
     "HELD_OUT",
     "INPUTS",
     "MERGED",
@@ -97,6 +103,7 @@ __all__ = [
     "cpm_of",
     "cpm_role",
     "expert_role",
+    "first_rows",
     "frozen",
     "historical_tables",
     "history_for",
@@ -120,4 +127,5 @@ __all__ = [
     "table_rows",
     "verified",
     "weights",
+    "write_first_rows",
 ]

@@ -21,6 +21,7 @@ WEIGHTS = "weights"
 OPTIMIZER = "optimizer"
 CURVE = "curve.json"
 MERGED = "merged"
+FIRST_ROWS = "first_rows.npz"
 SCORES = "scores.npz"
 HELD_OUT = "held_out.npz"
 INPUTS = "inputs.json"
@@ -149,6 +150,36 @@ def check_model(path: pathlib.Path, manifest: store.Manifest) -> None:
             f"{path} should be a day of {expected}. Received one of {of}. Put "
             "the original back."
         )
+
+
+def first_rows(path: pathlib.Path, kind: str = CPM) -> dict[str, np.ndarray]:
+    """Return the numbers that rows had when they got their first values.
+
+    Args:
+      path: an artefact of a level.
+      kind: what it should be.
+
+    Returns:
+      Table -> int64 `[V]`, of the first V rows. Rows behind these, and tables
+      that are not there, were numbered as they are now.
+
+    Raises:
+      FileNotFoundError, ValueError: the artefact or the file is damaged.
+    """
+    manifest = store.verify(path, kind, [FIRST_ROWS])
+    if FIRST_ROWS not in manifest.files:
+        return {}
+    with np.load(path / FIRST_ROWS) as file:
+        return {name: file[name] for name in file.files}
+
+
+def write_first_rows(
+    place: pathlib.Path, numbers: Mapping[str, np.ndarray]
+) -> None:
+    """Write what `first_rows` returns to an artefact being published."""
+    if numbers:
+        arrays: dict[str, typing.Any] = dict(numbers)
+        np.savez(place / FIRST_ROWS, **arrays)
 
 
 def read_scores(

@@ -1,7 +1,7 @@
-"""Users out of exported versions.
+"""Ids out of exported versions.
 
 A version is made anew, under its number, of the artefact that it was made of,
-once the users are erased from that. It takes the place of the old one at one
+once the ids are out of that. It takes the place of the old one at one
 moment: whoever polls the directory sees a whole version at any time. Servers
 keep what they have loaded until they are started again.
 """
@@ -18,7 +18,7 @@ from ecdctr_tf.input.data_directory import DataDirectory
 
 
 def stale(export_dir: pathlib.Path, data: DataDirectory) -> list[int]:
-    """Return the versions that know users who have been erased, in order.
+    """Return the versions that know ids which have gone since, in order.
 
     Args:
       export_dir: the base path of the served model; need not exist.
@@ -27,18 +27,21 @@ def stale(export_dir: pathlib.Path, data: DataDirectory) -> list[int]:
     Raises:
       ValueError: a version is damaged.
     """
-    table = data.spec.feature(data.spec.user).table
-    space = data.id_spaces[table]
-    found = []
-    for number in versions.numbers(export_dir):
-        manifest = store.read_manifest(
-            export_dir / str(number), saved_model.KIND
-        )
-        entry = manifest.ids[table]
-        known = int(entry["rows"]) <= space.rows
-        if not known or space.fingerprint(int(entry["rows"])) != entry:
-            found.append(number)
-    return found
+    return [
+        number
+        for number in versions.numbers(export_dir)
+        if not _fits(export_dir / str(number), data)
+    ]
+
+
+def _fits(version: pathlib.Path, data: DataDirectory) -> bool:
+    """Return whether a version numbers ids as the data directory does."""
+    manifest = store.read_manifest(version, saved_model.KIND)
+    for table, entry in manifest.ids.items():
+        space, rows = data.id_spaces[table], int(entry["rows"])
+        if rows > space.rows or space.fingerprint(rows) != entry:
+            return False
+    return True
 
 
 def check(export_dir: pathlib.Path) -> None:
@@ -58,7 +61,7 @@ def _lineage(version: pathlib.Path) -> dict[str, typing.Any]:
     found = saved_model.read_lineage(version)
     if found is None:
         raise ValueError(
-            f"{version} cannot be made anew without the users: it does not say "
+            f"{version} cannot be made anew without the ids: it does not say "
             "how it was made. Delete the version; then run this command again."
         )
     return found
@@ -71,12 +74,11 @@ def _artefact(version: pathlib.Path) -> pathlib.Path:
     file = place / store.MANIFEST
     if file.is_file():
         manifest = store.read_manifest(place, artefacts.CTR)
-        known = {store.file_hash(file)}
-        known |= {of["was"] for of in manifest.metrics.get(runs.ERASED, ())}
+        known = {store.file_hash(file), *runs.hashes_before(manifest)}
         if parent["manifest"] in known:
             return place
     raise ValueError(
-        f"{version} cannot be made anew without the users: {place}, of which "
+        f"{version} cannot be made anew without the ids: {place}, of which "
         "it was made, is gone or was replaced. Delete the version, or put the "
         "artefact back; then run this command again."
     )
@@ -85,7 +87,7 @@ def _artefact(version: pathlib.Path) -> pathlib.Path:
 def run(
     export_dir: pathlib.Path, data_dir: pathlib.Path, numbers: list[int]
 ) -> None:
-    """Make versions anew of their artefacts, from which users were erased.
+    """Make versions anew of their artefacts, out of which ids were taken.
 
     Args:
       export_dir: the base path of the served model.

@@ -1,8 +1,7 @@
-"""Users out of the artefacts of a work directory.
+"""Ids out of the artefacts of a work directory.
 
-An artefact that knew the users bears a hash that the vocabulary had before
-(see `input.erased`). Its rows of users that are unassigned now are set to zero,
-as of ids that it never saw; scores and snapshots lose them. Its manifest is
+An artefact that knew the ids bears a hash that a vocabulary had before. It is
+made anew, as `changes` says for an erasure and an expiry. Its manifest is
 another one then, and so are those of all artefacts that were made from it: each
 names its parents by their hashes.
 
@@ -16,19 +15,14 @@ import functools
 import os
 import pathlib
 import shutil
-import typing
 from collections.abc import Iterator, Mapping
 
 from ecdctr_tf import artefacts, store
 from ecdctr_tf.distributed import jobs
-from ecdctr_tf.erasure import tables
-from ecdctr_tf.input import erased, id_space
-from ecdctr_tf.input.data_directory import DataDirectory
+from ecdctr_tf.erasure import changes
 from ecdctr_tf.transfer import historical
 
 PENDING = ".erasing"
-# In the metrics of a manifest.
-ERASED = "erased"
 _PROGRESS = ".progress"
 _KINDS = (artefacts.TPM, historical.KIND, artefacts.CPM, artefacts.CTR)
 
@@ -79,71 +73,51 @@ def check_finished(root: pathlib.Path) -> None:
     """Raise a ValueError if artefacts are being exchanged."""
     if (root / PENDING).is_dir():
         raise ValueError(
-            f"Users are being erased from {root}, or were when the command was "
+            f"Ids are being taken out of {root}, or were when the command was "
             "interrupted. Wait for it to finish, or give the same command with "
-            "--stage=erase again."
+            "--stage=erase or --stage=expire again."
         )
 
 
-def known_rows(root: pathlib.Path, table: str) -> set[int]:
-    """Return the numbers of rows of a table that artefacts know."""
-    found = (m.ids.get(table) for m in places(root).values())
-    return {int(entry["rows"]) for entry in found if entry}
+def known_rows(root: pathlib.Path) -> dict[str, set[int]]:
+    """Return the numbers of rows of each table that artefacts know."""
+    found: dict[str, set[int]] = {}
+    for manifest in places(root).values():
+        for table, entry in manifest.ids.items():
+            found.setdefault(table, set()).add(int(entry["rows"]))
+    return found
 
 
 class Run:
-    """A work directory that users are erased from.
+    """A work directory that ids are taken out of.
 
     Args:
       root: the work directory.
-      data: the data directory, from which they have been erased.
+      change: what becomes of its artefacts.
       date: the day, YYYY-MM-DD.
 
     Raises:
       ValueError: an artefact is of another data directory.
     """
 
-    def __init__(self, root: pathlib.Path, data: DataDirectory, date: str):
+    def __init__(self, root: pathlib.Path, change: changes.Change, date: str):
         self._root = root.resolve()
+        self._change = change
         self._date = date
-        user = data.spec.user
-        self._table = data.spec.feature(user).table
-        self._space = typing.cast(
-            id_space.Vocabulary, data.id_spaces[self._table]
-        )
-        self._erasures = erased.load(data.path)
         self._there = places(root)
-        # Many artefacts have the same parents, and know as many users.
+        # Many artefacts have the same parents.
         self._is_stale = functools.cache(self._looks_stale)
-        self._fingerprint = functools.cache(self._space.fingerprint)
 
     def stale(self) -> list[pathlib.Path]:
         """Return the artefacts that have to be made anew."""
         return [place for place in self._there if self._is_stale(place)]
 
     def _looks_stale(self, place: pathlib.Path) -> bool:
-        parents = self._there[place].parents.values()
-        of = (_resolved(place, parent) for parent in parents)
-        return bool(self._since(place)) or any(
+        manifest = self._there[place]
+        of = (_resolved(place, parent) for parent in manifest.parents.values())
+        return self._change.concerns(place, manifest) or any(
             self._is_stale(parent) for parent in of if parent in self._there
         )
-
-    def _since(self, place: pathlib.Path) -> list[erased.Erasure]:
-        """Return the erasures that an artefact has not been through."""
-        entry = self._there[place].ids.get(self._table)
-        if not entry:
-            return []
-        since = erased.since(self._erasures, entry["sha256"])
-        rows = int(entry["rows"])
-        if not since and (
-            rows > self._space.rows or self._fingerprint(rows) != entry
-        ):
-            raise ValueError(
-                f"{place} knows other users than the data directory, and none "
-                "that were erased from it: it is of another one. Give "
-                "--data_dir that it was trained on, or delete it."
-            )
-        return since
 
     def run(self) -> int:
         """Make stale artefacts anew; return how many there were.
@@ -152,12 +126,12 @@ class Run:
         before: what is under way begins anew.
         """
         stale = self.stale()
-        if self._erasures:
+        if self._change.happened:
             for name in (_PROGRESS, jobs.DIRECTORY):
                 for directory in sorted(self._root.rglob(name)):
                     shutil.rmtree(directory)
         if stale:
-            with store.staged(self._root / "erase") as staging:
+            with store.staged(self._root / "without") as staging:
                 made: dict[pathlib.Path, pathlib.Path] = {}
                 for place in stale:
                     self._make(place, staging, made)
@@ -182,7 +156,7 @@ class Run:
         """
         if place in made:
             return
-        manifest, since = self._there[place], self._since(place)
+        manifest = self._there[place]
         parents = {}
         for role, parent in manifest.parents.items():
             of = _resolved(place, parent)
@@ -195,34 +169,41 @@ class Run:
                         **parent,
                         "manifest": store.file_hash(file),
                     }
-        ids = dict(manifest.ids)
-        if since:
-            rows = int(ids[self._table]["rows"])
-            ids[self._table] = self._fingerprint(rows)
-        new = dataclasses.replace(manifest, ids=ids, parents=parents, files={})
-        new.metrics = {**manifest.metrics, ERASED: self._said(place, since)}
+        concerned = self._change.concerns(place, manifest)
+        new = manifest
+        if concerned:
+            new = self._change.manifest(place, manifest)
+        record = {
+            "date": self._date,
+            # What exports and lists of withdrawn versions know it by.
+            "was": store.file_hash(place / store.MANIFEST),
+            **(self._change.said(place, manifest) if concerned else {}),
+        }
+        said = [*manifest.metrics.get(self._change.name, ()), record]
+        new = dataclasses.replace(
+            new,
+            parents=parents,
+            metrics={**new.metrics, self._change.name: said},
+            files={},
+        )
         target = staging / place.relative_to(self._root)
         with store.publish(target, new) as directory:
             kept = set(manifest.files)
-            if since:
-                kept -= tables.erase(place, directory, self._table, self._space)
+            if concerned:
+                kept -= self._change.write(place, manifest, directory)
             for name in kept:
                 (directory / name).parent.mkdir(parents=True, exist_ok=True)
                 store.link(place / name, directory / name)
         made[place] = target
 
-    def _said(
-        self, place: pathlib.Path, since: list[erased.Erasure]
-    ) -> list[Mapping]:
-        """Return what the manifest says of erasures."""
-        before = self._there[place].metrics.get(ERASED, [])
-        record = {
-            "date": self._date,
-            "ids": sum(erasure.ids for erasure in since),
-            # What exports and lists of withdrawn versions know it by.
-            "was": store.file_hash(place / store.MANIFEST),
-        }
-        return [*before, record]
+
+def hashes_before(manifest: store.Manifest) -> list[str]:
+    """Return the hashes that the manifest of an artefact had before."""
+    return [
+        record["was"]
+        for name in changes.NAMES
+        for record in manifest.metrics.get(name, ())
+    ]
 
 
 def former(root: pathlib.Path) -> dict[str, str]:
@@ -233,8 +214,8 @@ def former(root: pathlib.Path) -> dict[str, str]:
 def _former(root: pathlib.Path) -> Iterator[tuple[str, str]]:
     for place, manifest in places(root).items():
         now = store.file_hash(place / store.MANIFEST)
-        for record in manifest.metrics.get(ERASED, ()):
-            yield record["was"], now
+        for was in hashes_before(manifest):
+            yield was, now
 
 
 def _resolved(place: pathlib.Path, parent: Mapping[str, str]) -> pathlib.Path:

@@ -1,6 +1,5 @@
 """The stage itself: what is done in which order, and what is said of it."""
 
-import contextlib
 import dataclasses
 import datetime
 import pathlib
@@ -8,8 +7,16 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from ecdctr_tf import store, typed_values
-from ecdctr_tf.erasure import cost, exports, runs, users, verify
+from ecdctr_tf.erasure import (
+    changes,
+    cost,
+    exports,
+    holding,
+    records,
+    runs,
+    users,
+    verify,
+)
 from ecdctr_tf.export import versions
 from ecdctr_tf.input.conversion import erasing
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -64,17 +71,9 @@ def run(
         ids = users.read(file, erasing.table_of(data))
         _show(_planned(data, workdir, export_dir, ids, date), "would be erased")
         return
-    with contextlib.ExitStack() as locks:
-        locks.enter_context(erasing.opened(data_dir))
+    with holding.held(data_dir, workdir, export_dir, "erasing users"):
         data = DataDirectory(data_dir)
         ids = users.read(file, erasing.table_of(data))
-        for directory in _written(workdir, export_dir, data_dir):
-            locks.enter_context(store.lock(directory, "erasing users"))
-        runs.go_on(workdir)
-        # Killed exchanges leave parts of what they removed.
-        for directory in _written(workdir, export_dir, data_dir):
-            store.sweep(directory)
-        store.sweep(workdir)
         found = _erase(data, workdir, export_dir, ids, date)
     _check(found)
 
@@ -90,26 +89,13 @@ def _planned(
     planned = erasing.Erasing(data, ids, date)
     exports.check(export_dir)
     runs.check(workdir)
-    stale = runs.Run(workdir, data, date).stale()
+    stale = _run(workdir, data, date).stale()
     numbers = exports.stale(export_dir, data)
     there = runs.places(workdir)
     if planned.known:
         stale, numbers = list(there), versions.numbers(export_dir)
     gone = {"/".join(day): of.rows for day, of in planned.counts().items()}
     return Done(len(ids), planned.known, gone, len(stale), len(numbers))
-
-
-def _written(
-    workdir: pathlib.Path, export_dir: pathlib.Path, data_dir: pathlib.Path
-) -> list[pathlib.Path]:
-    """Return the directories that are locked while others write there."""
-    found = {place.parent for place in runs.places(workdir)}
-    # Of levels that have published nothing yet.
-    found |= {file.parent.resolve() for file in workdir.rglob(".lock")}
-    if export_dir.is_dir():
-        found.add(export_dir.resolve())
-    # That one is held already, wherever it lies.
-    return sorted(found - {data_dir.resolve()})
 
 
 def _erase(
@@ -120,22 +106,22 @@ def _erase(
     date: str,
 ) -> list[verify.Outcome]:
     """Erase users where nobody else is at work; return what is left."""
-    entries = _kept(workdir)
+    entries = records.read(workdir / RECORD, "what erasures did")
     exports.check(export_dir)
     runs.check(workdir)
     if export_dir.is_dir():
         versions.finish(export_dir)
     begun = erasing.Erasing(data, ids, date)
-    begins = not runs.Run(workdir, data, date).stale()
+    begins = not _run(workdir, data, date).stale()
     before: Costs = {}
     if begins and begun.known:
         before = cost.auc(workdir, data, begun.rows)
     table = erasing.table_of(data).name
     gone: erasing.Counts = {}
     if begun.known:
-        gone = begun.run(runs.known_rows(workdir, table))
+        gone = begun.run(runs.known_rows(workdir).get(table, ()))
         data = DataDirectory(data.path)
-    made = runs.Run(workdir, data, date).run()
+    made = _run(workdir, data, date).run()
     numbers = exports.stale(export_dir, data)
     exports.run(export_dir, data.path, numbers)
     exports.rename_withdrawn(export_dir, runs.former(workdir))
@@ -147,9 +133,12 @@ def _erase(
         _show_cost(before, after)
         auc = {name: [before.get(name), value] for name, value in after.items()}
         entries.append({"date": date, **dataclasses.asdict(done), "auc": auc})
-        said = typed_values.to_json(entries, "the record of erasures")
-        store.write_text(workdir / RECORD, said)
+        records.write(workdir / RECORD, entries)
     return verify.run(data, workdir, export_dir, ids)
+
+
+def _run(workdir: pathlib.Path, data: DataDirectory, date: str) -> runs.Run:
+    return runs.Run(workdir, changes.Erasure(data), date)
 
 
 def _show(done: Done, what: str) -> None:
@@ -186,18 +175,6 @@ def _show_cost(before: Costs, after: Costs) -> None:
         },
         {},
         [],
-    )
-
-
-def _kept(workdir: pathlib.Path) -> list[dict]:
-    """Return what a work directory remembers of erasures before."""
-
-    def entry(found: dict) -> dict:
-        typed_values.check("An entry", dict, found)
-        return found
-
-    return typed_values.read_list(
-        workdir / RECORD, entry, "what erasures did", "Put the file back."
     )
 
 

@@ -1,15 +1,17 @@
-"""Users out of the files of an artefact.
+"""Ids out of the files of an artefact.
 
 Shapes: V rows of a table, D width, S versions, N scored rows.
 """
 
+import dataclasses
 import pathlib
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
 from ecdctr_tf import artefacts
-from ecdctr_tf.input import id_space
+from ecdctr_tf.input import expired, id_space
 from ecdctr_tf.transfer import checkpoint, historical, snapshots
 
 # Checkpoints with raw ids, and what each holds of them.
@@ -72,6 +74,100 @@ def _erased(
     else:
         names = weights(arrays, table)
     return _zeroed(arrays, names, space.unassigned)
+
+
+@dataclasses.dataclass(frozen=True)
+class Renumbered:
+    """A table of an artefact whose rows get new numbers."""
+
+    # Its vocabulary, with the new numbers.
+    space: id_space.Vocabulary
+    # int64 `[K]`, the rows that stay of those that the artefact knows.
+    kept: np.ndarray
+
+
+def renumber(
+    source: pathlib.Path,
+    target: pathlib.Path,
+    kind: str,
+    changed: Mapping[str, Renumbered],
+    roles: Mapping[str, expired.Renumbering],
+) -> set[str]:
+    """Write the files of an artefact whose rows get new numbers.
+
+    What was counted of the rows of scored days is left out (`INPUTS`): bins of
+    ids are made of their numbers.
+
+    Args:
+      source: the artefact.
+      target: where they are written.
+      kind: of the artefact.
+      changed: table -> its rows.
+      roles: "user" or "item", a column of scores -> new numbers of its table.
+
+    Returns:
+      The names of the files that were written, or were left out.
+
+    Raises:
+      ValueError: the state of optimizers is not that of the tables.
+    """
+    done = {artefacts.INPUTS}
+    for name in _SCORES:
+        if (source / name).exists():
+            with np.load(source / name) as file:
+                scores: dict = {column: file[column] for column in file.files}
+            for role, of_role in roles.items():
+                scores[role] = of_role.renumbered(scores[role])
+            np.savez(target / name, **scores)
+            done.add(name)
+    sizes = _sizes(source)
+    for prefix in checkpoints(source):
+        arrays = checkpoint.read(source / prefix)
+        optimizer = prefix == artefacts.OPTIMIZER
+        by_table = states(arrays, sizes) if optimizer else {}
+        for table, of in changed.items():
+            names = by_table.get(table) or weights(arrays, table)
+            arrays = _renumbered(arrays, prefix, table, of, names)
+        checkpoint.write(target / prefix, arrays)
+        done |= {file.name for file in source.glob(f"{prefix}.*")}
+    if kind == artefacts.CPM:
+        first = artefacts.first_rows(source)
+        for table, of in changed.items():
+            before = first.get(table, np.zeros(0, np.int64))
+            numbers = np.append(before, np.arange(len(before), sizes[table]))
+            first[table] = numbers[of.kept]
+        artefacts.write_first_rows(target, first)
+        done.add(artefacts.FIRST_ROWS)
+    return done & {file.name for file in source.iterdir()}
+
+
+def _renumbered(
+    arrays: Arrays,
+    prefix: str,
+    table: str,
+    of: Renumbered,
+    names: list[str],
+) -> Arrays:
+    """Return the arrays of a checkpoint with new numbers of a table's rows.
+
+    Args:
+      arrays: of the checkpoint.
+      prefix: its name.
+      table: the table.
+      of: its rows.
+      names: of the arrays that have all rows of the table.
+    """
+    if prefix in _OF_IDS:
+        return _without(arrays, table, of.space)
+    if prefix == artefacts.MERGED:
+        new = dict(arrays)
+        for part in ("vectors", "present"):  # [S, V, D] and [S, V]
+            name = f"{table}/{part}"
+            if name in arrays:
+                size = arrays[name].shape[1]
+                new[name] = arrays[name][:, of.kept[of.kept < size]]
+        return new
+    return arrays | {name: arrays[name][of.kept] for name in names}
 
 
 def checkpoints(place: pathlib.Path) -> list[str]:

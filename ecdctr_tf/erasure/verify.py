@@ -17,7 +17,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from ecdctr_tf import artefacts, features, store
-from ecdctr_tf.erasure import runs, searching, tables
+from ecdctr_tf.erasure import changes, runs, searching, tables
 from ecdctr_tf.export import load, probe, saved_model, signatures, versions
 from ecdctr_tf.input import id_space, streams
 from ecdctr_tf.input.data_directory import DataDirectory
@@ -141,7 +141,7 @@ class _Asked:
                 if np.isin(scores["user"], self._rows).any():
                     yield f"{name} has rows of the users"
         # What was trained since may start rows of nobody as any other row.
-        anew = bool(manifest.metrics.get(runs.ERASED))
+        anew = bool(manifest.metrics.get(changes.ERASED))
         for prefix in tables.checkpoints(place):
             left = tables.left(place, prefix, self._table, self._space)
             yield from (f"{name} knows users" for name in left if anew)

@@ -78,6 +78,9 @@ class TableEmbedding(keras.layers.Layer):
 
         # Bucket of each row while its id is unknown; empty: row 0 for all.
         self.unknown_rows: tf.Variable | None = None
+        # Numbers that the first rows had when they started, int `[N]`; None:
+        # they have been numbered as they are.
+        self.first_rows: np.ndarray | None = None
 
     def set_vocab_size(self, rows: int) -> None:
         """Let the table know `rows` rows.
@@ -108,9 +111,19 @@ class TableEmbedding(keras.layers.Layer):
         )
 
     def initial_rows(self, first: int, last: int) -> np.ndarray:
-        """Return what rows `first` to `last - 1` start with, `[N, D]`."""
-        values = _ByRow(self.seed, self.name)([last, self.dim])
-        return values.numpy()[first:]
+        """Return what rows `first` to `last - 1` start with, `[N, D]`.
+
+        Rows that have been renumbered since started with the values of the
+        numbers that they had then, `first_rows`.
+        """
+        numbers = np.arange(last)
+        if self.first_rows is not None:
+            known = self.first_rows[:last]
+            numbers[: len(known)] = known
+        numbers = numbers[first:]
+        end = int(numbers.max(initial=-1)) + 1
+        values = _ByRow(self.seed, self.name)([end, self.dim])
+        return values.numpy()[numbers]
 
     def call(self, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the embeddings of features by name.

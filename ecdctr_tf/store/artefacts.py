@@ -37,7 +37,7 @@ def publish(
         of the code unless it says one, and written with them; its other fields
         may still be set inside the `with` block.
       replace: whether it takes the place of an artefact that is there, at one
-        moment; only what erases users may.
+        moment; only what takes ids out may.
 
     Yields:
       The empty directory to write into.

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from ecdctr_tf import artefacts, metrics, model_table, store, windows
-from ecdctr_tf.input import time_parts
+from ecdctr_tf.input import expired, time_parts
 from ecdctr_tf.training import holding_out, origins, watching, workdir
 from ecdctr_tf.training import level as levels
 from ecdctr_tf.transfer import evidence, historical
@@ -144,6 +144,7 @@ class DailyTrainer:
         """Score, train on and publish a day; return its metrics."""
         began = time.monotonic()
         level = self._level
+        expired.check_scored(self._data.path, today.first)
         self._ready(today.first)
         watch = None
         if self._config.monitoring.days:

@@ -152,6 +152,8 @@ class Level:
         self.lost = False
         self.evidence = evidence.Evidence()
         self.calibration = calibration.Calibration()
+        # Of a CPM whose rows have been renumbered.
+        self._first_rows: dict[str, np.ndarray] = {}
 
     # From nothing, or from an artefact.
 
@@ -188,6 +190,8 @@ class Level:
         self.rows = manifest.rows
         self.parents = dict(manifest.parents)
         self.last = path
+        if self.kind == artefacts.CPM:
+            self._first_rows = artefacts.first_rows(path)
         self.batch_size = manifest.config.get("batch_size") or self.batch_size
         self.evidence = evidence.Evidence.from_dict(
             manifest.config.get("evidence")
@@ -738,6 +742,7 @@ class Level:
         store.write_text(staging / artefacts.CONFIG, self.config.to_json())
         self.spec.save(staging / artefacts.SPEC)
         store.write_text(staging / artefacts.CURVE, fit.curve_text(curve))
+        artefacts.write_first_rows(staging, self._first_rows)
         if self.report is not None:
             text = json.dumps(self.report.to_dict(), indent=1, allow_nan=False)
             store.write_text(staging / artefacts.RESTORE, text)

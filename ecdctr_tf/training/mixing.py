@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from ecdctr_tf import artefacts, metrics, store, windows
 from ecdctr_tf import config as configs
+from ecdctr_tf.input import expired
 from ecdctr_tf.layers.historical_embedding import HistoricalTable
 from ecdctr_tf.training import daily, holding_out, workdir
 from ecdctr_tf.training import level as levels
@@ -107,6 +108,7 @@ class Mixer:
     def _day(self, window: windows.Window) -> None:
         """Mix a day by the weights of before it, and learn what it came to."""
         began = time.monotonic()
+        expired.check_scored(self._level.data.path, window.first)
         weights, before = self._weights()
         paths = {n: d / window.last for n, d in self._experts.items()}
         manifests = {

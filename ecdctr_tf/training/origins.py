@@ -216,6 +216,7 @@ class FromCPM(Scratch):
             rows[name] = dict.fromkeys(level.table_rows, 0)
             rows[name] |= artefacts.table_rows(manifest)
         level.grow({**level.table_rows, **rows["new"]})
+        _start_as(level, new)
         tables = {
             path: refresh.TableRows(
                 rows["old"][table.name],
@@ -366,12 +367,20 @@ def _weights(level: Level, cpm: pathlib.Path) -> dict:
         for path, table in _embeddings(level).items():
             if table.name not in manifest.ids:
                 del values[path]
+    _start_as(level, cpm)
     values = unseen.without_unseen(level.model, values)
     return {
         name: value
         for name, value in values.items()
         if historical.SELF_ATTENTION not in name.split("/")
     }
+
+
+def _start_as(level: Level, cpm: pathlib.Path) -> None:
+    """Let tables say of rows what they started with in a CPM."""
+    numbers = artefacts.first_rows(cpm)
+    for table in _embeddings(level).values():
+        table.first_rows = numbers.get(table.name)
 
 
 def _embeddings(level: Level) -> dict[str, TableEmbedding]:

@@ -161,14 +161,15 @@ def check_ids(
                 f"{source} has the table {table!r}, which is not in the data "
                 f"directory; that has {sorted(id_spaces)}."
             )
-        if id_spaces[table].fingerprint(recorded["rows"]) != recorded:
+        space, rows = id_spaces[table], int(recorded["rows"])
+        if rows > space.rows or space.fingerprint(rows) != recorded:
             raise ValueError(
                 f"{source} was trained with another id space of table "
                 f"{table!r} than the data directory's: the same row stands for "
                 "another id. Use the data directory it was trained on, or "
                 "train it again on this one. If users were erased from the "
-                "data directory since, erase them from this work directory "
-                "too, with the same --users."
+                "data directory since, or ids have expired, give the same "
+                "--stage=erase or --stage=expire for this work directory too."
             )
 
 

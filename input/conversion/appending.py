@@ -20,13 +20,13 @@ import pathlib
 import shutil
 
 from ecdctr_tf import features, store
-from ecdctr_tf.input import erased, former_specs
+from ecdctr_tf.input import erased, expired, former_specs
 from ecdctr_tf.input.conversion import state
 from ecdctr_tf.input.data_directory import PENDING, SPEC
 
 IDS = "ids"
 # Former specs first: readers know the spec of each day at any time.
-_SPECS = (former_specs.FILE, SPEC, erased.FILE)
+_SPECS = (former_specs.FILE, SPEC, erased.FILE, expired.FILE)
 
 
 def begin(lock: store.Lock, past: state.Past, tables: str) -> None:

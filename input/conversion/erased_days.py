@@ -11,18 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecdctr_tf import features, store
-from ecdctr_tf.input import (
-    damage,
-    data_directory,
-    day_checks,
-    examples,
-    id_space,
-    tfrecords,
-)
-from ecdctr_tf.input.conversion import stretches
+from ecdctr_tf.input import damage, data_directory, day_checks, id_space
+from ecdctr_tf.input.conversion import day_rows, stretches
 
-# Row-wise Examples that are parsed together.
-_TOGETHER = 4096
 # In the metrics of a manifest: what was erased, and when.
 ERASED = "erased"
 
@@ -116,7 +107,7 @@ class Days:
         least = spec.select([spec.user, spec.item])
         found = {}
         for file in self._data.files(domain, day):
-            columns = _columns(file, manifest, least)
+            columns = day_rows.columns(file, manifest, least)
             gone = np.isin(columns[spec.user], self._rows)
             found[file] = gone, columns["click"]
         return found
@@ -133,7 +124,7 @@ class Days:
             if not gone.any():
                 store.link(file, target / file.name)
             elif not gone.all():
-                columns = _columns(file, manifest, spec)
+                columns = day_rows.columns(file, manifest, spec)
                 left = {name: of[~gone] for name, of in columns.items()}
                 file_format.write(target / file.name, left, spec)
 
@@ -186,24 +177,3 @@ def _total(
         sum(int(gone.sum()) for gone, _ in theirs.values()),
         sum(int(clicks[gone].sum()) for gone, clicks in theirs.values()),
     )
-
-
-def _columns(
-    file: pathlib.Path, manifest: store.Manifest, spec: features.DataSpec
-) -> dict[str, np.ndarray]:
-    """Return the columns of a file, in the form of `blocks.write`."""
-    file_format = data_directory.FORMATS[manifest.config["format"]]
-    records = list(tfrecords.read(file))
-    groups: list = records
-    if file_format is examples:
-        groups = [
-            records[start : start + _TOGETHER]
-            for start in range(0, len(records), _TOGETHER)
-        ]
-    parts = [
-        file_format.parse(group, spec, with_source=True) for group in groups
-    ]
-    return {
-        name: np.concatenate([part[name].numpy() for part in parts])
-        for name in parts[0]
-    }

@@ -30,8 +30,12 @@ Counts = dict[tuple[str, str], erased_days.Gone]
 
 
 @contextlib.contextmanager
-def opened(directory: pathlib.Path) -> Iterator[None]:
+def opened(directory: pathlib.Path, doing: str) -> Iterator[None]:
     """Hold the lock of a data directory, what was interrupted there finished.
+
+    Args:
+      directory: the data directory.
+      doing: says in messages what is done there.
 
     Raises:
       FileNotFoundError: there is no data directory.
@@ -39,10 +43,10 @@ def opened(directory: pathlib.Path) -> Iterator[None]:
     """
     # A lock would make a directory where there is none.
     features.DataSpec.load(directory / data_directory.SPEC)
-    with store.lock(directory, "erasing users"):
+    with store.lock(directory, doing):
         appending.go_on(directory)
         appending.settle_specs(directory)
-        past = _past(data_directory.DataDirectory(directory))
+        past = past_of(data_directory.DataDirectory(directory))
         if past is not None:
             appending.clean(past)
         for place in ("", appending.IDS, state.STATE, *features.DOMAINS):
@@ -50,13 +54,33 @@ def opened(directory: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _past(data: data_directory.DataDirectory) -> state.Past | None:
+def past_of(data: data_directory.DataDirectory) -> state.Past | None:
     """Return what the newest state knows; None where there is none."""
     states = store.dated(data.path / state.STATE, state.KIND)
     if not states:
         return None
     path = data.path / state.STATE / states[-1]
     return state.Past(data, path, store.verify(path, state.KIND))
+
+
+def counts_of(past: state.Past, then: str) -> dict[str, list[str]]:
+    """Return what the counts of a state count: name -> features.
+
+    Args:
+      past: the state.
+      then: what is to be done, for the error.
+
+    Raises:
+      ValueError: an older version wrote the state, and did not say it.
+    """
+    counts = past.manifest.config.get(state.COUNTS)
+    if counts is None and any(past.path.glob("count-*.npz")):
+        raise ValueError(
+            f"{past.path} was written by an older version, which did not "
+            "say what is counted. Append a day to the data directory with "
+            f"`convert --append`, then {then}."
+        )
+    return counts or {}
 
 
 class Erasing:
@@ -86,7 +110,7 @@ class Erasing:
         self._space = id_space.Vocabulary.load(self._table, data.path / "ids")
         self._before = id_space.Vocabulary(self._table, self._space.entries)
         self.rows = self._space.unassign(ids)
-        self._past = _past(data)
+        self._past = past_of(data)
         self.known = len(self.rows)
         self._gone: forgetting.Gone | None = None
         if self._past is not None:
@@ -97,15 +121,10 @@ class Erasing:
         self._days = erased_days.Days(data, ids, self._space, self.rows, date)
 
     def _to_forget(self, past: state.Past) -> forgetting.Gone:
-        counts = past.manifest.config.get(state.COUNTS)
-        if counts is None and any(past.path.glob("count-*.npz")):
-            raise ValueError(
-                f"{past.path} was written by an older version, which did not "
-                "say what is counted. Append a day to the data directory with "
-                "`convert --append`, then erase."
-            )
         role = self._data.spec.user
-        return forgetting.Gone(self._ids, role, self._table, counts or {})
+        return forgetting.Gone(
+            self._ids, role, self._table, counts_of(past, "erase")
+        )
 
     def counts(self) -> Counts:
         """Return how many rows of each day would go, of days that lose some."""

@@ -6,7 +6,7 @@ of items, and when each was first seen, says nothing of whom; it stays.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ class Gone:
 
 def keys(directory: pathlib.Path, gone: Gone) -> np.ndarray:
     """Return the keys of users in the parts of a state; see `encoding`."""
-    return _keys(_arrays(directory / f"keys-{gone.role}.npz"), gone)[1]
+    return _keys(read(directory / f"keys-{gone.role}.npz"), gone)[1]
 
 
 def forget(
@@ -60,7 +60,7 @@ def forget(
     left = tally.Tally()
     users = keys(source, gone)
     for file in sorted(source.glob("*.npz")):
-        found, name = _arrays(file), file.stem
+        found, name = read(file), file.stem
         if name == "summary":
             left.restore(found)
             left.forget(users, rows, clicks)
@@ -79,7 +79,7 @@ def forget(
             there = ~np.isin(found[_USER], users)
             found = {name: column[there] for name, column in found.items()}
         elif name.startswith("count-"):
-            of = gone.counts[name.split("-", 1)[1].rpartition("-")[0]]
+            of = gone.counts[count_of(file)]
             if gone.role in of:
                 found = _count(found, of, gone.role, users)
         else:
@@ -88,11 +88,6 @@ def forget(
         arrays: dict = found
         np.savez(target / file.name, **arrays)
     return left
-
-
-def _arrays(file: pathlib.Path) -> Arrays:
-    with np.load(file) as found:
-        return {name: found[name] for name in found.files}
 
 
 def _keys(arrays: Arrays, gone: Gone) -> tuple[Arrays, np.ndarray]:
@@ -131,6 +126,18 @@ def _count(
             return ~np.isin(of_values >> _USER_BITS, users)
         return ~np.isin(of_values & (2**_USER_BITS - 1), users)
 
+    return kept_counts(arrays, stays)
+
+
+def kept_counts(
+    arrays: Arrays, stays: Callable[[np.ndarray], np.ndarray]
+) -> Arrays:
+    """Return the state of a count with some of its keys only.
+
+    Args:
+      arrays: of `history_features.DayCounts`.
+      stays: keys, int64 `[K]` -> whether each stays.
+    """
     now, of_days = stays(arrays["keys"]), stays(arrays["day_keys"])
     days = np.repeat(np.arange(len(arrays["sizes"])), arrays["sizes"])
     sizes = np.bincount(days[of_days], minlength=len(arrays["sizes"]))
@@ -142,3 +149,14 @@ def _count(
         "day_keys": arrays["day_keys"][of_days],
         "day_counts": arrays["day_counts"][of_days],
     }
+
+
+def count_of(file: pathlib.Path) -> str:
+    """Return the name of the count that a file of a state holds."""
+    return file.stem.split("-", 1)[1].rpartition("-")[0]
+
+
+def read(file: pathlib.Path) -> Arrays:
+    """Return the arrays of a part of a state."""
+    with np.load(file) as found:
+        return {name: found[name] for name in found.files}

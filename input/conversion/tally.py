@@ -89,6 +89,19 @@ class Tally:
             self._unknown[domain, "user"] += left
             self._clicks[domain] -= clicks[domain]
 
+    def keep(self, role: str, kept: np.ndarray) -> None:
+        """Leave ids out; their rows count as those of unknown ones.
+
+        Args:
+          role: "user" or "item".
+          kept: int `[K]`, keys in order, which are numbered from 0 anew.
+        """
+        for domain in features.DOMAINS:
+            of_ids = self._rows[domain, role]
+            left = of_ids[kept[kept < len(of_ids)]]
+            self._unknown[domain, role] += int(of_ids.sum() - left.sum())
+            self._rows[domain, role] = left
+
     def totals(self) -> collections.Counter[tuple[str, str]]:
         """Return what `summary` is made of; adds up over parts of the ids."""
         found = collections.Counter[tuple[str, str]]()
