@@ -132,10 +132,10 @@ def test_a_state_that_an_append_replaces_meanwhile(tiny_data, monkeypatch):
     of_zone(tiny_data, "UTC")
     dated, listed = store.dated, []
 
-    def late(directory):
+    def late(directory, kind):
         if not listed and directory.name == "state":
             return listed.append(directory) or ["2024-01-04"]
-        return dated(directory)
+        return dated(directory, kind)
 
     monkeypatch.setattr(store, "dated", late)
     assert str(day_times.zone(tiny_data.path)) == "UTC"

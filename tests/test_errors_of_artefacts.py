@@ -475,7 +475,7 @@ def test_vocabulary_cut_short(place):
     file = place / "data/ids/user.txt"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:5]))
-    with refused(place, ValueError, "'user' has 6 rows; .* data directory"):
+    with refused(place, ValueError, "'user', of .* directory's, which has 6:"):
         stage(place, "ctr", window=Window(D6, D6))
 
 

@@ -165,10 +165,11 @@ def check_ids(
         if rows > space.rows or space.fingerprint(rows) != recorded:
             raise ValueError(
                 f"{source} was trained with another id space of table "
-                f"{table!r} than the data directory's: the same row stands for "
-                "another id. Use the data directory it was trained on, or "
-                "train it again on this one. If users were erased from the "
-                "data directory since, or ids have expired, give the same "
+                f"{table!r}, of {rows:,} rows, than the data directory's, "
+                f"which has {space.rows:,}: the same row stands for another "
+                "id. Use the data directory it was trained on, or train it "
+                "again on this one. If users were erased from the data "
+                "directory since, or ids have expired, give the same "
                 "--stage=erase or --stage=expire for this work directory too."
             )
 
