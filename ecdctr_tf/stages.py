@@ -388,10 +388,7 @@ def _clean(request: Request) -> None:
 
 def _erase(request: Request) -> None:
     """Erase users from data, work directory and exported versions."""
-    with contextlib.ExitStack() as locks:
-        if request.workdir.is_dir() and not request.dry_run:
-            # Between its steps a clock holds no level.
-            locks.enter_context(auto.locked(request))
+    with _beside_no_clock(request):
         erasure.run(
             request.data_dir,
             request.workdir,
@@ -403,10 +400,7 @@ def _erase(request: Request) -> None:
 
 def _expire(request: Request) -> None:
     """Let ids expire from data, work directory and exported versions."""
-    with contextlib.ExitStack() as locks:
-        if request.workdir.is_dir() and not request.dry_run:
-            # Between its steps a clock holds no level.
-            locks.enter_context(auto.locked(request))
+    with _beside_no_clock(request):
         expiry.run(
             request.data_dir,
             request.workdir,
@@ -414,6 +408,13 @@ def _expire(request: Request) -> None:
             request.unseen_days,
             request.dry_run,
         )
+
+
+def _beside_no_clock(request: Request) -> contextlib.AbstractContextManager:
+    """Return what keeps the clock out, which holds no level between steps."""
+    if request.workdir.is_dir() and not request.dry_run:
+        return auto.locked(request)
+    return contextlib.nullcontext()
 
 
 def _diagnose(data: DataDirectory, request: Request) -> None:
