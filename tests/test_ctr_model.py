@@ -6,6 +6,7 @@ import tf_keras as keras
 
 from ecdctr_tf import config as configs
 from ecdctr_tf import features
+from ecdctr_tf.layers.batch_norm import BatchNorm, of_last_batch
 from ecdctr_tf.layers.historical_embedding import (
     HistoricalEmbedding,
     HistoricalTable,
@@ -267,6 +268,38 @@ class CTRModelTest(tf.test.TestCase):
             self.assertAllClose(found, expected, 1e-3, 1e-4)
         for waited in waits:
             self.assertBetween(float(waited), 0.0, 10.0)
+
+    def test_statistics_estimated_anew_are_the_means_over_batches(self):
+        """Of batches of any size; of none, they stay as they are."""
+        sizes = (6, 6, 3)
+        batches = tf.data.Dataset.from_generator(
+            lambda: ((rows(n, i), tf.zeros([n])) for i, n in enumerate(sizes)),
+            output_signature=tf.nest.map_structure(
+                lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype),
+                (rows(), tf.zeros([6])),
+            ),
+        )
+        model, alone = made(), made()
+        norms = [m.own_layers(BatchNorm) for m in (model, alone)]
+        expected = []
+        for i, n in enumerate(sizes):
+            with of_last_batch(norms[1]):
+                alone(rows(n, i), training=True)
+            expected.append(
+                [(m.moving_mean + 0, m.moving_variance + 0) for m in norms[1]]
+            )
+        for _ in range(2):  # The second time nothing is traced.
+            model.estimate_statistics(batches)
+            for i, norm in enumerate(norms[0]):
+                mean, variance = np.mean([of[i] for of in expected], axis=0)
+                self.assertAllClose(norm.moving_mean, mean, 1e-5, 1e-5)
+                self.assertAllClose(norm.moving_variance, variance, 1e-5, 1e-5)
+                self.assertEqual(norm.momentum, CONFIG.batch_norm_momentum)
+                norm.moving_mean.assign_add(tf.ones_like(norm.moving_mean))
+        before = [norm.moving_mean.numpy() for norm in norms[0]]
+        model.estimate_statistics(batches.take(0))
+        after = [norm.moving_mean.numpy() for norm in norms[0]]
+        self.assertAllEqual(before[0], after[0])
 
     def test_bfloat16_is_near_float32(self):
         """Logits, weights after training, and the types of both."""

@@ -4,9 +4,8 @@ Shapes: B batch, N columns.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -90,37 +89,18 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 @contextlib.contextmanager
-def averaging(norms: list[BatchNorm]) -> Iterator[Callable[[], None]]:
-    """Let moving statistics become the plain means over batches.
+def of_last_batch(norms: list[BatchNorm]) -> Iterator[None]:
+    """Let moving statistics be those of the batch that was run last.
 
     Args:
-      norms: the layers. Those of a model that is traced have to be traced
-        within the context, and run in no other.
-
-    Yields:
-      A function to call after each batch that is run in training mode: at the
-      end of the context the statistics are the means over these batches.
+      norms: the layers, run in training mode. Those of a model that is traced
+        have to be traced within the context, and run in no other.
     """
     before = [(norm.momentum, norm.full_batch) for norm in norms]
-    statistics = [
-        v for norm in norms for v in (norm.moving_mean, norm.moving_variance)
-    ]
-    sums = [np.zeros(v.shape) for v in statistics]
-    seen = 0
-
-    def add() -> None:
-        nonlocal seen
-        for total, variable in zip(sums, statistics, strict=True):
-            total += variable.numpy()
-        seen += 1
-
-    for norm in norms:  # What is left is the statistics of the last batch.
+    for norm in norms:
         norm.momentum, norm.full_batch = 0.0, 0
     try:
-        yield add
+        yield
     finally:
         for norm, (momentum, full_batch) in zip(norms, before, strict=True):
             norm.momentum, norm.full_batch = momentum, full_batch
-    for total, variable in zip(sums, statistics, strict=True):
-        if seen:
-            variable.assign(total / seen)

@@ -16,7 +16,7 @@ import tf_keras as keras
 from ecdctr_tf import config as configs
 from ecdctr_tf import features, kinds
 from ecdctr_tf.layers import replicas
-from ecdctr_tf.layers.batch_norm import BatchNorm, averaging
+from ecdctr_tf.layers.batch_norm import BatchNorm, of_last_batch
 from ecdctr_tf.layers.feature_embedding import FeatureEmbedding
 from ecdctr_tf.layers.head import Head, cross_network, crossed
 from ecdctr_tf.layers.historical_embedding import (
@@ -560,22 +560,47 @@ class CTRModel(keras.Model):
     def estimate_statistics(self, batches: tf.data.Dataset) -> None:
         """Estimate batch norm's moving statistics anew; train no weight.
 
+        They become the plain means of those of the batches, and stay as they
+        are if there are none.
+
         Args:
           batches: what `input.streams.batches` gives; clicks are not read.
         """
-        with averaging(self.own_layers(BatchNorm)) as add:
-            observe = self._observe
-            if not tf.config.functions_run_eagerly():
-                # Traced once, for batches of any size.
-                observe = observe.get_concrete_function(batches.element_spec[0])
-            for inputs, _ in batches:
-                observe(inputs)
-                add()
+        norms = self.own_layers(BatchNorm)
+        statistics = [
+            v for n in norms for v in (n.moving_mean, n.moving_variance)
+        ]
+        with of_last_batch(norms):
+            sums, seen = self._summed(batches, statistics)
+        for variable, total in zip(statistics, sums, strict=True):
+            if seen:
+                variable.assign(tf.cast(total / seen, variable.dtype))
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def _observe(self, inputs: dict[str, tf.Tensor]) -> None:
-        """Run a batch in training mode, for what its statistics leave."""
-        self(inputs, training=True)
+    @tf.function(reduce_retracing=True)
+    def _summed(
+        self, batches: tf.data.Dataset, statistics: list[tf.Variable]
+    ) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+        """Run batches in training mode, one after the other.
+
+        Args:
+          batches: as for `estimate_statistics`.
+          statistics: the variables that a batch leaves its statistics in.
+
+        Returns:
+          Their sums over the batches, float64, and how many batches there were.
+        """
+        # Only the loop below is Python code that the graph has to repeat.
+        call = tf.autograph.experimental.do_not_convert(self.__call__)
+        sums = tuple(tf.zeros(v.shape, tf.float64) for v in statistics)
+        seen = tf.zeros([], tf.float64)
+        for inputs, _ in batches:
+            call(inputs, training=True)
+            sums = tuple(
+                total + tf.cast(variable, tf.float64)
+                for total, variable in zip(sums, statistics, strict=True)
+            )
+            seen += 1
+        return sums, seen
 
     def shift(self, logit: float) -> None:
         """Add a number to the logits of all rows."""
