@@ -230,6 +230,8 @@ def test_results_have_what_they_say(data, compared):
     assert set(found["forgetting"]) == {"e_cdctr", "ads_only"}
     assert set(found["forgetting_differences"]) == {"e_cdctr - ads_only"}
     assert found["alarm"]["days"]["auc"]["compared"] == 2
+    against = {"e_cdctr - ads_only", f"e_cdctr - {report.DOWN}"}
+    assert set(found["slices"]["all"]["differences"]) == against
     rows = list(csv.reader((root / "out/results.csv").open()))
     assert rows[0] == ["of", "metric", "mean", "std", "low", "high"]
     page = (root / "out/index.html").read_text()
@@ -237,6 +239,8 @@ def test_results_have_what_they_say(data, compared):
     assert page.count("<svg") >= 2
     markdown = (root / "out/results.md").read_text()
     assert "| E-CDCTR, history down |" in markdown
+    slices = markdown.partition("## AUC by slice")[2]
+    assert "E-CDCTR \N{MINUS SIGN} E-CDCTR, history down |" in slices
 
 
 def test_a_model_that_loses_to_ads_only_is_an_alarm(data, compared):

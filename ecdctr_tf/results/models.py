@@ -17,6 +17,10 @@ from ecdctr_tf.training import workdir
 
 MAIN, MIXTURE = "e_cdctr", "no_regret"
 BASELINE, ORACLE = "ads_only", "oracle"
+# E-CDCTR when every historical vector is missing.
+DOWN = "e_cdctr_history_down"
+# What is compared slice by slice.
+OF_SLICES = ((MAIN, BASELINE), (MIXTURE, BASELINE), (MAIN, DOWN))
 
 
 @dataclasses.dataclass(frozen=True)

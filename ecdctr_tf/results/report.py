@@ -27,9 +27,9 @@ from ecdctr_tf.results import (
     text,
 )
 from ecdctr_tf.results.models import (
-    BASELINE,
+    DOWN,
     MAIN,
-    MIXTURE,
+    OF_SLICES,
     Model,
     common_days,
     seed_name,
@@ -41,7 +41,6 @@ from ecdctr_tf.results.slices import ScoredDay
 # Of the bootstrap of models and differences.
 REPLICATES = 1000
 # Scored like a model: E-CDCTR on days when no historical vector can be had.
-DOWN = "e_cdctr_history_down"
 LABELS = {"oracle": "oracle (true CTR)", DOWN: "E-CDCTR, history down"}
 
 
@@ -138,8 +137,7 @@ def _measured(
         higher = measures.days_higher(by_day, reported, pair)
         for metric, of in of_metric.items():
             of["days_higher"] = higher[metric]
-    both = [(MAIN, BASELINE), (MIXTURE, BASELINE)]
-    against = [pair for pair in pairs if pair in both]
+    against = [pair for pair in pairs if pair in OF_SLICES]
     by_slice = scored.by_slice(data, days, against)
     labels = LABELS | {model.name: model.label for model in models}
     labels |= {scores.name: scores.name for scores in others}

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from ecdctr_tf import metrics
 from ecdctr_tf.results import coverage, details, figures, page, text
-from ecdctr_tf.results.models import BASELINE, MAIN, MIXTURE, ORACLE
+from ecdctr_tf.results.models import (
+    BASELINE,
+    MAIN,
+    OF_SLICES,
+    ORACLE,
+)
 from ecdctr_tf.results.page import Page, Section
 
 TITLE = "E-CDCTR: natural logs for ad click-through rates"
@@ -213,8 +218,11 @@ def _differences(results: Mapping) -> Section:
 
 def _slices(results: Mapping) -> Section:
     shown = [n for n in results["models"] if n not in results["ablations"]]
-    both = [f"{name} - {BASELINE}" for name in (MAIN, MIXTURE)]
-    pairs = [pair for pair in both if pair in results["differences"]]
+    pairs = [
+        pair
+        for pair in (f"{first} - {second}" for first, second in OF_SLICES)
+        if pair in results["differences"]
+    ]
     rows = []
     for name, of in results["slices"].items():
         values = [of["models"][model]["auc"]["mean"] for model in shown]
