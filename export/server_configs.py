@@ -10,6 +10,7 @@ elsewhere.
 """
 
 import pathlib
+import re
 from collections.abc import Sequence
 
 from ecdctr_tf import store
@@ -17,6 +18,7 @@ from ecdctr_tf import store
 MODELS = "models.config"
 BATCHING = "batching.config"
 MONITORING = "monitoring.config"
+FILES = (MODELS, BATCHING, MONITORING)
 # What clients call the model, and where servers find its versions.
 NAME, BASE_PATH = "ctr", "/models/ctr"
 
@@ -79,3 +81,49 @@ def write(
         text = _BATCHING.format(largest=largest)
         store.write_text(export_dir / BATCHING, text)
         store.write_text(export_dir / MONITORING, _MONITORING)
+
+
+def check(export_dir: pathlib.Path) -> None:
+    """Make sure that the files are as exports write them.
+
+    Raises:
+      ValueError: one is missing or says something else.
+    """
+    number = r"\d+"
+    version = f"versions: {number}"
+    models = _pattern(
+        _MODELS,
+        name=NAME,
+        base_path=BASE_PATH,
+        versions=f"{version}(?: {version})?",
+        stable=number,
+        canary=number,
+    )
+    for name, pattern in (
+        (MODELS, models),
+        (BATCHING, _pattern(_BATCHING, largest=number)),
+        (MONITORING, re.escape(_MONITORING)),
+    ):
+        file = export_dir / name
+        found = file.read_bytes() if file.exists() else b""
+        if not re.fullmatch(pattern, found.decode(errors="replace")):
+            received = repr(found[:200]) if file.exists() else "no file"
+            raise ValueError(
+                f"{file} should be as exports write it. Export the day again "
+                "to write it anew; own settings belong in files elsewhere. "
+                f"Received: {received}"
+            )
+
+
+def _pattern(template: str, **patterns: str) -> str:
+    """Return a regular expression of what a template is filled into.
+
+    Args:
+      template: of `str.format`.
+      **patterns: what its fields are filled with.
+    """
+    places = {name: f"<{name}>" for name in patterns}
+    text = re.escape(template.format(**places))
+    for name, place in places.items():
+        text = text.replace(place, patterns[name])
+    return text

@@ -103,13 +103,35 @@ def test_the_check_of_an_export_reads_them(run, served):
     test_versions.publish_all(run, served)
     newest = subject.Subject(served / "20240103", ())
     assert "'canary': 20240103" in files.configs(newest)
-    with (served / server_configs.BATCHING).open("a") as file:
-        file.write("pad_variable_length_inputs: true\n")
-    with pytest.raises(ValueError, match="should not fill lists"):
-        files.configs(newest)
     server_configs.write(served, [20240103, 20240199])
     with pytest.raises(ValueError, match="should name versions that are there"):
         files.configs(newest)
+
+
+@pytest.mark.parametrize("name", server_configs.FILES)
+def test_a_damaged_file_is_found(run, served, name):
+    test_versions.publish_all(run, served)
+    newest = subject.Subject(served / "20240103", ())
+    file = served / name
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    flipped = bytes([whole[middle] ^ 1])
+    for content in (
+        b"",
+        b"# Only a comment.\n",
+        b"\xff" + whole,
+        whole[:middle],
+        whole[:middle] + flipped + whole[middle + 1 :],
+        whole + b"pad_variable_length_inputs: true\n",
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} should be as exports"):
+            files.configs(newest)
+    file.unlink()
+    with pytest.raises(ValueError, match=f"{name} .* Received: no file"):
+        files.configs(newest)
+    test_versions.publish_all(run, served)
+    assert "'canary': 20240103" in files.configs(newest)
 
 
 def documents(name):

@@ -85,8 +85,9 @@ def configs(subject: Subject) -> str:
     """Read the config files of the server that lie beside the versions."""
     base_path = subject.path.resolve().parent
     file = base_path / server_configs.MODELS
-    if not file.exists():
+    if not any((base_path / name).exists() for name in server_configs.FILES):
         raise LeftOut(f"no {file.name} beside the version")
+    server_configs.check(base_path)
     try:
         from tensorflow_serving.config import model_server_config_pb2
     except ImportError as error:
@@ -96,19 +97,15 @@ def configs(subject: Subject) -> str:
     found = text_format.Parse(
         file.read_text(), model_server_config_pb2.ModelServerConfig()
     )
-    for model in found.model_config_list.config:
-        listed = list(model.model_version_policy.specific.versions)
-        labels = dict(model.version_labels)
-        there = versions.numbers(base_path)
-        if not set(labels.values()) <= set(listed) <= set(there):
-            raise ValueError(
-                f"{file.name} should name versions that are there, {there}, "
-                f"and label those. Received: {listed}, {labels}"
-            )
-    batching = base_path / server_configs.BATCHING
-    lines = batching.read_text().splitlines()
-    if any(line.startswith("pad_variable_length_inputs") for line in lines):
-        raise ValueError(f"{batching.name} should not fill lists.")
+    [model] = found.model_config_list.config
+    listed = list(model.model_version_policy.specific.versions)
+    labels = dict(model.version_labels)
+    there = versions.numbers(base_path)
+    if not set(labels.values()) <= set(listed) <= set(there):
+        raise ValueError(
+            f"{file.name} should name versions that are there, {there}, "
+            f"and label those. Received: {listed}, {labels}"
+        )
     return f"versions {listed}, labels {labels}"
 
 
