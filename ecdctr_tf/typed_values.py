@@ -107,7 +107,7 @@ def read_list(
         return [make_entry(entry) for entry in entries]
     except ValueError as error:
         raise ValueError(
-            f"{path} does not hold {what}: {error} {advice}"
+            f"{path} does not hold {what}: {str(error).rstrip('.')}. {advice}"
         ) from error
 
 

@@ -727,7 +727,8 @@ def test_the_record_is_what_others_read(launched, tmp_path):
 def test_a_damaged_record_is_named(launched, tmp_path):
     file = record.path(tmp_path / "run", day(LAUNCH))
     file.write_text(file.read_text()[:-30])
-    with pytest.raises(ValueError, match=f"{day(LAUNCH)}.json does not hold"):
+    said = rf"{day(LAUNCH)}.json does not hold .*\)\. Put it back"
+    with pytest.raises(ValueError, match=said):
         run(launched, tmp_path, LAUNCH + 1)
 
 

@@ -67,3 +67,17 @@ def test_to_json_names_the_number_that_is_not_finite():
     value["a"][1]["b"] = 2.5
     text = typed_values.to_json(value, "it")
     assert typed_values.from_json(text) == value
+
+
+def test_a_damaged_list_is_named_and_advice_is_a_sentence(tmp_path):
+    path = tmp_path / "specs.json"
+    said = rf"{path} does not hold specs: .*\)\. Put it back\."
+    for content in ("", "[1, "):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=said):
+            typed_values.read_list(path, int, "specs", "Put it back.")
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=r"Received: \{\}\. Put it back\."):
+        typed_values.read_list(path, int, "specs", "Put it back.")
+    path.write_text("[1, 2]")
+    assert typed_values.read_list(path, int, "specs", "") == [1, 2]

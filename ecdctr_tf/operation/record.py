@@ -111,9 +111,9 @@ def read(workdir: pathlib.Path, date: str) -> Record | None:
         return typed_values.make(Record, date, values)
     except ValueError as error:
         raise ValueError(
-            f"{file} does not hold what happened on a date: {error} Put it "
-            "back, or delete it: then the days of ads that were skipped before "
-            "may be asked for again."
+            f"{file} does not hold what happened on a date: "
+            f"{str(error).rstrip('.')}. Put it back, or delete it: then the "
+            "days of ads that were skipped before may be asked for again."
         ) from error
 
 
