@@ -136,8 +136,7 @@ def _keep_config(request: Request) -> None:
         return
     for run_dir, config in request.runs():
         if run_dir.path.is_dir():
-            path = run_dir.path / artefacts.CONFIG
-            store.write_text(path, config.to_json())
+            store.write_text(run_dir.config_file, config.to_json())
 
 
 def _tpm(data: DataDirectory, request: Request) -> None:

@@ -388,7 +388,9 @@ def test_files_that_changed_since_they_were_published_raise(
 def test_damaged_config_is_named(tmp_path, data_dir):
     run = make_run(tmp_path / "run", 0, {"e_cdctr": [GOOD] * 2})
     (run / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=f"{run}/config.json is not JSON"):
+    with pytest.raises(
+        ValueError, match=f"{run}/config.json is not JSON.*Delete it"
+    ):
         write_report([run], data_dir, tmp_path / "report")
 
 

@@ -90,9 +90,8 @@ def _alarm(
 
     None where no day from the first reported one on was scored by both.
     """
-    kept = [run.path / "config.json" for run in runs]
-    if kept and kept[0].exists():
-        begun = configs.Config.from_json(kept[0])
+    begun = runs[0].kept_config() if runs else None
+    if begun is not None:
         config = dataclasses.replace(begun, schedule=config.schedule)
     names = (models_lib.MAIN, models_lib.BASELINE)
     models, _ = models_lib.of_workdirs(runs, config)

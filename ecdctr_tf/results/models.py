@@ -167,7 +167,7 @@ def unscored(data: DataDirectory, models: Sequence[Model]) -> list[str]:
 
 def seed_name(run: workdir.Workdir) -> str:
     """Return `seed 3`, or the name of the directory where none is kept."""
-    file = run.path / "config.json"
-    if file.exists():
-        return f"seed {configs.Config.from_json(file).seed}"
+    kept = run.kept_config()
+    if kept is not None:
+        return f"seed {kept.seed}"
     return run.path.name.replace("-", " ")

@@ -41,6 +41,27 @@ class Workdir:
         return dataclasses.replace(self, history_of=row.base)
 
     @property
+    def config_file(self) -> pathlib.Path:
+        """Where the config of the last command that succeeded is kept."""
+        return self.path / artefacts.CONFIG
+
+    def kept_config(self) -> configs.Config | None:
+        """Return the config of the last command that succeeded, if it is there.
+
+        Raises:
+          ValueError: it is damaged.
+        """
+        if not self.config_file.exists():
+            return None
+        try:
+            return configs.Config.from_json(self.config_file)
+        except ValueError as error:
+            raise ValueError(
+                f"{str(error).rstrip('.')}. Delete it: the next command that "
+                "succeeds writes it anew."
+            ) from error
+
+    @property
     def tpm(self) -> pathlib.Path:
         """Where the TPM publishes its dated snapshots."""
         return self.path / "tpm"
