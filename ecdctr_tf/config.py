@@ -160,6 +160,7 @@ class HistoryConfig(_Checked):
     lag: int = _at_least(0, 0)
     # Share of the training rows that read no historical embeddings, [0, 1), so
     # that the models can do without them when the store that serves them fails.
+    # At 0, what they predict without is far off.
     dropout: float = _below_one(0.1)
     # Whether the tables of a new level start from the newest TPM snapshot that
     # ended before its window: "auto" if there is one, "true" (an error if there
