@@ -24,6 +24,7 @@ of a table, D width of a historical vector.
 import dataclasses
 import datetime
 import hashlib
+import logging
 import pathlib
 import typing
 from collections.abc import Iterator, Mapping
@@ -169,6 +170,12 @@ def of(model: CTRModel | MixedModel, spaces: Spaces) -> Given:
             "`serving.history` should be in_graph: the experts of the mixture "
             "combine snapshots in ways of their own, and a request can bring "
             "one vector an id. Received: as_input"
+        )
+    if not all(expert.history_dropout for expert in knowing):
+        logging.warning(
+            "The model was trained with history.dropout=0: what it predicts "
+            "of a request that brings no vectors may be far off. Train it with "
+            "history.dropout=0.1, or export it with serving.history=in_graph."
         )
     spec, names = model.spec, tuple(knowing[0].historical)
     version = features.FeatureSpec(VERSION, "id", VERSION, "user")

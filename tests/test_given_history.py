@@ -252,6 +252,16 @@ def test_a_version_names_its_vectors():
     assert given_history.of(model, spaces).version != before
 
 
+def test_a_model_that_cannot_do_without_history_is_a_warning(caplog):
+    model = made()
+    given_history.of(model, spaces_of(PLAIN))
+    assert "trained with history.dropout=0" in caplog.text
+    caplog.clear()
+    model.history_dropout = 0.1
+    given_history.of(model, spaces_of(PLAIN))
+    assert not caplog.text
+
+
 def test_networks_and_ids_that_cannot_bring_history_are_refused():
     spaces = spaces_of(PLAIN)
     with pytest.raises(ValueError, match="no historical embeddings"):
