@@ -43,7 +43,7 @@ class Workdir:
     @property
     def config_file(self) -> pathlib.Path:
         """Where the config of the last command that succeeded is kept."""
-        return self.path / artefacts.CONFIG
+        return self.path / "config.json"
 
     def kept_config(self) -> configs.Config | None:
         """Return the config of the last command that succeeded, if it is there.
