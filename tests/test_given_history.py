@@ -132,8 +132,8 @@ def test_all_signatures_answer_as_the_model(tmp_path, kind):
             if wanted.dtype == object:
                 assert found.tolist() == wanted.tolist()
             else:
-                # Neighbouring floats at 60 lie 4e-6 apart.
-                np.testing.assert_allclose(found, wanted, 1e-6, 4e-6)
+                # Two floats, of logits that are large.
+                np.testing.assert_allclose(found, wanted, 2.5e-7, 4e-6)
 
 
 def test_stored_vectors_give_what_the_tables_gave(served):

@@ -35,7 +35,7 @@ from ecdctr_tf import export, store
 from ecdctr_tf.export import saved_model, server_configs, verify, versions
 from ecdctr_tf.input.data_directory import DataDirectory
 
-KILLS = int(os.environ.get("PUBLISHER_KILLS", "5"))
+KILLS = int(os.environ.get("PUBLISHER_KILLS", "10"))
 KEPT = 12
 # Wide enough for a start, or a load, on a loaded machine.
 SECONDS = 300

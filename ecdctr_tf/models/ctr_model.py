@@ -572,8 +572,8 @@ class CTRModel(keras.Model):
         ]
         with of_last_batch(norms):
             sums, seen = self._summed(batches, statistics)
-        for variable, total in zip(statistics, sums, strict=True):
-            if seen:
+        if seen:
+            for variable, total in zip(statistics, sums, strict=True):
                 variable.assign(tf.cast(total / seen, variable.dtype))
 
     @tf.function(reduce_retracing=True)

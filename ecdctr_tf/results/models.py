@@ -17,7 +17,7 @@ from ecdctr_tf.training import workdir
 
 MAIN, MIXTURE = "e_cdctr", "no_regret"
 BASELINE, ORACLE = "ads_only", "oracle"
-# E-CDCTR when every historical vector is missing.
+# Scored like a model: E-CDCTR when no historical vector can be had.
 DOWN = "e_cdctr_history_down"
 # What is compared slice by slice.
 OF_SLICES = ((MAIN, BASELINE), (MIXTURE, BASELINE), (MAIN, DOWN))

@@ -40,7 +40,6 @@ from ecdctr_tf.results.slices import ScoredDay
 
 # Of the bootstrap of models and differences.
 REPLICATES = 1000
-# Scored like a model: E-CDCTR on days when no historical vector can be had.
 LABELS = {"oracle": "oracle (true CTR)", DOWN: "E-CDCTR, history down"}
 
 

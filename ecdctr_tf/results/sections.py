@@ -5,12 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ecdctr_tf import metrics
 from ecdctr_tf.results import coverage, details, figures, page, text
-from ecdctr_tf.results.models import (
-    BASELINE,
-    MAIN,
-    OF_SLICES,
-    ORACLE,
-)
+from ecdctr_tf.results.models import BASELINE, MAIN, OF_SLICES, ORACLE
 from ecdctr_tf.results.page import Page, Section
 
 TITLE = "E-CDCTR: natural logs for ad click-through rates"
